@@ -1,0 +1,50 @@
+"""Learn a tensor network from data: the graph, the ranks and the cores together.
+
+    >>> import jax, numpy as np, tnjax
+    >>> planted = tnjax.Structure.tensor_train((5, 5, 5), 2)
+    >>> tensor = tnjax.TensorNetwork.random(planted, key=jax.random.key(1)).to_dense()
+    >>> result = tnjax.search(
+    ...     tnjax.Decomposition(tensor), key=jax.random.key(0), target_error=1e-3
+    ... )
+    >>> result.structure
+    Structure(dims=5x5x5, edges={0-1: 2, 1-2: 2}, params=40, compression=3.12x)
+
+"Error" is always the unsquared relative Frobenius error, `num_params` counts core entries, and
+`compression_ratio` is dense entries over parameters.
+"""
+
+from importlib.metadata import version as _version
+
+from ._contract.cost import Cost as Cost
+from ._contract.cost import MemoryLimitError as MemoryLimitError
+from ._contract.cost import contraction_cost as contraction_cost
+from ._network import TensorNetwork as TensorNetwork
+from ._network import relative_error as relative_error
+from ._status import Status as Status
+from ._structure import Structure as Structure
+from .io import load as load
+from .io import load_metadata as load_metadata
+from .io import save as save
+from .objectives import Decomposition as Decomposition
+from .objectives import LeastSquares as LeastSquares
+from .objectives import Objective as Objective
+from .objectives import Problem as Problem
+from .plot import draw as draw
+from .plot import plot_path as plot_path
+from .report import report as report
+from .search import Greedy as Greedy
+from .search import Move as Move
+from .search import Screen as Screen
+from .search import SearchResult as SearchResult
+from .search import Spectral as Spectral
+from .search import Step as Step
+from .search import Trial as Trial
+from .search import search as search
+from .solve import ALS as ALS
+from .solve import FitResult as FitResult
+from .solve import GaussNewton as GaussNewton
+from .solve import Optax as Optax
+from .solve import Solver as Solver
+from .solve import fit as fit
+
+__version__ = _version("tnjax")

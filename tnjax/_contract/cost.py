@@ -1,0 +1,83 @@
+"""What a contraction will cost, and the refusal of one that will not fit."""
+
+import dataclasses
+
+import numpy as np
+
+from .._structure import Structure
+from .equation import Equation, dense_equation
+from .path import plan
+
+
+class MemoryLimitError(ValueError):
+    """A contraction was refused because its forecast peak exceeds the limit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Forecast of one contraction: `flops`, and `peak_bytes` alive at its worst moment."""
+
+    flops: int
+    peak_bytes: int
+
+
+def cost(equation: Equation, dtype, *, batch: int = 1) -> Cost:
+    """Forecast for `batch` evaluations of an equation at once."""
+    found = plan(equation)
+    return Cost(batch * found.flops, batch * found.peak_size * np.dtype(dtype).itemsize)
+
+
+def contraction_cost(structure: Structure, dtype=np.float64) -> Cost:
+    """Forecast of contracting a structure to its dense tensor.
+
+    Example:
+        >>> contraction_cost(Structure.tensor_train((4, 5, 6), 2), "float32").flops
+        560
+    """
+    return cost(dense_equation(structure), dtype)
+
+
+def check_memory(equation: Equation, dtype, limit: int | None, what: str, batch: int = 1) -> None:
+    """Refuse, before anything is allocated, what would need more than `limit` bytes.
+
+    Raises:
+        MemoryLimitError: with the forecast, the limit and what to do.
+    """
+    if limit is None:
+        return
+    peak = cost(equation, dtype, batch=batch).peak_bytes
+    if peak > limit:
+        raise MemoryLimitError(
+            f"{what} would need {format_bytes(peak)}, more than the memory limit of "
+            f"{format_bytes(limit)}. Use lower ranks or fewer crossing bonds, read single "
+            "values with `entries`, or raise the limit."
+        )
+
+
+def format_bytes(count: float) -> str:
+    """A byte count for people, in binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} TiB"
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes from a text such as '512MiB', '2 GB' or '1000000'.
+
+    Raises:
+        ValueError: if the text is not a positive number with a known unit.
+    """
+    units = {"": 1, "B": 1}
+    for power, letter in enumerate("KMGT", start=1):
+        units |= {letter: 1024**power, f"{letter}IB": 1024**power, f"{letter}B": 1000**power}
+    word = str(text).strip().upper()
+    digits = word.rstrip("KMGTIB ").strip()
+    try:
+        value = float(digits) * units[word[len(digits) :].strip()]
+    except (ValueError, KeyError):
+        value = 0
+    if not 1 <= value < 2**63:
+        raise ValueError(f"Memory limit {text!r}: expected a size such as 512MiB or 4GiB.")
+    return int(value)

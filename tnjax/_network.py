@@ -1,0 +1,220 @@
+"""A structure together with its cores."""
+
+import math
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact, Int, PRNGKeyArray, Real
+
+from ._contract import kernels
+from ._contract.cost import check_memory
+from ._contract.equation import dense_equation
+from ._init import random_cores
+from ._structure import Structure
+
+
+class TensorNetwork(eqx.Module):
+    r"""A tensor network: the static `structure` and one array per node, `cores`.
+
+    A pytree whose leaves are the cores, so that `jax.jit`, `vmap`, `grad` and `jax.tree.map` work
+    on it. Core k has the shape `structure.core_shape(k)`: open legs first, then bonds.
+
+    Args:
+        structure: the graph with its ranks.
+        cores: arrays of one floating or complex dtype, one for each node.
+
+    Raises:
+        ValueError: if the number, a shape or the dtypes of the cores do not fit.
+
+    Example:
+        >>> import jax
+        >>> train = Structure.tensor_train((4, 5, 6), 2)
+        >>> network = TensorNetwork.random(train, key=jax.random.key(0))
+        >>> network.to_dense().shape, network.num_params
+        ((4, 5, 6), 40)
+        >>> network.entries([[0, 0, 0], [3, 4, 5]]).shape
+        (2,)
+    """
+
+    structure: Structure = eqx.field(static=True)
+    cores: tuple[Array, ...]
+
+    def __init__(self, structure: Structure, cores: Sequence):
+        self.structure = structure
+        self.cores = tuple(jnp.asarray(core) for core in cores)
+        expected = tuple(structure.core_shape(node) for node in range(structure.num_nodes))
+        given = tuple(core.shape for core in self.cores)
+        if given != expected:
+            raise ValueError(
+                f"Core shapes {given} do not fit {structure}: expected {expected} "
+                "(open legs first, then bonds in sorted order of their nodes)."
+            )
+        dtypes = {core.dtype for core in self.cores}
+        if len(dtypes) != 1 or not jnp.issubdtype(min(dtypes, key=str), jnp.inexact):
+            raise ValueError(
+                "Cores must share one floating or complex dtype, got "
+                f"{sorted(map(str, dtypes))}. Convert them first, e.g. with `astype`."
+            )
+
+    @classmethod
+    def random(cls, structure: Structure, *, key: PRNGKeyArray, dtype=None) -> "TensorNetwork":
+        r"""Gaussian cores, scaled so that $E\|T\|^2 = 1$; dtype float by default."""
+        dtype = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)
+        return cls(structure, random_cores(structure, key=key, dtype=dtype))
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        return self.structure.dims
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.cores[0].dtype
+
+    @property
+    def num_params(self) -> int:
+        """Number of core entries."""
+        return self.structure.num_params
+
+    def to_dense(
+        self, *, memory_limit: int | None = None, precision=kernels.FULL
+    ) -> Inexact[Array, "..."]:
+        """The represented tensor, shape `dims`.
+
+        Args:
+            memory_limit: bytes that the contraction may have alive at its worst moment.
+            precision: of the products, as in `jax.lax.Precision`.
+
+        Raises:
+            MemoryLimitError: (a `ValueError`) if the forecast exceeds the limit; nothing has
+                been allocated then.
+        """
+        check_memory(dense_equation(self.structure), self.dtype, memory_limit, "The dense tensor")
+        return kernels.dense_jit(self.structure, self.cores, precision=precision)
+
+    def entries(
+        self,
+        indices: Int[Array | np.ndarray, "entries modes"] | Sequence,
+        *,
+        precision=kernels.FULL,
+    ) -> Inexact[Array, " entries"]:
+        """Single entries, without the dense tensor: cost linear in their number.
+
+        Args:
+            indices: integers, one row per entry and one column per mode.
+
+        Raises:
+            ValueError: if the shape is wrong, or an index is not an integer in range (not checked
+                for traced indices).
+        """
+        modes = len(self.dims)
+        if not isinstance(indices, jax.core.Tracer):
+            indices = np.asarray(indices)
+            if indices.ndim != 2 or indices.shape[1] != modes or indices.dtype.kind not in "iu":
+                raise ValueError(
+                    f"indices: expected integers of shape [num_entries, {modes}], got "
+                    f"{indices.dtype} of shape {list(indices.shape)}."
+                )
+            bad = (indices < 0) | (indices >= np.asarray(self.dims))
+            if bad.any():
+                row, mode = (int(x) for x in np.argwhere(bad)[0])
+                raise ValueError(
+                    f"indices[{row}, {mode}] = {indices[row, mode]} is outside "
+                    f"0..{self.dims[mode] - 1}, the range of mode {mode}."
+                )
+        indices = jnp.asarray(indices)
+        return kernels.entries_jit(self.structure, self.cores, indices, precision=precision)
+
+    def inner(self, other: "TensorNetwork") -> Array:
+        """The inner product <self, other>, self conjugated, of two networks of one structure."""
+        if self.structure != other.structure:
+            raise ValueError(
+                f"inner needs two networks of one structure, got {self.structure} and "
+                f"{other.structure}."
+            )
+        return kernels.inner_jit(self.structure, self.cores, other.cores)
+
+    def norm(self) -> Real[Array, ""]:
+        """The Frobenius norm, by contracting the network with itself: never densified.
+
+        Cores are scaled first, so that only a norm that is itself out of range overflows. In
+        finite precision a norm far below the product of the cores' norms is lost to
+        cancellation (about 1e-4 of that product in float32).
+        """
+        largest = [jnp.abs(core).max() for core in self.cores]
+        safe = [jnp.where(s > 0, s, jnp.ones_like(s)) for s in largest]
+        scaled = tuple(core / s for core, s in zip(self.cores, safe, strict=True))
+        square = kernels.inner_jit(self.structure, scaled, scaled).real
+        return jnp.sqrt(jnp.maximum(square, 0)) * math.prod(largest[1:], start=largest[0])
+
+    def astype(self, dtype) -> "TensorNetwork":
+        """The same network with cores of another dtype."""
+        return TensorNetwork(self.structure, [core.astype(dtype) for core in self.cores])
+
+    def conj(self) -> "TensorNetwork":
+        return TensorNetwork(self.structure, [core.conj() for core in self.cores])
+
+    def __mul__(self, scalar) -> "TensorNetwork":
+        """The represented tensor times a scalar (the first core carries it)."""
+        return TensorNetwork(self.structure, (self.cores[0] * scalar, *self.cores[1:]))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, scalar) -> "TensorNetwork":
+        return TensorNetwork(self.structure, (self.cores[0] / scalar, *self.cores[1:]))
+
+    def __neg__(self) -> "TensorNetwork":
+        return self * -1
+
+    def balanced(self) -> "TensorNetwork":
+        """The same tensor, cores scaled to equal Frobenius norms."""
+        return TensorNetwork(self.structure, balance(self.cores))
+
+    def __repr__(self) -> str:
+        return f"TensorNetwork({self.structure!r}, dtype={self.dtype})"
+
+
+def balance(cores: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Scale cores to equal norms, their product kept. A zero core leaves all of them alone."""
+    norms = jnp.stack([_safe_norm(core) for core in cores])
+    mean = jnp.exp(jnp.log(norms).mean())
+    factors = jnp.where(jnp.all(norms > 0), mean / norms, jnp.ones_like(norms))
+    return tuple(core * factors[k] for k, core in enumerate(cores))
+
+
+def _safe_norm(x: Array) -> Array:
+    """The Frobenius norm without overflow or underflow on the way."""
+    largest = jnp.abs(x).max()
+    scale = jnp.where(largest > 0, largest, jnp.ones_like(largest))
+    return scale * jnp.linalg.norm((x / scale).ravel())
+
+
+def scaled(network: TensorNetwork, factor) -> TensorNetwork:
+    """The tensor times a positive factor, spread evenly over the cores (extreme scales fit)."""
+    root = factor ** (1 / len(network.cores))
+    return TensorNetwork(network.structure, [core * root for core in network.cores])
+
+
+def relative_error(x, y) -> Array:
+    r"""The relative Frobenius error $\|x - y\|_F / \|y\|_F$: never squared.
+
+    Args:
+        x: the approximation, an array or a `TensorNetwork`.
+        y: the truth, an array of the same shape.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> float(relative_error(jnp.array([1.0, 1.0]), jnp.array([1.0, 0.0])))
+        1.0
+    """
+    x, y = (v.to_dense() if isinstance(v, TensorNetwork) else jnp.asarray(v) for v in (x, y))
+    if x.shape != y.shape:
+        raise ValueError(f"relative_error: shapes differ, {x.shape} and {y.shape}.")
+    scale = jnp.abs(y).max() if y.size else jnp.zeros(())
+    scale = jnp.where(scale > 0, scale, jnp.ones_like(scale))
+    return jnp.linalg.norm(((x - y) / scale).ravel()) / jnp.linalg.norm((y / scale).ravel())

@@ -1,0 +1,53 @@
+"""How a fit or a search ended."""
+
+import enum
+
+
+class Status(enum.Enum):
+    """How a fit or a search ended. The values appear in `result.json`.
+
+    `ok` tells whether it came as far as it was asked to.
+    """
+
+    RUNNING = "running"
+    TARGET_REACHED = "target_reached"
+    STAGNATED = "stagnated"
+    MAX_STEPS = "max_steps"
+    MAX_PARAMS = "max_params"
+    MAX_SECONDS = "max_seconds"
+    MEMORY_LIMIT = "memory_limit"
+    NO_CANDIDATES = "no_candidates"
+    NON_FINITE = "non_finite"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def ok(self) -> bool:
+        return self is not Status.NON_FINITE
+
+    @property
+    def message(self) -> str:
+        """One line for people."""
+        return _MESSAGES[self]
+
+    @property
+    def code(self) -> int:
+        """The integer that stands for it inside compiled programs."""
+        return list(Status).index(self)
+
+    @classmethod
+    def from_code(cls, code: int) -> "Status":
+        return list(cls)[int(code)]
+
+
+_MESSAGES = {
+    Status.RUNNING: "not finished",
+    Status.TARGET_REACHED: "the target error was reached",
+    Status.STAGNATED: "the error stopped falling",
+    Status.MAX_STEPS: "the allowed number of steps was used",
+    Status.MAX_PARAMS: "no allowed move fits the parameter budget",
+    Status.MAX_SECONDS: "the allowed time was used",
+    Status.MEMORY_LIMIT: "no allowed move fits the memory limit",
+    Status.NO_CANDIDATES: "no allowed edge is left to grow",
+    Status.NON_FINITE: "the loss became NaN or infinite and retries did not help",
+    Status.INTERRUPTED: "interrupted; the best network so far was kept",
+}

@@ -1,0 +1,402 @@
+"""The command line: parses, calls the library, prints."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+_STRATEGIES = ("greedy", "greedy-trial")
+
+
+@dataclasses.dataclass(frozen=True)
+class Decompose:
+    """Learn a tensor network that approximates a tensor or an image.
+
+    Grows a network from rank one until the error is reached or the parameters are used, prunes
+    it, and writes a run folder: network.safetensors, result.json, path.csv, config.yaml,
+    report.html and pictures. At least one of --target-error and --max-params is needed.
+
+    Example: tnjax decompose photo.png --reshape 4,4,4,4,4,4,4,4 --target-error 0.1 --out run
+    """
+
+    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
+    """An image, .npy, .npz or .mat file."""
+    out: Path
+    """Folder to write; it must not exist, or be empty."""
+    target_error: float | None = None
+    """Stop at this relative Frobenius error ||X - T|| / ||X|| (not squared)."""
+    max_params: int | None = None
+    """Never use more core entries than this."""
+    max_steps: int | None = None
+    """Stop after so many moves."""
+    max_seconds: float | None = None
+    """Stop after so much time."""
+    strategy: str = "greedy"
+    """greedy (spectral screen, gain / cost^0.5) or greedy-trial (as in the paper)."""
+    power: float | None = None
+    """Exponent of the cost in the score gain / cost^power; 0 scores the raw gain."""
+    increment: int = 1
+    """Ranks added in one move."""
+    max_rank: int | None = None
+    """Largest rank of a bond."""
+    max_degree: int | None = None
+    """Largest number of bonds on a node."""
+    prune: bool = True
+    """Take superfluous ranks away at the end."""
+    reshape: str | None = None
+    """Sizes of the modes to work in, such as 4,4,4,4,4,4,4,4 for a 256x256 image."""
+    digits: Literal["row-major", "interleaved"] = "row-major"
+    """How --reshape splits modes: one after another, or each new mode from all old ones."""
+    fit: Literal["exact", "pad", "crop"] = "exact"
+    """If the sizes of --reshape do not multiply up: refuse, repeat last entries, or drop them."""
+    variable: str | None = None
+    """Name of the array, for .npz and .mat files that hold several."""
+    seed: int = 0
+    """Seed of all random numbers."""
+    dtype: Literal["float64", "float32"] = "float64"
+    """Precision to compute in; complex data become complex128 or complex64."""
+    memory_limit: str | None = None
+    """Do not try structures whose fit is forecast to need more, such as 4GiB."""
+    cache: str = "auto"
+    """Folder for compiled programs, reused by later runs; auto: the user's cache folder; none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Show:
+    """Print what a run found."""
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run folder, or a network.safetensors file."""
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0, or 2 on bad input)."""
+    command = tyro.extras.subcommand_cli_from_dict(
+        {"decompose": Decompose, "show": Show},
+        prog="tnjax",
+        description="Learn tensor networks from data: the graph, the ranks and the cores.",
+        args=arguments,
+    )
+    try:
+        return _decompose(command) if isinstance(command, Decompose) else _show(command)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"tnjax: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tnjax: interrupted; nothing was written.", file=sys.stderr)
+        return 130
+
+
+# decompose ----------------------------------------------------------------------------------
+
+
+def _decompose(options: Decompose) -> int:
+    _check_options(options)
+    _check_out(options.out)
+    dims = _parse_dims(options.reshape)
+
+    from .io import plan_reshape, read_tensor
+
+    data = read_tensor(options.input, options.variable)
+    array = data.array
+    _check_finite(options.input, array)
+    if dims is None:
+        dims = array.shape
+    plan = plan_reshape(array.shape, dims, digits=options.digits, fit=options.fit)
+
+    import jax
+
+    from . import Decomposition, Status, search
+    from ._contract.cost import parse_bytes
+    from ._network import relative_error
+
+    _set_up_jax(options)
+    kind = np.complex128 if np.iscomplexobj(array) else np.float64
+    if options.dtype == "float32":
+        kind = np.complex64 if np.iscomplexobj(array) else np.float32
+    problem = Decomposition(plan.apply(array).astype(kind))
+    limit = None if options.memory_limit is None else parse_bytes(options.memory_limit)
+    strategy = _strategy(options)
+    with _working_folder(options.out) as folder:
+        with _progress(f"{options.input.name}: {plan.describe()}") as on_step:
+            result = search(
+                problem,
+                key=jax.random.key(options.seed),
+                strategy=strategy,
+                target_error=options.target_error,
+                max_params=options.max_params,
+                max_steps=options.max_steps,
+                max_seconds=options.max_seconds,
+                memory_limit=limit,
+                on_step=on_step,
+            )
+        restored = plan.undo(np.asarray(result.network.to_dense()))
+        original = array[tuple(slice(n) for n in plan.kept)]
+        error = float(relative_error(restored, original.astype(kind)))
+        _write_run(folder, options, plan, data, result, original, restored, error)
+    reached = result.status is Status.TARGET_REACHED or options.target_error is None
+    print(
+        f"error {result.error:.4g}, {result.num_params} parameters "
+        f"({result.structure.compression_ratio:.4g}x compression), {result.seconds:.1f} s, "
+        f"{result.status.message}; see {options.out / 'report.html'}"
+    )
+    return 0 if result.status.ok and (reached or math.isfinite(result.error)) else 1
+
+
+def _check_options(options: Decompose) -> None:
+    if options.target_error is None and options.max_params is None:
+        raise InputError("give --target-error, --max-params, or both: when should it stop?")
+    for name in ("target_error", "max_params", "max_steps", "max_seconds"):
+        value = getattr(options, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(f"--{name.replace('_', '-')} must be a positive number, got {value}.")
+    if options.strategy not in _STRATEGIES:
+        raise InputError(
+            f"unknown strategy {options.strategy!r}; choose one of {', '.join(_STRATEGIES)}."
+        )
+    if options.memory_limit is not None:
+        from ._contract.cost import parse_bytes
+
+        parse_bytes(options.memory_limit)
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: a file of that name exists; give a folder.")
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"--out {out}: the folder is not empty; give another, or empty it.")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"--out {out}: the folder {out.absolute().parent} does not exist.")
+
+
+def _parse_dims(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        dims = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        dims = ()
+    if not dims or min(dims) < 1:
+        raise InputError(f"--reshape {text!r}: expected sizes such as 4,4,4,4.")
+    return dims
+
+
+def _check_finite(path: Path, array: np.ndarray) -> None:
+    bad = int(array.size - np.isfinite(array).sum())
+    if bad:
+        raise InputError(
+            f"{path}: {bad} of {array.size} entries are NaN or infinite; replace or crop them."
+        )
+    if array.size and not np.any(array):
+        raise InputError(f"{path}: every entry is zero, so a relative error has no meaning.")
+
+
+def _set_up_jax(options: Decompose) -> None:
+    import jax
+
+    if options.dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    if options.cache == "none":
+        return
+    folder = Path(options.cache)
+    if options.cache == "auto":
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "tnjax" / "xla"
+    with contextlib.suppress(OSError):  # a read-only home is no reason not to compute
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+
+
+def _strategy(options: Decompose):
+    from . import Greedy
+
+    trial = options.strategy == "greedy-trial"
+    power = options.power if options.power is not None else (0.0 if trial else 0.5)
+    return Greedy(
+        screen="trial" if trial else "spectral",
+        power=power,
+        increment=options.increment,
+        max_rank=options.max_rank,
+        max_degree=options.max_degree,
+        prune=options.prune,
+    )
+
+
+@contextlib.contextmanager
+def _working_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place only if all went well."""
+    work = Path(
+        tempfile.mkdtemp(dir=out.absolute().parent, prefix=f".{out.name}.", suffix=".partial")
+    )
+    try:
+        yield work
+        work.chmod(0o755)
+        os.replace(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[Any]:
+    """One line per accepted move on a terminal; nothing elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    console.print(f"[bold]{title}[/bold]")
+    console.print(
+        f"[dim]{'move':<12}{'rank':>5}{'params':>9}{'compr.':>9}{'error':>11}{'s':>7}[/dim]"
+    )
+    with console.status("compiling and fitting ...") as status:
+
+        def on_step(step) -> None:
+            edge = step.move.edge
+            rank = "" if edge is None else step.structure.rank(edge)
+            compiled = ""
+            if step.programs:
+                compiled = f"  compiled {step.programs} in {step.compile_seconds:.1f} s"
+            console.print(
+                f"{step.move!s:<12}{rank:>5}{step.num_params:>9}"
+                f"{step.structure.compression_ratio:>8.4g}x{step.error:>11.4g}"
+                f"{step.seconds:>7.2f}[dim]{compiled}[/dim]",
+                highlight=False,
+            )
+            status.update(f"{len(dict(step.structure.edges))} bonds ...")
+
+        yield on_step
+
+
+def _write_run(folder, options, plan, data, result, original, restored, error) -> None:
+    """All files of a run folder."""
+    import yaml
+
+    from . import __version__
+    from .io import save
+    from .report._record import path_csv, result_record
+
+    tensor = {
+        "input": options.input.name,
+        "source_shape": list(plan.source),
+        "padded_shape": list(plan.padded),
+        "splits": [list(split) for split in plan.splits],
+        "dims": list(plan.dims),
+    }
+    save(folder / "network.safetensors", result.network, tensor)
+    record = result_record(result)
+    record |= {"error_in_source_shape": error, "tensor": tensor, "versions": _versions(__version__)}
+    (folder / "result.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / "path.csv").write_text(path_csv(result.path), encoding="utf-8")
+    settings = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in dataclasses.asdict(options).items()
+    }
+    config = yaml.safe_dump({"command": "decompose", **settings}, sort_keys=False)
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
+    images = {}
+    if data.is_image:
+        images = _image_files(folder, data.white, original, restored)
+    try:
+        _pictures(folder, options, plan, result, images, error)
+    except ImportError as missing:
+        print(f"tnjax: no pictures and no report: {missing}", file=sys.stderr)
+
+
+def _image_files(folder: Path, white: float, original, restored) -> dict[str, bytes]:
+    from .io import write_image
+
+    difference = np.abs(original.astype(np.float64) - restored)
+    out = {}
+    for name, caption, picture in (
+        ("original", "Original", original),
+        ("reconstruction", "Reconstruction", restored),
+        ("difference", "Absolute difference", difference),
+    ):
+        write_image(folder / f"{name}.png", picture, white)
+        out[caption] = (folder / f"{name}.png").read_bytes()
+    return out
+
+
+def _pictures(folder: Path, options, plan, result, images, error) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as missing:
+        raise ImportError("matplotlib is missing; pip install 'tnjax[plot]'.") from missing
+
+    from .plot import draw, plot_path
+    from .report import report
+
+    for name, plot, subject in (
+        ("network", draw, result.structure),
+        ("path", plot_path, result),
+    ):
+        figure = Figure(figsize=(6, 5), layout="constrained")
+        plot(subject, figure.subplots())
+        figure.savefig(folder / f"{name}.png", dpi=120)
+    report(
+        result,
+        folder / "report.html",
+        title=f"tnjax: {options.input.name}",
+        details={
+            "tensor": plan.describe(),
+            "error in the shape of the input": f"{error:.5g}",
+            "precision": options.dtype,
+            "seed": options.seed,
+        },
+        images=images,
+    )
+
+
+def _versions(own: str) -> dict[str, str]:
+    from importlib.metadata import version
+
+    names = ("jax", "jaxlib", "numpy", "equinox", "optax", "opt_einsum")
+    return {"tnjax": own, "python": sys.version.split()[0], **{n: version(n) for n in names}}
+
+
+# show ---------------------------------------------------------------------------------------
+
+
+def _show(options: Show) -> int:
+    from .io import load, load_metadata
+
+    path = options.run / "network.safetensors" if options.run.is_dir() else options.run
+    out = io.StringIO()
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rounding to float32 does not matter for a summary
+        structure = load(path).structure
+    print(structure, file=out)
+    for key, value in load_metadata(path).items():
+        print(f"{key}: {value}", file=out)
+    record = path.parent / "result.json"
+    if record.is_file():
+        found = json.loads(record.read_text(encoding="utf-8"))
+        for key in ("status", "error", "seconds", "steps"):
+            print(f"{key}: {found.get(key)}", file=out)
+    print(out.getvalue(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

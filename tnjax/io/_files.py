@@ -1,0 +1,161 @@
+"""Networks in safetensors files: arrays that cannot execute anything, structure as JSON text.
+
+Format version 1: tensors `core_0`, `core_1`, ... (complex cores as `core_0.real` and
+`core_0.imag`); in the file's metadata one key, `tnjax`, with the JSON object
+`{"format": "tnjax.network", "version": 1, "structure": {...}, "metadata": {...}}`.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from .._network import TensorNetwork
+from .._structure import Structure
+
+_FORMAT = "tnjax.network"
+_VERSION = 1
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the place of `path` only if all went well."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(part, 0o666 & ~_umask())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def save(
+    path: str | os.PathLike, network: TensorNetwork, metadata: dict[str, Any] | None = None
+) -> None:
+    """Write a network to a safetensors file, atomically.
+
+    Args:
+        path: of the file; replaced if it exists.
+        network: any structure and dtype.
+        metadata: values that JSON can hold; `load_metadata` gives them back.
+
+    Raises:
+        ValueError: if the metadata are not JSON.
+        OSError: if the file cannot be written; a file that was there is untouched.
+
+    Example:
+        >>> import jax, tempfile, pathlib
+        >>> network = TensorNetwork.random(Structure.cp((3, 4, 5), 2), key=jax.random.key(0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "network.safetensors"
+        ...     save(file, network)
+        ...     load(file).structure == network.structure
+        True
+    """
+    try:
+        header = json.dumps(
+            {
+                "format": _FORMAT,
+                "version": _VERSION,
+                "structure": json.loads(network.structure.to_json()),
+                "metadata": metadata or {},
+            },
+            allow_nan=False,
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"save: metadata must be values that JSON can hold: {error}.") from error
+    tensors = {}
+    for node, core in enumerate(network.cores):
+        core = np.ascontiguousarray(core)
+        if np.iscomplexobj(core):
+            tensors[f"core_{node}.real"] = np.ascontiguousarray(core.real)
+            tensors[f"core_{node}.imag"] = np.ascontiguousarray(core.imag)
+        else:
+            tensors[f"core_{node}"] = core
+    with atomic_path(path) as part:
+        safetensors.numpy.save_file(tensors, part, metadata={"tnjax": header})
+
+
+def load(path: str | os.PathLike) -> TensorNetwork:
+    """Read a network that `save` wrote. No code in a file is ever run.
+
+    A float64 file read while JAX is in 32-bit mode becomes float32, with a warning.
+
+    Raises:
+        ValueError: if the file is not such a network, is damaged, or is of a newer version.
+        OSError: if it cannot be read.
+    """
+    header, tensors = _read(path)
+    try:
+        structure = Structure.from_json(json.dumps(header["structure"]))
+        cores = []
+        for node in range(structure.num_nodes):
+            name = f"core_{node}"
+            if name in tensors:
+                cores.append(tensors.pop(name))
+            else:
+                cores.append(tensors.pop(f"{name}.real") + 1j * tensors.pop(f"{name}.imag"))
+        if tensors:
+            raise ValueError(f"unexpected arrays {sorted(tensors)}")
+        if cores and jnp.asarray(cores[0]).dtype != cores[0].dtype:
+            warnings.warn(
+                f"{path} holds {cores[0].dtype}, but JAX is in 32-bit mode: the cores are rounded. "
+                'Call jax.config.update("jax_enable_x64", True) first to keep them.',
+                stacklevel=2,
+            )
+        return TensorNetwork(structure, cores)
+    except KeyError as error:
+        raise ValueError(f"{path}: the file lacks {error}.") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
+    """The metadata that were given to `save`. Raises as `load` does."""
+    metadata = _read(path)[0].get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{path}: the metadata are not an object.")
+    return metadata
+
+
+def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path}: there is no such file.")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("tnjax")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error}).") from error
+    try:
+        header = json.loads(text) if text is not None else None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: the header is damaged ({error}).") from error
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        raise ValueError(f"{path}: a safetensors file, but not one that tnjax wrote.")
+    if header.get("version") != _VERSION:
+        raise ValueError(
+            f"{path}: format version {header.get('version')!r}; this tnjax reads version "
+            f"{_VERSION}. A newer release may read it."
+        )
+    return header, tensors

@@ -1,0 +1,185 @@
+"""A tensor into more, smaller modes, and back."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+
+Digits = Literal["row-major", "interleaved"]
+Fit = Literal["exact", "pad", "crop"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reshape:
+    """How a tensor becomes one with other modes; `apply` and `undo` do it.
+
+    Attributes:
+        source: shape of the tensor.
+        padded: its shape after padding (the last entries repeated) or cropping (from the end).
+        splits: for each new mode, its factor in each mode of the source. Row-major: a new mode
+            takes the next digit of one source mode. Interleaved: digit k of every source mode
+            together, so that a new mode is a patch at one scale (ket augmentation).
+        dims: sizes of the new modes.
+    """
+
+    source: tuple[int, ...]
+    padded: tuple[int, ...]
+    splits: tuple[tuple[int, ...], ...]
+    dims: tuple[int, ...]
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """The tensor in its new modes."""
+        array = array[tuple(slice(n) for n in self.padded)]
+        widths = [(0, p - n) for p, n in zip(self.padded, array.shape, strict=True)]
+        array = np.pad(array, widths, mode="edge")
+        if not self.splits:
+            return array.reshape(self.dims)
+        digits = self._digits
+        return array.reshape(digits).transpose(self._order).reshape(self.dims)
+
+    def undo(self, array: np.ndarray) -> np.ndarray:
+        """The inverse: padding removed; what was cropped stays away."""
+        if not self.splits:
+            array = array.reshape(self.padded)
+        else:
+            order = self._order
+            shape = [self._digits[axis] for axis in order]
+            array = array.reshape(shape).transpose(np.argsort(order)).reshape(self.padded)
+        return array[tuple(slice(n) for n in self.source)]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Shape of the part of the source that the new tensor holds."""
+        return tuple(map(min, self.source, self.padded))
+
+    @property
+    def _digits(self) -> tuple[int, ...]:
+        """Sizes of all digits, source mode by source mode."""
+        return tuple(itertools.chain.from_iterable(zip(*self.splits, strict=True)))
+
+    @property
+    def _order(self) -> list[int]:
+        count = len(self.splits)
+        return [mode * count + k for k in range(count) for mode in range(len(self.source))]
+
+    def describe(self) -> str:
+        """One line for people."""
+        word = lambda shape: "x".join(map(str, shape))
+        change = ""
+        if self.padded != self.source:
+            verb = "padded" if math.prod(self.padded) > math.prod(self.source) else "cropped"
+            change = f", {verb} to {word(self.padded)}"
+        return f"{word(self.source)}{change}, reshaped to {word(self.dims)}"
+
+
+def plan_reshape(
+    shape: Sequence[int], dims: Sequence[int], *, digits: Digits = "row-major", fit: Fit = "exact"
+) -> Reshape:
+    """Find how a tensor of `shape` becomes one of `dims`.
+
+    Args:
+        shape: of the tensor.
+        dims: sizes of the new modes.
+        digits: "row-major": as NumPy reshapes; "interleaved": each new mode takes a factor of
+            every mode, as even as possible.
+        fit: what to do if the sizes do not multiply up: "exact" refuses, "pad" repeats the last
+            entries, "crop" drops them; both change as little as possible.
+
+    Raises:
+        ValueError: if there is no way.
+
+    Example:
+        >>> plan = plan_reshape((6, 6), (4, 9), digits="interleaved")
+        >>> plan.splits
+        ((2, 2), (3, 3))
+        >>> plan_reshape((250, 250), (4,) * 8, fit="pad").describe()
+        '250x250, padded to 256x256, reshaped to 4x4x4x4x4x4x4x4'
+    """
+    shape, dims = tuple(map(int, shape)), tuple(map(int, dims))
+    if not dims or min(dims) < 1:
+        raise ValueError(f"reshape: expected positive sizes, got {list(dims)}.")
+    if digits not in ("row-major", "interleaved"):
+        raise ValueError(f"reshape: unknown digit order {digits!r}; row-major or interleaved.")
+    if fit not in ("exact", "pad", "crop"):
+        raise ValueError(f"reshape: unknown fit {fit!r}; exact, pad or crop.")
+    total, size = math.prod(dims), math.prod(shape)
+    if total == size and digits == "row-major":
+        return Reshape(shape, shape, (), dims)
+    if total != size and fit == "exact":
+        raise ValueError(
+            f"reshape: {_product(dims)} = {total}, but the tensor has {_product(shape)} = {size} "
+            "entries. Give sizes with that product, or fit them by padding or cropping."
+        )
+    for padded in _working_shapes(shape, total, fit):
+        if digits == "row-major":
+            if _groups(padded, dims):
+                return Reshape(shape, padded, (), dims)
+        else:
+            splits = next(_factor(padded, dims), None)
+            if splits is not None:
+                return Reshape(shape, padded, splits, dims)
+    raise ValueError(
+        f"reshape: no way to {'split' if fit == 'exact' else fit} {_product(shape)} into "
+        f"{_product(dims)} in {digits} order. The sizes must multiply up to the modes one after "
+        "another (row-major) or share factors with every mode (interleaved)."
+    )
+
+
+def _product(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _working_shapes(shape: tuple[int, ...], total: int, fit: Fit) -> list[tuple[int, ...]]:
+    """Shapes with `total` entries that pad or crop `shape`, the least distorted first."""
+    if total == math.prod(shape):
+        return [shape]
+    divisors = [n for n in range(1, math.isqrt(total) + 1) if total % n == 0]
+    divisors = sorted({*divisors, *(total // n for n in divisors)})
+    found = []
+
+    def extend(prefix: tuple[int, ...], left: int) -> None:
+        mode = len(prefix)
+        if mode == len(shape):
+            if left == 1:
+                found.append(prefix)
+            return
+        for n in divisors:
+            if left % n == 0 and (n >= shape[mode] if fit == "pad" else n <= shape[mode]):
+                extend((*prefix, n), left // n)
+
+    extend((), total)
+    return sorted(found, key=lambda s: max(max(a / b, b / a) for a, b in zip(s, shape)))
+
+
+def _groups(shape: Sequence[int], dims: Sequence[int]) -> bool:
+    """Whether consecutive dims multiply up to the modes in turn."""
+    cuts = set(itertools.accumulate(dims, lambda a, b: a * b))
+    return all(n in cuts for n in itertools.accumulate(shape, lambda a, b: a * b))
+
+
+def _factor(left: tuple[int, ...], dims: Sequence[int]) -> Iterator[tuple[tuple[int, ...], ...]]:
+    """Ways to write each dim as a product of one factor per mode, factors even first."""
+    if not dims:
+        if all(n == 1 for n in left):
+            yield ()
+        return
+    for split in _splits(dims[0], left):
+        rest = tuple(n // f for n, f in zip(left, split, strict=True))
+        for tail in _factor(rest, dims[1:]):
+            yield (split, *tail)
+
+
+def _splits(size: int, left: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Factorizations of `size` into divisors of what is left of each mode."""
+    ways = [()]
+    for n in left:
+        ways = [
+            (*way, f)
+            for way in ways
+            for f in range(1, size + 1)
+            if n % f == 0 and size % (math.prod(way) * f) == 0
+        ]
+    return sorted((w for w in ways if math.prod(w) == size), key=lambda w: (max(w) / min(w), w))

@@ -1,0 +1,105 @@
+"""What every problem offers to the solvers and to the search."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Real
+
+from .._network import TensorNetwork
+
+Point = Any
+
+
+class Problem(eqx.Module):
+    """A loss of a tensor, seen through a network that represents it.
+
+    The engine asks for three things: the loss of a network, a `Point` (whatever of the loss at a
+    network is worth computing once), and the loss at that point when a second network is added.
+    Growth by one rank adds a network (design of the candidates), so that `slope` and
+    `curvature` along an added network are all that screening needs. Subclasses override what
+    they can compute more cheaply than these derivatives by autodiff.
+
+    Attributes of every problem: `shape` of the tensor, `dtype` of the cores that fit it, and
+    `scale`: solvers see the problem with the tensor divided by this number.
+    """
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    @abc.abstractmethod
+    def dtype(self) -> jnp.dtype: ...
+
+    @property
+    def scale(self) -> float:
+        return 1.0
+
+    @abc.abstractmethod
+    def loss(self, network: TensorNetwork) -> Real[Array, ""]:
+        """The number that solvers make small."""
+
+    @abc.abstractmethod
+    def error(self, network: TensorNetwork) -> Real[Array, ""]:
+        """The number that is compared with `target_error` and reported."""
+
+    @abc.abstractmethod
+    def functional_gradient(self, network: TensorNetwork) -> Array:
+        """dL/dT, a dense tensor of the problem's shape (steepest ascent, also for complex T)."""
+
+    @abc.abstractmethod
+    def linearize(self, network: TensorNetwork) -> Point:
+        """What `perturbed_loss` needs to know of the network."""
+
+    @abc.abstractmethod
+    def perturbed_loss(self, point: Point, delta: TensorNetwork) -> Real[Array, ""]:
+        """The loss at the sum of the linearized network and `delta`."""
+
+    @abc.abstractmethod
+    def shifted(self, point: Point, delta: TensorNetwork) -> Point:
+        """The point of the sum of the linearized network and `delta`."""
+
+    def slope(self, point: Point, delta: TensorNetwork) -> Real[Array, ""]:
+        """First derivative of the loss along `delta`."""
+        return self._along(point, delta, 1)
+
+    def curvature(self, point: Point, delta: TensorNetwork) -> Real[Array, ""]:
+        """Second derivative of the loss along `delta`."""
+        return self._along(point, delta, 2)
+
+    def _along(self, point: Point, delta: TensorNetwork, order: int) -> Array:
+        function = lambda t: self.perturbed_loss(point, delta * t)
+        for _ in range(order):
+            function = _derivative(function)
+        return function(jnp.zeros((), jnp.finfo(self.dtype).dtype))
+
+
+def _derivative(function):
+    return lambda t: jax.jvp(function, (t,), (jnp.ones_like(t),))[1]
+
+
+class LeastSquares(Problem):
+    """A problem whose loss is a sum of squares, linear in each core: what ALS can solve."""
+
+    @abc.abstractmethod
+    def residual(self, network: TensorNetwork) -> Array:
+        """Data minus prediction, scaled so that the loss is the sum of its squared moduli."""
+
+    @abc.abstractmethod
+    def normal_equations(
+        self, network: TensorNetwork, node: int, point: Point = None
+    ) -> tuple[Array, Array]:
+        """The least squares problem for one core, all others fixed.
+
+        Args:
+            network: supplies the other cores.
+            node: whose core is sought.
+            point: if given, the network is an addition to the one linearized there.
+
+        Returns:
+            gram: [rows or 1, bonds, bonds]; rhs: [rows, bonds]. Each row x of the core, seen as
+            a matrix of legs by bonds, solves gram @ x = rhs.
+        """

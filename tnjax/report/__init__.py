@@ -1,0 +1,3 @@
+"""Reports."""
+
+from ._html import report as report

@@ -1,0 +1,92 @@
+"""Changes of a structure that carry the cores along: host side, NumPy, exact where they can be.
+
+Cores are small; doing this on the host compiles nothing.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .._structure import Edge, Structure
+
+Cores = tuple[np.ndarray, ...]
+
+
+def grow(
+    structure: Structure, cores: Cores, edge: Edge, slices: Sequence[Sequence[np.ndarray]]
+) -> tuple[Structure, Cores]:
+    """Append slices to a bond; one entry of `slices` for each new rank, with one array for each
+    node of the edge (its core's shape without the axis of the bond)."""
+    new = structure.grow(edge, len(slices))
+    out = list(cores)
+    for position, node in enumerate(edge):
+        axis = new.axis(node, edge)
+        core = out[node] if edge in structure.edges else np.expand_dims(out[node], axis)
+        fresh = [np.expand_dims(pair[position], axis) for pair in slices]
+        out[node] = np.concatenate([core, *fresh], axis)
+    return new, tuple(out)
+
+
+def shrink(structure: Structure, cores: Cores, edge: Edge) -> tuple[Structure, Cores]:
+    """One rank less on a bond, at the smallest change of its two end cores' product.
+
+    Both are factored by QR and the product of the triangles by SVD (Eckart and Young), so the
+    choice does not depend on the gauge. On a hyperedge, the term with the smallest product of
+    norms is dropped.
+    """
+    new = structure.shrink(edge)
+    out = list(cores)
+    axes = [structure.axis(node, edge) for node in edge]
+    if len(edge) == 2:
+        parts = _truncate_pair(*(cores[k] for k in edge), *axes, structure.edges[edge] - 1)
+    else:
+        norms = [
+            np.linalg.norm(
+                np.moveaxis(cores[node], axis, 0).reshape(structure.edges[edge], -1), axis=1
+            )
+            for node, axis in zip(edge, axes, strict=True)
+        ]
+        weakest = int(np.argmin(np.prod(norms, axis=0)))
+        parts = [
+            np.delete(cores[node], weakest, axis) for node, axis in zip(edge, axes, strict=True)
+        ]
+    for node, axis, part in zip(edge, axes, parts, strict=True):
+        out[node] = part if edge in new.edges else np.take(part, 0, axis)
+    return new, tuple(out)
+
+
+def _truncate_pair(a, b, axis_a: int, axis_b: int, rank: int) -> list[np.ndarray]:
+    a, b = np.moveaxis(a, axis_a, -1), np.moveaxis(b, axis_b, 0)
+    qa, ra = np.linalg.qr(a.reshape(-1, a.shape[-1]))
+    qb, rb = np.linalg.qr(b.reshape(len(b), -1).T)
+    u, s, v = np.linalg.svd(ra @ rb.T)
+    root = np.sqrt(s[:rank])
+    left = (qa @ (u[:, :rank] * root)).reshape(*a.shape[:-1], rank)
+    right = ((root[:, None] * v[:rank]) @ qb.T).reshape(rank, *b.shape[1:])
+    return [np.moveaxis(left, -1, axis_a), np.moveaxis(right, 0, axis_b)]
+
+
+def pad(structure: Structure, cores: Cores, capacity: Structure) -> Cores:
+    """The cores in the larger shapes of `capacity`, filled with zeros: the same tensor."""
+    out = []
+    for node, core in enumerate(cores):
+        core = np.asarray(core)
+        legs = len(structure.legs[node])
+        padded = np.zeros(capacity.core_shape(node), core.dtype)
+        where = [slice(None)] * legs
+        for edge in capacity.core_edges(node):
+            where.append(slice(structure.rank(edge)) if edge in structure.edges else 0)
+        padded[tuple(where)] = core
+        out.append(padded)
+    return tuple(out)
+
+
+def unpad(structure: Structure, cores: Cores, capacity: Structure) -> Cores:
+    """The inverse of `pad`."""
+    out = []
+    for node, core in enumerate(cores):
+        where = [slice(None)] * len(structure.legs[node])
+        for edge in capacity.core_edges(node):
+            where.append(slice(structure.rank(edge)) if edge in structure.edges else 0)
+        out.append(np.asarray(core)[tuple(where)])
+    return tuple(out)

@@ -1,0 +1,168 @@
+"""`search`: the host loop that drives a strategy."""
+
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from .._contract.cost import MemoryLimitError, format_bytes
+from .._init import host_cores
+from .._network import TensorNetwork, scaled
+from .._status import Status
+from .._structure import Structure
+from ..objectives import Problem
+from ..solve._fit import as_solver, check_shape, positive
+from ._evaluate import fit_peak_bytes
+from ._greedy import Budget, Greedy, GreedyState, Info
+from ._result import SearchResult, Step
+
+
+def search(
+    problem: Problem,
+    *,
+    key: PRNGKeyArray,
+    strategy: Greedy | None = None,
+    target_error: float | None = None,
+    max_params: int | None = None,
+    max_steps: int | None = None,
+    max_seconds: float | None = None,
+    memory_limit: int | None = None,
+    start: Structure | TensorNetwork | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> SearchResult:
+    """Learn a tensor network: the graph, the ranks and the cores.
+
+    The same key gives the same result, bit for bit, on the same machine and versions, unless
+    `max_seconds` ends the search.
+
+    Args:
+        problem: a `Decomposition`, an `Objective`, or any other `Problem`.
+        key: `jax.random.key(seed)`.
+        strategy: how to move; `Greedy()` by default.
+        target_error: stop once the error is at or below it. For a decomposition this is the
+            relative Frobenius error, for an `Objective` the loss.
+        max_params: never exceed so many core entries.
+        max_steps: stop after so many moves.
+        max_seconds: stop after so much wall time (the step under way is finished).
+        memory_limit: bytes; structures whose fit is forecast to need more are not tried.
+        start: a structure or network to grow from; the rank-one structure by default.
+        on_step: called with each `Step` as it is accepted.
+
+    At least one of `target_error`, `max_params`, `max_steps` and `max_seconds` is needed.
+
+    Raises:
+        ValueError: for a limit that is not positive, no limit at all, or a start that does not
+            fit the problem.
+        MemoryLimitError: (a `ValueError`) if not even the start fits into the memory limit.
+
+    Example:
+        >>> import jax
+        >>> planted = Structure.tensor_ring((6, 6, 6, 6), 2)
+        >>> truth = TensorNetwork.random(planted, key=jax.random.key(1))
+        >>> result = search(
+        ...     Decomposition(truth.to_dense()), key=jax.random.key(0), target_error=1e-3
+        ... )
+        >>> result.error <= 1e-3 and result.num_params <= planted.num_params
+        True
+
+    Reference:
+        arXiv 2008.05437, algorithm 1.
+    """
+    begin = time.perf_counter()
+    strategy = Greedy() if strategy is None else strategy
+    if not isinstance(strategy, Greedy):
+        raise ValueError(f"search: expected a strategy such as Greedy(), got {strategy!r}.")
+    limits = {
+        "target_error": target_error,
+        "max_params": max_params,
+        "max_steps": max_steps,
+        "max_seconds": max_seconds,
+    }
+    for name, value in limits.items():
+        positive(value, f"search: {name}")
+    if all(value is None for value in limits.values()):
+        raise ValueError(f"search: give at least one limit of {', '.join(limits)}.")
+    as_solver(strategy.solver, problem)
+    seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
+    network = _start(problem, start, seed)
+    _check_budget(network.structure, problem, max_params, memory_limit)
+
+    budget = Budget(target_error, max_params, memory_limit)
+    path: list[Step] = []
+
+    def record(state: GreedyState, info: Info, since: float) -> None:
+        step = Step(
+            info.move,
+            state.structure,
+            state.structure.num_params,
+            state.error,
+            time.perf_counter() - since,
+            info.compile_seconds,
+            info.programs,
+            info.fitted,
+        )
+        path.append(step)
+        if on_step is not None:
+            on_step(step)
+
+    since = begin
+    state, info = strategy.init(problem, network, budget, seed=seed)
+    record(state, info, since)
+    status = state.status
+    try:
+        while state.phase != "done":
+            if max_seconds is not None and time.perf_counter() - begin > max_seconds:
+                status = Status.MAX_SECONDS
+                break
+            if max_steps is not None and state.phase == "grow" and len(path) > max_steps:
+                status = Status.MAX_STEPS
+                break
+            since = time.perf_counter()
+            state, info = strategy.step(problem, state, budget)
+            status = state.status
+            if info.move is not None:
+                record(state, info, since)
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+    if state.phase == "prune" and status in (Status.MAX_SECONDS, Status.INTERRUPTED):
+        status = state.status  # the target was met; only the pruning was cut short
+    return SearchResult(
+        scaled(TensorNetwork(state.structure, state.cores), problem.scale),
+        state.error,
+        tuple(path),
+        status,
+        time.perf_counter() - begin,
+        seed,
+    )
+
+
+def _start(
+    problem: Problem, start: Structure | TensorNetwork | None, seed: tuple[int, ...]
+) -> TensorNetwork:
+    if start is None:
+        start = Structure.rank_one(problem.shape)
+    if isinstance(start, TensorNetwork):
+        check_shape(problem, start.structure)
+        return scaled(start.astype(problem.dtype), 1 / problem.scale)
+    check_shape(problem, start)
+    return TensorNetwork(start, host_cores(start, np.random.default_rng(seed), problem.dtype))
+
+
+def _check_budget(
+    structure: Structure, problem: Problem, max_params: int | None, memory_limit: int | None
+) -> None:
+    if max_params is not None and structure.num_params > max_params:
+        raise ValueError(
+            f"search: the start has {structure.num_params} parameters, more than "
+            f"max_params={max_params}. Raise the limit; no smaller network spans these modes."
+        )
+    if memory_limit is not None:
+        peak = fit_peak_bytes(structure, problem.dtype)
+        if peak > memory_limit:
+            raise MemoryLimitError(
+                f"search: fitting even the start would need {format_bytes(peak)}, more than the "
+                f"memory limit of {format_bytes(memory_limit)}. Raise the limit or use a smaller "
+                "tensor."
+            )

@@ -1,0 +1,222 @@
+"""`fit`: the best cores for one structure."""
+
+import dataclasses
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import PRNGKeyArray
+
+from .. import _compile
+from .._network import TensorNetwork, scaled
+from .._status import Status
+from .._structure import Structure
+from ..objectives import LeastSquares, Problem
+from ._als import ALS
+from ._optax import Optax
+from ._solver import FitState, Limits, Solver, drive, start
+
+SolverLike = Solver | optax.GradientTransformation | None
+
+_STEPS_BETWEEN_CLOCK_READS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class FitResult:
+    """What `fit` found.
+
+    Attributes:
+        network: the best network seen; never worse than the start.
+        error: its error (for a decomposition the unsquared relative Frobenius error).
+        status: why the fit ended.
+        steps: steps of the solver that were made.
+        history: error after each step, shape [steps].
+        seconds, compile_seconds: wall time in all, and the part of it spent compiling.
+    """
+
+    network: TensorNetwork
+    error: float
+    status: Status
+    steps: int
+    history: np.ndarray
+    seconds: float
+    compile_seconds: float
+
+    @property
+    def structure(self) -> Structure:
+        return self.network.structure
+
+
+def as_solver(solver: SolverLike, problem: Problem) -> Solver:
+    """The solver meant by what a user passes: a `Solver`, an optax transformation, or None.
+
+    Raises:
+        ValueError: if it is none of these, or cannot treat the problem.
+    """
+    if solver is None:
+        solver = ALS() if isinstance(problem, LeastSquares) else Optax(optax.lbfgs())
+    elif isinstance(solver, optax.GradientTransformation):
+        solver = Optax(solver)
+    if not isinstance(solver, Solver):
+        raise ValueError(
+            f"solver: expected ALS(), GaussNewton(), an optax transformation or None, got "
+            f"{solver!r}."
+        )
+    solver.check(problem)
+    return solver
+
+
+def positive(value: float | None, what: str) -> None:
+    """Raise `ValueError` unless `value` is None or a finite positive number."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{what}: expected a positive number, got {value!r}.")
+
+
+def fit(
+    problem: Problem,
+    structure_or_network: Structure | TensorNetwork,
+    *,
+    key: PRNGKeyArray | None = None,
+    solver: SolverLike = None,
+    target_error: float | None = None,
+    max_steps: int | None = None,
+    max_seconds: float | None = None,
+    num_starts: int = 1,
+) -> FitResult:
+    """Fit the cores of one structure to a problem.
+
+    Args:
+        problem: a `Decomposition`, an `Objective`, or any other `Problem`.
+        structure_or_network: a structure to start at random cores, or a network to improve.
+        key: for random starts; required with a structure.
+        solver: `ALS()` (default for least squares), `GaussNewton()`, or any optax
+            transformation, for example `optax.adam(1e-2)` or `optax.lbfgs()` (default otherwise).
+        target_error: stop at or below this error.
+        max_steps: stop after so many steps of the solver; its own limit by default.
+        max_seconds: stop after so much wall time, looked at every few steps.
+        num_starts: so many random starts run together under `vmap`; the best one is returned.
+
+    Raises:
+        ValueError: if shapes differ, the solver cannot treat the problem, a limit is not
+            positive, or a key or start is missing.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> problem = Decomposition(np.random.default_rng(0).standard_normal((4, 5, 6)))
+        >>> result = fit(problem, Structure.tensor_train((4, 5, 6), (4, 6)), key=jax.random.key(0))
+        >>> result.error < 1e-3
+        True
+    """
+    begin = time.perf_counter()
+    solver = as_solver(solver, problem)
+    for value, what in (
+        (target_error, "target_error"),
+        (max_steps, "max_steps"),
+        (max_seconds, "max_seconds"),
+        (num_starts, "num_starts"),
+    ):
+        positive(value, what)
+    networks = _starts(problem, structure_or_network, key, num_starts)
+    max_steps = solver.max_steps if max_steps is None else int(max_steps)
+    chunk = max_steps if max_seconds is None else _STEPS_BETWEEN_CLOCK_READS
+    work = math.prod(problem.shape) * min(max_steps, 100) * num_starts
+    tier = _compile.choose_tier(work)
+
+    first = _compile.compiled(_start, (max_steps,), (solver, problem, networks), tier=tier)
+    states = first.call(solver, problem, networks)
+    compile_seconds, done = first.seconds, 0
+    while True:
+        done = min(done + chunk, max_steps)
+        limits = limits_of(solver, problem, target_error=target_error, max_steps=done)
+        program = _compile.compiled(_drive, (), (solver, problem, states, limits), tier=tier)
+        compile_seconds += program.seconds
+        states = program.call(solver, problem, states, limits)
+        statuses = np.asarray(states.status)
+        if done >= max_steps or not (statuses == Status.MAX_STEPS.code).any():
+            break
+        if (statuses == Status.TARGET_REACHED.code).any():
+            break
+        if max_seconds is not None and time.perf_counter() - begin > max_seconds:
+            statuses = np.full_like(statuses, Status.MAX_SECONDS.code)
+            break
+    best = int(np.argmin(np.asarray(states.best_error)))
+    state: FitState = jax.tree.map(lambda leaf: leaf[best], states)
+    steps = int(state.steps)
+    error = float(state.best_error)
+    return FitResult(
+        scaled(state.best, problem.scale),
+        error,
+        Status.from_code(statuses[best]) if math.isfinite(error) else Status.NON_FINITE,
+        steps,
+        np.asarray(state.history[:steps]),
+        time.perf_counter() - begin,
+        compile_seconds,
+    )
+
+
+def limits_of(
+    solver: Solver,
+    problem: Problem,
+    *,
+    target_error: float | None,
+    max_steps: int,
+    rtol: float | None = None,
+) -> Limits:
+    """A solver's own limits with those of a call, in the dtypes that programs expect."""
+    real = jnp.finfo(problem.dtype).dtype
+    target = -np.inf if target_error is None else target_error
+    return Limits(
+        np.asarray(target, real),
+        np.asarray(max_steps, np.int32),
+        np.asarray(solver.rtol if rtol is None else rtol, real),
+        np.asarray(solver.patience, np.int32),
+    )
+
+
+def check_shape(problem: Problem, structure: Structure) -> None:
+    """Raise `ValueError` unless the structure represents tensors of the problem's shape."""
+    if tuple(problem.shape) != structure.dims:
+        raise ValueError(
+            f"The problem has the shape {tuple(problem.shape)}, but the structure represents "
+            f"tensors of shape {structure.dims}."
+        )
+
+
+def _starts(
+    problem: Problem,
+    given: Structure | TensorNetwork,
+    key: PRNGKeyArray | None,
+    count: int,
+) -> TensorNetwork:
+    """The starts, stacked along a leading axis."""
+    if isinstance(given, TensorNetwork):
+        check_shape(problem, given.structure)
+        if count != 1:
+            raise ValueError("num_starts > 1 draws random starts: pass a structure, not a network.")
+        if given.dtype != problem.dtype:
+            raise ValueError(
+                f"The start has dtype {given.dtype}, the problem {problem.dtype}; use "
+                "`network.astype`."
+            )
+        return jax.tree.map(lambda leaf: leaf[None], scaled(given, 1 / problem.scale))
+    check_shape(problem, given)
+    if key is None:
+        raise ValueError("fit needs `key=jax.random.key(seed)` to draw its start.")
+    keys = jax.random.split(key, count)
+    networks = [TensorNetwork.random(given, key=k, dtype=problem.dtype) for k in keys]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks)
+
+
+def _start(
+    history_size: int, solver: Solver, problem: Problem, networks: TensorNetwork
+) -> FitState:
+    return jax.vmap(lambda network: start(solver, problem, network, history_size))(networks)
+
+
+def _drive(solver: Solver, problem: Problem, states: FitState, limits: Limits) -> FitState:
+    return jax.vmap(lambda state: drive(solver, problem, state, limits))(states)

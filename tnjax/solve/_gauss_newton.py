@@ -1,0 +1,81 @@
+"""Gauss-Newton with Levenberg-Marquardt damping, solved by conjugate gradients."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jax.scipy.sparse.linalg import cg
+from jaxtyping import Array, Float
+
+from .._network import TensorNetwork, balance
+from ..objectives import LeastSquares, Problem
+from ._real import from_real, to_real
+from ._solver import Solver
+
+
+class GaussNewton(Solver):
+    r"""All cores at once: $(H + \mu I)\, d = -g$ by conjugate gradients, never forming H.
+
+    H is the Gauss-Newton matrix $2 J^T J$ of a least squares problem and the Hessian of any
+    other loss. A step is accepted if it lowers the loss; the damping follows the ratio of the
+    actual to the predicted decrease (Nielsen's rule).
+
+    Args:
+        max_steps: outer iterations at the most.
+        rtol, patience: end after `patience` iterations that each lower the best error by less
+            than the fraction `rtol`.
+        cg_steps: conjugate gradient iterations in one step.
+        damping: of the first step.
+
+    Reference:
+        Nocedal and Wright, Numerical Optimization, sections 7.1 and 10.3; Madsen, Nielsen,
+        Tingleff, Methods for Non-Linear Least Squares Problems, section 3.2.
+    """
+
+    max_steps: int = 50
+    rtol: float = 1e-4
+    patience: int = 5
+    cg_steps: int = eqx.field(static=True, default=30)
+    damping: float = 1e-3
+
+    def init(self, problem: Problem, network: TensorNetwork) -> tuple[Float[Array, ""], Array]:
+        real = jnp.finfo(problem.dtype).dtype
+        return jnp.asarray(self.damping, real), jnp.asarray(2.0, real)
+
+    def step(self, problem: Problem, network: TensorNetwork, state):
+        damping, factor = state
+        rebuild = from_real(network.structure, network.dtype)
+        network = TensorNetwork(network.structure, balance(network.cores))
+        x, unravel = ravel_pytree(to_real(network))
+        loss = lambda x: problem.loss(rebuild(unravel(x)))
+        value, gradient = jax.value_and_grad(loss)(x)
+        if isinstance(problem, LeastSquares):
+            residual = lambda x: to_real_vector(problem.residual(rebuild(unravel(x))))
+            _, forward = jax.linearize(residual, x)
+            backward = jax.linear_transpose(forward, x)
+            product = lambda v: 2 * backward(forward(v))[0]
+        else:
+            _, product = jax.linearize(jax.grad(loss), x)
+        matrix = lambda v: product(v) + damping * v
+        change, _ = cg(matrix, -gradient, maxiter=self.cg_steps, tol=1e-6)
+        predicted = -(jnp.vdot(gradient, change) + jnp.vdot(change, product(change)) / 2)
+        new_value = loss(x + change)
+        ratio = (value - new_value) / jnp.where(predicted > 0, predicted, jnp.inf)
+        accept = jnp.isfinite(new_value) & (new_value < value)
+        tiny = jnp.finfo(damping.dtype).eps ** 2
+        eased = damping * jnp.clip(1 - (2 * ratio - 1) ** 3, 1 / 3, 2)
+        damping = jnp.where(accept, jnp.maximum(eased, tiny), damping * factor)
+        factor = jnp.where(accept, 2.0, factor * 2).astype(factor.dtype)
+        x = jnp.where(accept, x + change, x)
+        return rebuild(unravel(x)), (damping, factor)
+
+    def recover(self, state):
+        damping, factor = state
+        return 100 * damping, factor
+
+
+def to_real_vector(x: Array) -> Array:
+    """A real vector with the same sum of squares."""
+    if jnp.iscomplexobj(x):
+        return jnp.concatenate([x.real.ravel(), x.imag.ravel()])
+    return x.ravel()

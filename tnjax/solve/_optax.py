@@ -1,0 +1,58 @@
+"""Any optax transformation as a solver."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import optax
+from jax import lax
+
+from .._network import TensorNetwork
+from ..objectives import Problem
+from ._real import from_real, to_real
+from ._solver import Solver
+
+
+class Optax(Solver):
+    """Gradient steps by an optax transformation, `optax.lbfgs()` included.
+
+    One step of the driver is `updates` updates, after which the error is looked at. Networks
+    with complex cores are optimized in their real and imaginary parts.
+
+    Args:
+        transformation: e.g. `optax.adam(1e-2)`. Pass the same object again to reuse programs.
+        max_steps: steps at the most, each of `updates` updates.
+        rtol, patience: end after `patience` steps that each lower the best error by less than
+            the fraction `rtol`.
+        updates: updates in one step.
+
+    Example:
+        >>> import optax
+        >>> Optax(optax.adam(1e-2), updates=50).max_steps
+        200
+    """
+
+    transformation: Any = eqx.field(static=True)
+    max_steps: int = 200
+    rtol: float = 1e-4
+    patience: int = 5
+    updates: int = 10
+
+    def init(self, problem: Problem, network: TensorNetwork):
+        return optax.with_extra_args_support(self.transformation).init(to_real(network))
+
+    def step(self, problem: Problem, network: TensorNetwork, state):
+        optimizer = optax.with_extra_args_support(self.transformation)
+        rebuild = from_real(network.structure, network.dtype)
+        loss = lambda x: problem.loss(rebuild(x))
+
+        def update(_, carry):
+            x, state = carry
+            value, gradient = jax.value_and_grad(loss)(x)
+            change, state = optimizer.update(
+                gradient, state, x, value=value, grad=gradient, value_fn=loss
+            )
+            return optax.apply_updates(x, change), state
+
+        x, state = lax.fori_loop(0, self.updates, update, (to_real(network), state))
+        return rebuild(x), state

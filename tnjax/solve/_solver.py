@@ -1,0 +1,157 @@
+"""The interface of solvers, and the loop that drives every one of them."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from .._network import TensorNetwork
+from .._status import Status
+from ..objectives import Problem
+
+SolverState = Any
+
+_MAX_FAILURES = 5
+
+
+class Solver(eqx.Module):
+    """One way to improve the cores of a network of fixed structure: a pair of pure functions.
+
+    `init(problem, network) -> state` and `step(problem, network, state) -> (network, state)`;
+    `recover(state)` answers a step that gave NaN or infinity. What a step is (a sweep, some
+    updates, an outer iteration) the solver says; stopping is left to `drive`.
+
+    A core that is zero on one index of a bond at every node of that bond must stay so: the
+    search holds ranks at a larger capacity, filled with zeros. Every method whose step is made
+    of gradients or environments has this property.
+    """
+
+    max_steps: eqx.AbstractVar[int]
+    rtol: eqx.AbstractVar[float]
+    patience: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def init(self, problem: Problem, network: TensorNetwork) -> SolverState: ...
+
+    @abc.abstractmethod
+    def step(
+        self, problem: Problem, network: TensorNetwork, state: SolverState
+    ) -> tuple[TensorNetwork, SolverState]: ...
+
+    def recover(self, state: SolverState) -> SolverState:
+        return state
+
+    @property
+    def expected_passes(self) -> int:
+        """Passes over the prediction that a fit is expected to make: decides how to compile."""
+        return 20
+
+    def check(self, problem: Problem) -> None:
+        """Raise `ValueError` if the solver cannot treat this problem."""
+
+
+class Limits(eqx.Module):
+    """When to stop; traced, so that one program serves every limit.
+
+    Attributes:
+        target_error: stop at or below it.
+        max_steps: stop after so many steps.
+        rtol: stop after `patience` steps that each lowered the best error by less than this
+            fraction of itself.
+        patience: see `rtol`.
+    """
+
+    target_error: Float[Array, ""] | float
+    max_steps: Int[Array, ""] | int
+    rtol: Float[Array, ""] | float
+    patience: Int[Array, ""] | int
+
+
+class FitState(eqx.Module):
+    """What a fit carries from step to step; `best` is never worse than the start."""
+
+    network: TensorNetwork
+    solver: SolverState
+    best: TensorNetwork
+    best_error: Float[Array, ""]
+    idle: Int[Array, ""]
+    failures: Int[Array, ""]
+    steps: Int[Array, ""]
+    status: Int[Array, ""]
+    history: Float[Array, " steps"]
+
+
+def start(
+    solver: Solver, problem: Problem, network: TensorNetwork, history_size: int = 0
+) -> FitState:
+    """The state before the first step. `history_size` errors will be recorded."""
+    error = problem.error(network)
+    zero = jnp.zeros((), jnp.int32)
+    return FitState(
+        network,
+        solver.init(problem, network),
+        network,
+        jnp.where(jnp.isfinite(error), error, jnp.inf),
+        zero,
+        zero,
+        zero,
+        zero,
+        jnp.full((history_size,), jnp.nan, error.dtype),
+    )
+
+
+def drive(solver: Solver, problem: Problem, state: FitState, limits: Limits) -> FitState:
+    """Step until the target is met, nothing improves, or the steps are used: one `while_loop`."""
+    running = Status.RUNNING.code
+
+    def body(state: FitState) -> FitState:
+        network, inner = solver.step(problem, state.network, state.solver)
+        error = problem.error(network)
+        finite = jnp.isfinite(error) & _all_finite(network)
+        better = finite & (error < state.best_error)
+        enough = finite & (error < state.best_error * (1 - limits.rtol))
+        history = state.history
+        if history.size:
+            history = history.at[state.steps].set(error, mode="drop")
+        return FitState(
+            _select(finite, network, state.best),
+            _select(finite, inner, solver.recover(state.solver)),
+            _select(better, network, state.best),
+            jnp.where(better, error, state.best_error),
+            jnp.where(enough, 0, state.idle + finite),
+            state.failures + ~finite,
+            state.steps + 1,
+            state.status,
+            history,
+        )
+
+    def end(state: FitState) -> Array:
+        cases = [
+            (state.best_error <= limits.target_error, Status.TARGET_REACHED),
+            (state.failures >= _MAX_FAILURES, Status.NON_FINITE),
+            (state.idle >= limits.patience, Status.STAGNATED),
+            (state.steps >= limits.max_steps, Status.MAX_STEPS),
+        ]
+        return jnp.select([c for c, _ in cases], [s.code for _, s in cases], running)
+
+    state = lax.while_loop(lambda state: end(state) == running, body, state)
+    return eqx.tree_at(lambda s: s.status, state, end(state).astype(state.status.dtype))
+
+
+def run(
+    solver: Solver, problem: Problem, network: TensorNetwork, limits: Limits, history_size: int = 0
+) -> FitState:
+    """`start`, then `drive`."""
+    return drive(solver, problem, start(solver, problem, network, history_size), limits)
+
+
+def _all_finite(network: TensorNetwork) -> Array:
+    return jnp.all(jnp.stack([jnp.isfinite(core).all() for core in network.cores]))
+
+
+def _select(condition: Array, yes, no):
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
