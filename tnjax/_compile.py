@@ -77,7 +77,15 @@ def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "ful
     """
     leaves, treedef = jax.tree.flatten(args)
     avals = tuple(jax.typeof(leaf) for leaf in leaves)
-    key = (function, static, treedef, avals, tier, jax.default_backend(), jax.config.jax_enable_x64)
+    key = (
+        function,
+        static,
+        treedef,
+        avals,
+        tier,
+        jax.default_backend(),
+        jax.config.read("jax_enable_x64"),
+    )
     with _lock:
         if key in _cache:
             _cache.move_to_end(key)

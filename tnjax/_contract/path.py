@@ -7,6 +7,7 @@ that a kernel executes as a chain of `dot_general`.
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import opt_einsum
 
@@ -66,18 +67,19 @@ def find_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     inputs = [frozenset(labels) for labels in equation.inputs]
     if len(inputs) < 2:
         return ()
-    output, size = frozenset(equation.output), equation.size_dict
+    # opt_einsum's annotations say letters; it takes any hashable label.
+    problem: Any = (inputs, frozenset(equation.output), equation.size_dict)
     if cotengra is not None:
         path = cotengra.array_contract_path(
             [tuple(sorted(labels)) for labels in inputs],
             tuple(equation.output),
-            size_dict=size,
+            size_dict=equation.size_dict,
             optimize="optimal" if len(inputs) <= _MAX_EXACT_OPERANDS else "greedy",
         )
     elif len(inputs) <= _MAX_EXACT_OPERANDS:
-        path = opt_einsum.paths.DynamicProgramming()(inputs, output, size)
+        path = opt_einsum.paths.DynamicProgramming()(*problem)
     else:
-        path = opt_einsum.paths.greedy(inputs, output, size)
+        path = opt_einsum.paths.greedy(*problem)
     return _pairwise(path, len(inputs))
 
 

@@ -86,7 +86,7 @@ def save(
         raise ValueError(f"save: metadata must be values that JSON can hold: {error}.") from error
     tensors = {}
     for node, core in enumerate(network.cores):
-        core = np.ascontiguousarray(core)
+        core: Any = np.ascontiguousarray(core)
         if np.iscomplexobj(core):
             tensors[f"core_{node}.real"] = np.ascontiguousarray(core.real)
             tensors[f"core_{node}.imag"] = np.ascontiguousarray(core.imag)

@@ -46,6 +46,10 @@ class Problem(eqx.Module):
     def error(self, network: TensorNetwork) -> Real[Array, ""]:
         """The number that is compared with `target_error` and reported."""
 
+    def loss_of_error(self, error: float) -> float:
+        """The loss at which `error` has a given value."""
+        return error
+
     @abc.abstractmethod
     def functional_gradient(self, network: TensorNetwork) -> Array:
         """dL/dT, a dense tensor of the problem's shape (steepest ascent, also for complex T)."""

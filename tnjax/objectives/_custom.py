@@ -24,10 +24,12 @@ class NetworkSum(eqx.Module):
         return self.terms[0].dims
 
     def to_dense(self, **options) -> Array:
-        return sum(term.to_dense(**options) for term in self.terms)
+        first, *rest = (term.to_dense(**options) for term in self.terms)
+        return sum(rest, start=first)
 
     def entries(self, indices, **options) -> Array:
-        return sum(term.entries(indices, **options) for term in self.terms)
+        first, *rest = (term.entries(indices, **options) for term in self.terms)
+        return sum(rest, start=first)
 
     def norm(self) -> Array:
         return jnp.linalg.norm(self.to_dense().ravel())
@@ -107,8 +109,7 @@ class Objective(Problem):
         if self.of == "dense":
             tensor = kernels.dense(network.structure, network.cores)
             return jax.grad(self._evaluate)(tensor).conj()
-        point = self.linearize(network)
-        shift = lambda tensor: self._evaluate(_Shifted(point, tensor))
+        shift = lambda tensor: self._evaluate(_Shifted(network, tensor))
         return jax.grad(shift)(jnp.zeros(self.shape, self.dtype)).conj()
 
     def linearize(self, network: TensorNetwork):

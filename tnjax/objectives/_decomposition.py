@@ -90,6 +90,9 @@ class Decomposition(LeastSquares):
         """The relative Frobenius error."""
         return jnp.linalg.norm(self.residual(network).ravel())
 
+    def loss_of_error(self, error: float) -> float:
+        return error**2
+
     def functional_gradient(self, network: TensorNetwork) -> Array:
         return -2 * self.residual(network)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,20 +96,27 @@ def draw(structure: Structure, ax: Axes | None = None) -> Axes:
     """
     ax = _axes(ax, (5, 5))
     position = layout(structure)
-    text = dict(fontsize=9, ha="center", va="center", zorder=4)
+    text: Any = dict(fontsize=9, ha="center", va="center", zorder=4)
     for edge, rank in structure.edges.items():
         width = 1 + 1.5 * math.log2(rank)
         points = position[list(edge)]
         middle = points.mean(axis=0)
         if len(edge) == 2:
-            ax.plot(*points.T, color=_BOND, lw=width, zorder=1, alpha=0.7)
+            ax.plot(points[:, 0], points[:, 1], color=_BOND, lw=width, zorder=1, alpha=0.7)
             middle = points[0] + 0.42 * (points[1] - points[0])  # off the center, where bonds meet
         else:
             for point in points:
-                ax.plot(*np.stack([middle, point]).T, color=_HYPER, lw=width, zorder=1, alpha=0.7)
-            ax.scatter(*middle, marker="D", s=160, color=_HYPER, zorder=2)
+                ax.plot(
+                    [middle[0], point[0]],
+                    [middle[1], point[1]],
+                    color=_HYPER,
+                    lw=width,
+                    zorder=1,
+                    alpha=0.7,
+                )
+            ax.scatter(middle[0], middle[1], marker="D", s=160, color=_HYPER, zorder=2)
         box = dict(boxstyle="round,pad=0.15", fc="white", ec="none", alpha=0.9)
-        ax.text(*middle, str(rank), bbox=box, color="black", **text)
+        ax.text(middle[0], middle[1], str(rank), bbox=box, color="black", **text)
     for node, legs in enumerate(structure.legs):
         x, y = position[node]
         away = math.atan2(y, x) if legs else 0.0

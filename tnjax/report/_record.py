@@ -48,9 +48,9 @@ def step_record(number: int, step: Step) -> dict[str, Any]:
 def path_csv(path: Sequence[Step]) -> str:
     """The moves of a search as CSV text."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(step_record(number, step) for number, step in enumerate(path))
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(step_record(number, step).values() for number, step in enumerate(path))
     return out.getvalue()
 
 
@@ -67,6 +67,7 @@ def result_record(result: SearchResult) -> dict[str, Any]:
         "seconds": result.seconds,
         "compile_seconds": result.compile_seconds,
         "programs": result.programs,
+        "fitted": result.fitted,
         "seed_key": list(result.seed_key),
         "steps": len(result.path),
     }

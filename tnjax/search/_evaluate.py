@@ -81,7 +81,7 @@ def evaluate(
     )
     out: Evaluation = jax.device_get(program.call(*args))
     return Evaluated(
-        unpad(structure, out.network.cores, capacity),
+        unpad(structure, tuple(map(np.asarray, out.network.cores)), capacity),
         float(out.error),
         int(out.status),
         out.screened,
@@ -98,7 +98,7 @@ def _evaluate(
     screen: Screen,
     network: TensorNetwork,
     limits: Limits,
-    starts: Cores,
+    starts: tuple[Array, ...],
     do_screen: Bool[Array, ""],
 ) -> Evaluation:
     fitted = run(solver, problem, network, limits)

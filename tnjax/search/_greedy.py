@@ -15,22 +15,29 @@ from ..solve import Solver
 from ..solve._fit import as_solver, limits_of
 from ._candidates import balanced_slices, slice_position
 from ._capacity import plan_capacity
-from ._evaluate import Evaluated, evaluate, fit_peak_bytes
+from ._evaluate import evaluate, fit_peak_bytes
 from ._moves import Cores, grow, shrink
 from ._result import Move
-from ._screen import Screen, Screened, Spectral, Trial
+from ._screen import Screen, Spectral, Trial
 
-PR = 1
+# A swap looks at candidates after so much of a full fit of the shrunken network ...
+_SWAP_EFFORT = 0.25
+# ... and goes on if the best predicted gain, old cores frozen, times this would do.
+_REFIT_FACTOR = 3.0
+
 _SCREENS = {"spectral": Spectral, "trial": Trial}
 
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """Limits that a strategy must respect: stop at the error, stay within the parameters."""
+    """Limits that a strategy must respect: stop at the error, stay within the parameters, the
+    memory and, where given, the ranks of a capacity (so that nothing is compiled)."""
 
     target_error: float | None = None
     max_params: int | None = None
     memory_limit: int | None = None
+    dtype: Any = np.float64
+    capacity: Structure | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,28 +49,38 @@ class GreedyState:
         capacity: the ranks that programs are compiled for.
         screened: gains and slices of all candidate edges, in the shapes of `capacity`.
         seed: of the run, with the number of evaluations so far.
-        phase: "grow", "prune" or "done".
+        phase: "grow", "prune", "swap" or "done".
+        queue: bonds that the phase has not tried yet.
         status: why growth ended, once it has.
     """
 
     structure: Structure
     cores: Cores
-    error: float
     capacity: Structure
-    screened: Screened
     seed: tuple[int, ...]
-    phase: str
-    status: Status
+    error: float = math.inf
+    screened: Any = None
+    phase: str = "grow"
+    queue: tuple[Edge, ...] = ()
+    status: Status = Status.RUNNING
 
 
 @dataclasses.dataclass(frozen=True)
 class Info:
-    """What a step did; `move` is None if it only changed the phase."""
+    """What a step did; `move` is None if nothing was accepted."""
 
-    move: Move | None
+    move: Move | None = None
     programs: int = 0
     compile_seconds: float = 0.0
     fitted: int = 0
+
+    def __add__(self, other: "Info") -> "Info":
+        return Info(
+            self.move,
+            self.programs + other.programs,
+            self.compile_seconds + other.compile_seconds,
+            self.fitted + other.fitted,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +89,8 @@ class Greedy:
 
     All candidate bonds are evaluated together (`screen`) with the old cores frozen, the one with
     the largest gain / cost^power is grown by its new slices, and all cores are fitted again.
-    When the target error is met, ranks are taken away again as long as it stays met.
+    When the target error is met, ranks are taken away again as long as it stays met, and moved
+    from one bond to another as long as that saves parameters.
 
     Args:
         screen: "spectral" (top singular pair of each edge's environment), "trial" (the paper's:
@@ -83,7 +101,9 @@ class Greedy:
         edges: bonds that may grow; all pairs of nodes and all hyperedges of the start by default.
         max_degree: largest number of bonds on a node.
         max_rank: largest rank of a bond.
-        prune: take ranks away at the end, largest saving first.
+        prune: take ranks away at the end, largest saving first, while the target stays met.
+        swap: then take a rank from one bond and grow others, if that meets the target with fewer
+            parameters; with `prune` only.
         solver: for the cores, as in `fit`; ALS for least squares, L-BFGS for other losses.
 
     Raises:
@@ -104,6 +124,7 @@ class Greedy:
     max_degree: int | None = None
     max_rank: int | None = None
     prune: bool = True
+    swap: bool = True
     solver: Any = None
 
     def __post_init__(self) -> None:
@@ -141,32 +162,36 @@ class Greedy:
             capacity = roomy
         else:
             capacity = structure
-        return self._advance(
-            problem, budget, structure, cores, capacity, seed=(*seed, 0), move=Move("start")
-        )
+        state = GreedyState(structure, cores, capacity, (*seed, 0))
+        return self._advance(problem, budget, state, Move("start"))
 
     def step(
         self, problem: Problem, state: GreedyState, budget: Budget
     ) -> tuple[GreedyState, Info]:
-        """One move: the best growth, or one rank less, or the end."""
+        """One move, one failed try of a move, or a change of the phase."""
         if state.phase == "grow":
             return self._grow(problem, state, budget)
-        return self._prune(problem, state, budget)
+        if state.queue:
+            edge, state = state.queue[0], dataclasses.replace(state, queue=state.queue[1:])
+            attempt = self._prune if state.phase == "prune" else self._swap
+            return attempt(problem, state, budget, edge)
+        if state.phase == "prune" and self.swap:
+            return self._enter(state, "swap"), Info()
+        return dataclasses.replace(state, phase="done"), Info()
 
     # Growth ---------------------------------------------------------------------------
 
     def _grow(self, problem, state, budget):
         edges = self._edges(state.structure)
-        order = self.ranking(state, edges)
+        order = self.ranking(problem, state, edges, budget)
         allowed = [e for e in order if not self._forbidden(state.structure, e, budget)]
-        gains = dict(zip(edges, state.screened.gain, strict=True))
-        if not allowed or gains[allowed[0]] <= 0:
+        if not allowed or state.screened.gain[edges.index(allowed[0])] <= 0:
             reasons = {self._forbidden(state.structure, edge, budget) for edge in order}
             status = Status.STAGNATED if allowed else Status.NO_CANDIDATES
             for budgeted in (Status.MAX_PARAMS, Status.MEMORY_LIMIT):
                 if not allowed and budgeted in reasons:
                     status = budgeted
-            return dataclasses.replace(state, phase="done", status=status), Info(None)
+            return dataclasses.replace(state, phase="done", status=status), Info()
         edge = allowed[0]
         position = edges.index(edge)
         terms = []
@@ -177,93 +202,137 @@ class Greedy:
         structure, cores = grow(state.structure, state.cores, edge, terms)
         ranked = [e for e in order if self._may_grow(structure, e)]
         capacity = plan_capacity(structure, state.capacity, ranked, self.max_rank)
-        return self._advance(
-            problem,
-            budget,
-            structure,
-            cores,
-            capacity,
-            seed=state.seed,
-            move=Move("grow", edge, self.increment),
-        )
+        state = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity)
+        return self._advance(problem, budget, state, Move("grow", edge, self.increment))
 
-    def ranking(self, state: GreedyState, edges: tuple[Edge, ...]) -> list[Edge]:
-        """Edges by descending gain / cost^power; ties go to the first."""
+    def ranking(
+        self, problem: Problem, state: GreedyState, edges: tuple[Edge, ...], budget: Budget
+    ) -> list[Edge]:
+        """Edges by descending gain / cost^power; ties go to the first.
+
+        A gain past what the target still needs counts as no more than that, so that the last
+        move is not dearer than it must be. (Raw gains, power 0, are compared as they are.)
+        """
         gain = np.asarray(state.screened.gain, np.float64)
+        if budget.target_error is not None and self.power > 0:
+            loss, goal = map(problem.loss_of_error, (state.error, budget.target_error))
+            gain = np.minimum(gain, max(loss - goal, 0.0))
         cost = np.asarray([self._added(state.structure, edge) for edge in edges], np.float64)
         score = gain / cost**self.power
         return [edges[i] for i in np.argsort(-score, kind="stable")]
 
-    def _advance(self, problem, budget, structure, cores, capacity, *, seed, move):
-        out = self._evaluate(problem, budget, structure, cores, capacity, seed=seed, do_screen=True)
-        phase, status = "grow", Status.RUNNING
-        if not math.isfinite(out.error):
-            phase, status = "done", Status.NON_FINITE
-        elif budget.target_error is not None and out.error <= budget.target_error:
-            phase, status = ("prune" if self.prune else "done"), Status.TARGET_REACHED
-        state = GreedyState(
-            structure,
-            out.cores,
-            out.error,
-            capacity,
-            out.screened,
-            (*seed[:-1], seed[-1] + 1),
-            phase,
-            status,
-        )
-        return state, Info(move, out.programs, out.compile_seconds, 1)
+    def _advance(
+        self,
+        problem: Problem,
+        budget: Budget,
+        state: GreedyState,
+        move: Move,
+        effort: float = 1.0,
+    ) -> tuple[GreedyState, Info]:
+        """Fit the state's structure, screen, and see whether that is enough."""
+        state, info = self._fit(problem, budget, state, move, effort=effort)
+        if not math.isfinite(state.error):
+            return dataclasses.replace(state, phase="done", status=Status.NON_FINITE), info
+        if budget.target_error is not None and state.error <= budget.target_error:
+            state = dataclasses.replace(state, status=Status.TARGET_REACHED, phase="done")
+            return self._enter(state, "prune") if self.prune else state, info
+        return dataclasses.replace(state, phase="grow", status=Status.RUNNING), info
 
-    # Pruning --------------------------------------------------------------------------
+    # Pruning and swapping -------------------------------------------------------------
 
-    def _prune(self, problem, state, budget):
-        """Take one rank away, the largest saving first, if the target stays met."""
-        edges = sorted(
-            state.structure.edges,
-            key=lambda edge: self._added(state.structure, edge, -1),
-            reverse=True,
+    def _enter(self, state: GreedyState, phase: str) -> GreedyState:
+        """Begin a phase that tries every bond in turn, the largest saving first."""
+        saving = lambda edge: self._added(state.structure, edge, -1)
+        queue = sorted(state.structure.edges, key=saving, reverse=True)
+        return dataclasses.replace(state, phase=phase, queue=tuple(queue))
+
+    def _prune(self, problem, state: GreedyState, budget, edge):
+        """One rank less on `edge`, if the target stays met."""
+        structure, cores = shrink(state.structure, state.cores, edge)
+        trial = dataclasses.replace(state, structure=structure, cores=cores)
+        move = Move("prune", edge, 1)
+        trial, info = self._fit(problem, budget, trial, move, effort=3, do_screen=False)
+        if trial.error <= budget.target_error:
+            return self._enter(trial, "prune"), info
+        return state, dataclasses.replace(info, move=None)
+
+    def _swap(self, problem, state: GreedyState, budget, edge):
+        """One rank from `edge` to where it does more: accepted if the target is met with fewer
+        parameters than before. Only bonds with room in the compiled program can grow."""
+        smaller = dataclasses.replace(
+            budget, max_params=state.structure.num_params - 1, capacity=state.capacity
         )
-        programs, seconds = 0, 0.0
-        for tries, edge in enumerate(edges, start=1):
-            structure, cores = shrink(state.structure, state.cores, edge)
-            out = self._evaluate(
-                problem, budget, structure, cores, state.capacity, seed=state.seed, do_screen=False
+        structure, cores = shrink(state.structure, state.cores, edge)
+        trial = dataclasses.replace(state, structure=structure, cores=cores)
+        trial, info = self._advance(problem, smaller, trial, Move("swap", edge, 1), _SWAP_EFFORT)
+        to: list[Edge] = []
+        if trial.phase == "grow" and not self._promising(problem, trial, smaller):
+            return state, dataclasses.replace(info, move=None)
+        while trial.phase == "grow":
+            trial, grown = self._grow(problem, trial, smaller)
+            info = info + grown
+            if grown.move is not None and grown.move.edge is not None:
+                to.append(grown.move.edge)
+                if grown.move.edge == edge and len(to) == 1:
+                    break  # that undoes the first half
+        if trial.status is Status.TARGET_REACHED and trial.error <= budget.target_error:
+            return self._enter(trial, "prune"), dataclasses.replace(
+                info, move=Move("swap", edge, 1, tuple(to))
             )
-            programs, seconds = programs + out.programs, seconds + out.compile_seconds
-            if out.error <= budget.target_error:
-                new = dataclasses.replace(
-                    state, structure=structure, cores=out.cores, error=out.error
-                )
-                return new, Info(Move("prune", edge, 1), programs, seconds, tries)
-        done = dataclasses.replace(state, phase="done")
-        return done, Info(None, programs, seconds, len(edges))
+        return state, dataclasses.replace(info, move=None)
+
+    def _promising(self, problem: Problem, state: GreedyState, budget: Budget) -> bool:
+        """Whether one growth within the budget could meet the target, the refit included."""
+        edges = self._edges(state.structure)
+        allowed = [
+            c for c, e in enumerate(edges) if not self._forbidden(state.structure, e, budget)
+        ]
+        best = max((float(state.screened.gain[c]) for c in allowed), default=0.0)
+        loss, goal = map(problem.loss_of_error, (state.error, budget.target_error or 0.0))
+        return _REFIT_FACTOR * best >= loss - goal
 
     # Helpers --------------------------------------------------------------------------
 
-    def _evaluate(
-        self, problem, budget, structure, cores, capacity, *, seed, do_screen: bool
-    ) -> Evaluated:
+    def _fit(
+        self,
+        problem: Problem,
+        budget: Budget,
+        state: GreedyState,
+        move: Move,
+        *,
+        effort: float = 1.0,
+        do_screen: bool = True,
+    ) -> tuple[GreedyState, Info]:
+        """Fit the state's structure within `effort` times the solver's steps, and screen. Without
+        screening, only reaching the target counts."""
         solver: Solver = as_solver(self.solver, problem)
-        limits = limits_of(
-            solver,
-            problem,
-            target_error=budget.target_error,
-            max_steps=solver.max_steps if do_screen else 3 * solver.max_steps,
-            rtol=None if do_screen else PR * solver.rtol,
-        )
-        screen = self.screen if isinstance(self.screen, Screen) else _SCREENS[self.screen]()
-        return evaluate(
+        out = evaluate(
             problem,
             solver,
-            screen,
-            structure,
-            cores,
-            capacity,
-            self._edges(structure),
-            limits=limits,
-            seed=seed,
+            self.screen if isinstance(self.screen, Screen) else _SCREENS[self.screen](),
+            state.structure,
+            state.cores,
+            state.capacity,
+            self._edges(state.structure),
+            limits=limits_of(
+                solver,
+                problem,
+                target_error=budget.target_error,
+                max_steps=max(1, round(effort * solver.max_steps)),
+                give_up=not do_screen,
+            ),
+            seed=state.seed,
             do_screen=do_screen,
             increment=self.increment,
         )
+        state = dataclasses.replace(
+            state,
+            cores=out.cores,
+            error=out.error,
+            screened=out.screened,
+            seed=(*state.seed[:-1], state.seed[-1] + 1),
+        )
+        return state, Info(move, out.programs, out.compile_seconds, 1)
 
     def _edges(self, structure: Structure) -> tuple[Edge, ...]:
         """Candidates: the same for a whole search, so that programs are shared."""
@@ -294,9 +363,11 @@ class Greedy:
         if not self._may_grow(structure, edge):
             return Status.NO_CANDIDATES
         grown = structure.grow(edge, self.increment)
+        if budget.capacity is not None and grown.rank(edge) > budget.capacity.rank(edge):
+            return Status.NO_CANDIDATES
         if budget.max_params is not None and grown.num_params > budget.max_params:
             return Status.MAX_PARAMS
         limit = budget.memory_limit
-        if limit is not None and fit_peak_bytes(grown, np.float64) > limit:
+        if limit is not None and fit_peak_bytes(grown, budget.dtype) > limit:
             return Status.MEMORY_LIMIT
         return None

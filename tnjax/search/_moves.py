@@ -38,7 +38,8 @@ def shrink(structure: Structure, cores: Cores, edge: Edge) -> tuple[Structure, C
     out = list(cores)
     axes = [structure.axis(node, edge) for node in edge]
     if len(edge) == 2:
-        parts = _truncate_pair(*(cores[k] for k in edge), *axes, structure.edges[edge] - 1)
+        a, b = (cores[node] for node in edge)
+        parts = _truncate_pair(a, b, axes[0], axes[1], structure.edges[edge] - 1)
     else:
         norms = [
             np.linalg.norm(
@@ -73,7 +74,7 @@ def pad(structure: Structure, cores: Cores, capacity: Structure) -> Cores:
         core = np.asarray(core)
         legs = len(structure.legs[node])
         padded = np.zeros(capacity.core_shape(node), core.dtype)
-        where = [slice(None)] * legs
+        where: list[slice | int] = [slice(None)] * legs
         for edge in capacity.core_edges(node):
             where.append(slice(structure.rank(edge)) if edge in structure.edges else 0)
         padded[tuple(where)] = core
@@ -85,7 +86,7 @@ def unpad(structure: Structure, cores: Cores, capacity: Structure) -> Cores:
     """The inverse of `pad`."""
     out = []
     for node, core in enumerate(cores):
-        where = [slice(None)] * len(structure.legs[node])
+        where: list[slice | int] = [slice(None)] * len(structure.legs[node])
         for edge in capacity.core_edges(node):
             where.append(slice(structure.rank(edge)) if edge in structure.edges else 0)
         out.append(np.asarray(core)[tuple(where)])

@@ -10,16 +10,25 @@ from .._structure import Edge, Structure
 
 @dataclasses.dataclass(frozen=True)
 class Move:
-    """A change of the structure: `kind` is "start", "grow" or "prune"; `by` ranks on `edge`."""
+    """A change of the structure.
+
+    Attributes:
+        kind: "start", "grow", "prune", or "swap" (ranks from `edge` to others).
+        edge: the bond that grew, or lost ranks.
+        by: how many ranks.
+        to: for a swap, the bonds that grew, in order.
+    """
 
     kind: str
     edge: Edge | None = None
     by: int = 0
+    to: tuple[Edge, ...] = ()
 
     def __str__(self) -> str:
         if self.edge is None:
             return self.kind
-        return f"{self.kind} {'-'.join(map(str, self.edge))}"
+        words = ["-".join(map(str, edge)) for edge in (self.edge, *self.to)]
+        return f"{self.kind} {' to '.join(words[:2])}{'+' if len(words) > 2 else ''}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +64,9 @@ class SearchResult:
         error: its error; for a decomposition the unsquared relative Frobenius error.
         path: one `Step` for every accepted move, the start included.
         status: why the search ended.
-        seconds: wall time of all.
+        fitted: structures fitted in all, rejected ones included.
+        programs: programs compiled; 0 if all were there.
+        seconds, compile_seconds: wall time of all, and the part spent tracing and compiling.
         seed_key: the raw data of the key, so that the run can be repeated.
     """
 
@@ -63,7 +74,10 @@ class SearchResult:
     error: float
     path: tuple[Step, ...]
     status: Status
+    fitted: int
+    programs: int
     seconds: float
+    compile_seconds: float
     seed_key: tuple[int, ...]
 
     @property
@@ -78,15 +92,6 @@ class SearchResult:
     def pareto(self) -> tuple[Step, ...]:
         """The steps that no other one beats in both parameters and error, smallest first."""
         return pareto(self.path)
-
-    @property
-    def compile_seconds(self) -> float:
-        return sum(step.compile_seconds for step in self.path)
-
-    @property
-    def programs(self) -> int:
-        """Programs compiled for this search; 0 if all were there."""
-        return sum(step.programs for step in self.path)
 
     def __repr__(self) -> str:
         return (

@@ -114,7 +114,7 @@ class Spectral(Screen):
         Evci et al., "GradMax", arXiv 2201.05125, in the form for tensor networks.
     """
 
-    sweeps: int = eqx.field(static=True, default=2)
+    sweeps: int = eqx.field(static=True, default=3)
 
     def improve(self, problem, point, old, edges, slices, batch_size):
         if isinstance(problem, LeastSquares):

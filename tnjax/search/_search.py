@@ -89,27 +89,35 @@ def search(
     network = _start(problem, start, seed)
     _check_budget(network.structure, problem, max_params, memory_limit)
 
-    budget = Budget(target_error, max_params, memory_limit)
+    budget = Budget(target_error, max_params, memory_limit, problem.dtype)
     path: list[Step] = []
 
-    def record(state: GreedyState, info: Info, since: float) -> None:
+    since, spent, total = begin, Info(), Info()
+
+    def record(state: GreedyState, info: Info) -> None:
+        """A step for an accepted move, with what the failed tries before it took."""
+        nonlocal since, spent, total
+        spent, total = spent + info, total + info
+        if info.move is None:
+            return
+        now = time.perf_counter()
         step = Step(
             info.move,
             state.structure,
             state.structure.num_params,
             state.error,
-            time.perf_counter() - since,
-            info.compile_seconds,
-            info.programs,
-            info.fitted,
+            now - since,
+            spent.compile_seconds,
+            spent.programs,
+            spent.fitted,
         )
+        since, spent = now, Info()
         path.append(step)
         if on_step is not None:
             on_step(step)
 
-    since = begin
     state, info = strategy.init(problem, network, budget, seed=seed)
-    record(state, info, since)
+    record(state, info)
     status = state.status
     try:
         while state.phase != "done":
@@ -119,21 +127,22 @@ def search(
             if max_steps is not None and state.phase == "grow" and len(path) > max_steps:
                 status = Status.MAX_STEPS
                 break
-            since = time.perf_counter()
             state, info = strategy.step(problem, state, budget)
             status = state.status
-            if info.move is not None:
-                record(state, info, since)
+            record(state, info)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
-    if state.phase == "prune" and status in (Status.MAX_SECONDS, Status.INTERRUPTED):
-        status = state.status  # the target was met; only the pruning was cut short
+    if state.phase in ("prune", "swap") and status is Status.MAX_SECONDS:
+        status = state.status  # the target was met; only the tidying was cut short
     return SearchResult(
         scaled(TensorNetwork(state.structure, state.cores), problem.scale),
         state.error,
         tuple(path),
         status,
+        total.fitted,
+        total.programs,
         time.perf_counter() - begin,
+        total.compile_seconds,
         seed,
     )
 

@@ -165,7 +165,7 @@ def limits_of(
     *,
     target_error: float | None,
     max_steps: int,
-    rtol: float | None = None,
+    give_up: bool = False,
 ) -> Limits:
     """A solver's own limits with those of a call, in the dtypes that programs expect."""
     real = jnp.finfo(problem.dtype).dtype
@@ -173,8 +173,9 @@ def limits_of(
     return Limits(
         np.asarray(target, real),
         np.asarray(max_steps, np.int32),
-        np.asarray(solver.rtol if rtol is None else rtol, real),
+        np.asarray(solver.rtol, real),
         np.asarray(solver.patience, np.int32),
+        np.asarray(give_up),
     )
 
 

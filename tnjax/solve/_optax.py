@@ -33,10 +33,24 @@ class Optax(Solver):
     """
 
     transformation: Any = eqx.field(static=True)
-    max_steps: int = 200
-    rtol: float = 1e-4
-    patience: int = 5
-    updates: int = 10
+    max_steps: int
+    rtol: float
+    patience: int
+    updates: int
+
+    def __init__(
+        self,
+        transformation: optax.GradientTransformation,
+        max_steps: int = 200,
+        rtol: float = 1e-4,
+        patience: int = 5,
+        updates: int = 10,
+    ):
+        self.transformation = transformation
+        self.max_steps = max_steps
+        self.rtol = rtol
+        self.patience = patience
+        self.updates = updates
 
     def init(self, problem: Problem, network: TensorNetwork):
         return optax.with_extra_args_support(self.transformation).init(to_real(network))

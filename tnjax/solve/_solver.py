@@ -6,8 +6,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .._network import TensorNetwork
 from .._status import Status
@@ -63,12 +64,16 @@ class Limits(eqx.Module):
         rtol: stop after `patience` steps that each lowered the best error by less than this
             fraction of itself.
         patience: see `rtol`.
+        give_up: whether to stop as stagnated once the target is out of reach even if every step
+            that is left lowered the error as much as the last one did. For trials whose outcome
+            is of no use unless the target is met.
     """
 
-    target_error: Float[Array, ""] | float
-    max_steps: Int[Array, ""] | int
-    rtol: Float[Array, ""] | float
-    patience: Int[Array, ""] | int
+    target_error: Float[Array | np.ndarray, ""]
+    max_steps: Int[Array | np.ndarray, ""]
+    rtol: Float[Array | np.ndarray, ""]
+    patience: Int[Array | np.ndarray, ""]
+    give_up: Bool[Array | np.ndarray, ""]
 
 
 class FitState(eqx.Module):
@@ -78,6 +83,7 @@ class FitState(eqx.Module):
     solver: SolverState
     best: TensorNetwork
     best_error: Float[Array, ""]
+    last_gain: Float[Array, ""]
     idle: Int[Array, ""]
     failures: Int[Array, ""]
     steps: Int[Array, ""]
@@ -96,6 +102,7 @@ def start(
         solver.init(problem, network),
         network,
         jnp.where(jnp.isfinite(error), error, jnp.inf),
+        jnp.full_like(error, jnp.inf),
         zero,
         zero,
         zero,
@@ -122,6 +129,7 @@ def drive(solver: Solver, problem: Problem, state: FitState, limits: Limits) -> 
             _select(finite, inner, solver.recover(state.solver)),
             _select(better, network, state.best),
             jnp.where(better, error, state.best_error),
+            jnp.where(finite, state.best_error - error, state.last_gain),
             jnp.where(enough, 0, state.idle + finite),
             state.failures + ~finite,
             state.steps + 1,
@@ -130,10 +138,13 @@ def drive(solver: Solver, problem: Problem, state: FitState, limits: Limits) -> 
         )
 
     def end(state: FitState) -> Array:
+        left = jnp.maximum(limits.max_steps - state.steps, 0)
+        missing = state.best_error - limits.target_error
+        hopeless = limits.give_up & (state.last_gain * left < missing) & (state.steps > 2)
         cases = [
             (state.best_error <= limits.target_error, Status.TARGET_REACHED),
             (state.failures >= _MAX_FAILURES, Status.NON_FINITE),
-            (state.idle >= limits.patience, Status.STAGNATED),
+            ((state.idle >= limits.patience) | hopeless, Status.STAGNATED),
             (state.steps >= limits.max_steps, Status.MAX_STEPS),
         ]
         return jnp.select([c for c, _ in cases], [s.code for _, s in cases], running)
