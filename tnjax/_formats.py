@@ -10,15 +10,17 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from ._structure import Structure
 
-Ranks = int | Sequence[int]
+Ranks = int | Sequence[int] | np.ndarray
 
 
 def _spread(ranks: Ranks, count: int, what: str) -> tuple[int, ...]:
     """One rank for each of `count` bonds."""
-    if isinstance(ranks, Sequence):
+    if isinstance(ranks, Sequence | np.ndarray):
         if len(ranks) != count:
             raise ValueError(
                 f"{what}: expected {count} ranks (or one integer for all), got {len(ranks)}: "

@@ -29,10 +29,10 @@ def host_cores(structure: Structure, rng: np.random.Generator, dtype) -> tuple[n
     """The same distribution, drawn on the host: nothing is compiled for it."""
     cores = []
     for node in range(structure.num_nodes):
-        core = rng.standard_normal(structure.core_shape(node))
+        core = np.asarray(rng.standard_normal(structure.core_shape(node)))
         if jnp.issubdtype(dtype, jnp.complexfloating):
             core = (core + 1j * rng.standard_normal(core.shape)) / math.sqrt(2)
-        cores.append((core_std(structure) * core).astype(dtype))
+        cores.append(np.asarray(core_std(structure) * core, dtype))
     return tuple(cores)
 
 

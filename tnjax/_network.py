@@ -1,6 +1,5 @@
 """A structure together with its cores."""
 
-import math
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -8,7 +7,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact, Int, PRNGKeyArray, Real
+from jaxtyping import Array, Inexact, Integer, PRNGKeyArray, Real
 
 from ._contract import kernels
 from ._contract.cost import check_memory
@@ -97,7 +96,7 @@ class TensorNetwork(eqx.Module):
 
     def entries(
         self,
-        indices: Int[Array | np.ndarray, "entries modes"] | Sequence,
+        indices: Integer[Array | np.ndarray, "entries modes"] | Sequence,
         *,
         precision=kernels.FULL,
     ) -> Inexact[Array, " entries"]:
@@ -146,9 +145,17 @@ class TensorNetwork(eqx.Module):
         """
         largest = [jnp.abs(core).max() for core in self.cores]
         safe = [jnp.where(s > 0, s, jnp.ones_like(s)) for s in largest]
-        scaled = tuple(core / s for core, s in zip(self.cores, safe, strict=True))
+        scaled = tuple(
+            core / s.astype(core.dtype) for core, s in zip(self.cores, safe, strict=True)
+        )
         square = kernels.inner_jit(self.structure, scaled, scaled).real
-        return jnp.sqrt(jnp.maximum(square, 0)) * math.prod(largest[1:], start=largest[0])
+        # Mantissa and exponent apart, so that no product on the way leaves the range.
+        mantissa, exponent = jnp.frexp(jnp.sqrt(jnp.maximum(square, 0)))
+        for factor in largest:
+            digits, power = jnp.frexp(factor)
+            mantissa, carry = jnp.frexp(mantissa * digits)
+            exponent = exponent + power + carry
+        return jnp.ldexp(mantissa, exponent)
 
     def astype(self, dtype) -> "TensorNetwork":
         """The same network with cores of another dtype."""
@@ -158,13 +165,21 @@ class TensorNetwork(eqx.Module):
         return TensorNetwork(self.structure, [core.conj() for core in self.cores])
 
     def __mul__(self, scalar) -> "TensorNetwork":
-        """The represented tensor times a scalar (the first core carries it)."""
-        return TensorNetwork(self.structure, (self.cores[0] * scalar, *self.cores[1:]))
+        """The represented tensor times a scalar (the first core carries it).
+
+        The dtype of the cores is kept; a complex factor makes real cores complex.
+        """
+        scalar = jnp.asarray(scalar)
+        if jnp.iscomplexobj(scalar) and not jnp.issubdtype(self.dtype, jnp.complexfloating):
+            self = self.astype(jnp.result_type(self.dtype, jnp.complex64))
+        return TensorNetwork(
+            self.structure, (self.cores[0] * scalar.astype(self.dtype), *self.cores[1:])
+        )
 
     __rmul__ = __mul__
 
     def __truediv__(self, scalar) -> "TensorNetwork":
-        return TensorNetwork(self.structure, (self.cores[0] / scalar, *self.cores[1:]))
+        return self * (1 / scalar)
 
     def __neg__(self) -> "TensorNetwork":
         return self * -1
@@ -179,23 +194,24 @@ class TensorNetwork(eqx.Module):
 
 def balance(cores: tuple[Array, ...]) -> tuple[Array, ...]:
     """Scale cores to equal norms, their product kept. A zero core leaves all of them alone."""
-    norms = jnp.stack([_safe_norm(core) for core in cores])
+    norms = jnp.stack([safe_norm(core) for core in cores])
     mean = jnp.exp(jnp.log(norms).mean())
     factors = jnp.where(jnp.all(norms > 0), mean / norms, jnp.ones_like(norms))
-    return tuple(core * factors[k] for k, core in enumerate(cores))
+    return tuple(core * factors[k].astype(core.dtype) for k, core in enumerate(cores))
 
 
-def _safe_norm(x: Array) -> Array:
+def safe_norm(x: Array) -> Array:
     """The Frobenius norm without overflow or underflow on the way."""
     largest = jnp.abs(x).max()
     scale = jnp.where(largest > 0, largest, jnp.ones_like(largest))
-    return scale * jnp.linalg.norm((x / scale).ravel())
+    return scale * jnp.linalg.norm((x / scale.astype(x.dtype)).ravel())
 
 
 def scaled(network: TensorNetwork, factor) -> TensorNetwork:
     """The tensor times a positive factor, spread evenly over the cores (extreme scales fit)."""
     root = factor ** (1 / len(network.cores))
-    return TensorNetwork(network.structure, [core * root for core in network.cores])
+    cores = [core * jnp.asarray(root, core.dtype) for core in network.cores]
+    return TensorNetwork(network.structure, cores)
 
 
 def relative_error(x, y) -> Array:
@@ -216,5 +232,5 @@ def relative_error(x, y) -> Array:
     if x.shape != y.shape:
         raise ValueError(f"relative_error: shapes differ, {x.shape} and {y.shape}.")
     scale = jnp.abs(y).max() if y.size else jnp.zeros(())
-    scale = jnp.where(scale > 0, scale, jnp.ones_like(scale))
+    scale = jnp.where(scale > 0, scale, jnp.ones_like(scale)).astype(y.dtype)
     return jnp.linalg.norm(((x - y) / scale).ravel()) / jnp.linalg.norm((y / scale).ravel())

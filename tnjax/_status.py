@@ -1,6 +1,7 @@
 """How a fit or a search ended."""
 
 import enum
+from typing import SupportsInt
 
 
 class Status(enum.Enum):
@@ -35,7 +36,7 @@ class Status(enum.Enum):
         return list(Status).index(self)
 
     @classmethod
-    def from_code(cls, code: int) -> "Status":
+    def from_code(cls, code: SupportsInt) -> "Status":
         return list(cls)[int(code)]
 
 

@@ -5,6 +5,7 @@ import functools
 import itertools
 import json
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -22,7 +23,7 @@ def as_edge(nodes: Iterable[int]) -> Edge:
     Raises:
         ValueError: if fewer than two different nodes are named, or one twice.
     """
-    edge = tuple(sorted(int(node) for node in nodes))
+    edge = tuple(sorted(_ints(nodes, "nodes of a bond")))
     if len(edge) < 2 or len(set(edge)) != len(edge):
         raise ValueError(
             f"A bond needs two or more different nodes; got {tuple(edge)}. "
@@ -73,7 +74,9 @@ class Structure:
 
     def __post_init__(self) -> None:
         dims = _positive_ints(self.dims, "dims")
-        legs = tuple(tuple(sorted(int(mode) for mode in node)) for node in self.legs)
+        if not dims:
+            raise ValueError("A structure needs one or more modes; dims is empty.")
+        legs = tuple(tuple(sorted(_ints(node, "legs"))) for node in self.legs)
         carried = sorted(itertools.chain.from_iterable(legs))
         if carried != list(range(len(dims))):
             raise ValueError(
@@ -113,13 +116,16 @@ class Structure:
         """A structure from its bonds.
 
         Without `legs`, node k carries mode k, and nodes past `len(dims)` are internal. There
-        are as many nodes as `dims`, the highest node named by a bond, or `num_nodes` ask for.
+        are as many nodes as `dims`, the highest node named by a bond, or `num_nodes` ask for
+        (give `legs` or `num_nodes`, not both).
 
         Example:
             >>> Structure.from_edges((4, 5), {(0, 2): 2, (1, 2): 2}).num_nodes
             3
         """
         dims = tuple(dims)
+        if legs is not None and num_nodes is not None:
+            raise ValueError("Give `legs` or `num_nodes`, not both: legs name every node.")
         if legs is None:
             named = [max(as_edge(edge)) + 1 for edge in edges]
             count = max([len(dims), num_nodes or 0, *named])
@@ -154,7 +160,10 @@ class Structure:
     @property
     def compression_ratio(self) -> float:
         """Entries of the dense tensor divided by `num_params`."""
-        return math.prod(self.dims) / self.num_params
+        try:
+            return math.prod(self.dims) / self.num_params
+        except OverflowError:
+            return math.inf
 
     @functools.cached_property
     def _core_edges(self) -> tuple[tuple[Edge, ...], ...]:
@@ -330,6 +339,13 @@ class Structure:
             raise ValueError(f"Not a structure in JSON: {error!r}.") from error
         except ValueError as error:
             raise ValueError(f"Not a structure in JSON: {error}") from error
+
+
+def _ints(values: Iterable, what: str) -> list[int]:
+    try:
+        return [operator.index(value) for value in values]
+    except TypeError:
+        raise ValueError(f"{what}: expected integers, got {values!r}.") from None
 
 
 def _positive_ints(values: Iterable, what: str) -> tuple[int, ...]:

@@ -24,9 +24,7 @@ ORDER_4 = {
     "ring": Structure.from_edges(_D4, _edges("12:4 14:3 23:2 34:3")),
 }
 ORDER_5 = {
-    "full": Structure.from_edges(
-        _D5, _edges("12:2 13:3 14:2 15:2 23:3 24:3 25:2 34:2 35:4 45:2")
-    ),
+    "full": Structure.from_edges(_D5, _edges("12:2 13:3 14:2 15:2 23:3 24:3 25:2 34:2 35:4 45:2")),
     "8 edges": Structure.from_edges(_D5, _edges("13:3 14:3 23:4 24:2 25:3 34:2 35:2 45:3")),
     "ring": Structure.from_edges(_D5, _edges("12:4 15:3 23:2 34:3 45:2")),
     "permuted ring": Structure.from_edges(_D5, _edges("13:3 14:2 24:3 25:4 35:3")),

@@ -23,8 +23,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import tnjax  # noqa: E402
-from families import FAMILIES, planted_tensor  # noqa: E402
+from families import FAMILIES, planted_tensor
+
+import tnjax
 
 
 def run_tnjax(tensor: np.ndarray, target: float, seed: int, strategy: tnjax.Greedy) -> dict:

@@ -54,12 +54,14 @@ def check_memory(equation: Equation, dtype, limit: int | None, what: str, batch:
         )
 
 
-def format_bytes(count: float) -> str:
+def format_bytes(count: int | float) -> str:
     """A byte count for people, in binary units."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.4g} {unit}"
-        count /= 1024
+        count = count / 1024 if count < 2**1000 else count // 1024
+    if count >= 2**1000:
+        return "more than 1e+300 TiB"
     return f"{count:.4g} TiB"
 
 

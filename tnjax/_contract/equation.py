@@ -42,7 +42,7 @@ class Equation:
         return ",".join(map(word, self.inputs)) + "->" + word(self.output)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def _bond_labels(structure: Structure) -> dict[tuple[int, ...], int]:
     return {edge: len(structure.dims) + b for b, edge in enumerate(structure.edges)}
 

@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Inexact, Int
+from jaxtyping import Array, Inexact, Integer
 
 from .._structure import Structure
 from .equation import (
@@ -27,12 +27,12 @@ Cores = tuple[Array, ...]
 FULL = lax.Precision.HIGHEST
 
 
-def contract(equation: Equation, operands, *, precision=FULL) -> Array:
-    """Evaluate an equation along its planned path."""
+def contract(equation: Equation, operands, *, precision=FULL, dtype=None) -> Array:
+    """Evaluate an equation along its planned path; without operands it is 1, of `dtype`."""
     recipe = plan(equation)
     work = list(operands)
     if not work:
-        return jnp.ones(())
+        return jnp.ones((), dtype)
     for step in recipe.steps:
         right, left = work.pop(step.right), work.pop(step.left)
         if step.sum_left:
@@ -54,7 +54,7 @@ def dense(structure: Structure, cores: Cores, *, precision=FULL) -> Inexact[Arra
 
 
 def entries(
-    structure: Structure, cores: Cores, indices: Int[Array, "entries modes"], *, precision=FULL
+    structure: Structure, cores: Cores, indices: Integer[Array, "entries modes"], *, precision=FULL
 ) -> Inexact[Array, " entries"]:
     """The represented tensor at `indices`: one gathered row per core, never a dense tensor."""
     rows = []
@@ -90,7 +90,9 @@ def gram(
     """Gram matrix of the other cores over the open bonds of `nodes` (first axis conjugated)."""
     rest = [core for k, core in enumerate(cores) if k not in nodes]
     operands = (*(core.conj() for core in rest), *rest)
-    out = contract(gram_equation(structure, nodes), operands, precision=precision)
+    out = contract(
+        gram_equation(structure, nodes), operands, precision=precision, dtype=cores[0].dtype
+    )
     size = math.isqrt(out.size)
     return out.reshape(size, size)
 
@@ -101,7 +103,7 @@ def jacobian(
     """dT / d(core of `node`) as a matrix: the other modes by the bonds of the node."""
     rest = [core for k, core in enumerate(cores) if k != node]
     equation = jacobian_equation(structure, node)
-    out = contract(equation, rest, precision=precision)
+    out = contract(equation, rest, precision=precision, dtype=cores[0].dtype)
     bonds = math.prod(structure.core_shape(node)[len(structure.legs[node]) :])
     return out.reshape(-1, bonds)
 

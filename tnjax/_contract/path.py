@@ -18,8 +18,11 @@ try:  # an optional extra: finds the same optimal paths as `dp`, some ten times 
 except ImportError:
     cotengra = None
 
-# Exact path search up to here; beyond, cotengra's or opt_einsum's greedy heuristics.
+# Exact path search up to so many operands, fewer where they share many labels (it would take
+# minutes); beyond, the greedy heuristics.
 _MAX_EXACT_OPERANDS = 20
+_MAX_EXACT_OPERANDS_DENSE = 16
+_DENSE_LABELS = 3  # per operand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,14 +72,16 @@ def find_path(equation: Equation) -> tuple[tuple[int, int], ...]:
         return ()
     # opt_einsum's annotations say letters; it takes any hashable label.
     problem: Any = (inputs, frozenset(equation.output), equation.size_dict)
+    dense = len(equation.sizes) > _DENSE_LABELS * len(inputs)
+    exact = len(inputs) <= (_MAX_EXACT_OPERANDS_DENSE if dense else _MAX_EXACT_OPERANDS)
     if cotengra is not None:
         path = cotengra.array_contract_path(
             [tuple(sorted(labels)) for labels in inputs],
             tuple(equation.output),
             size_dict=equation.size_dict,
-            optimize="optimal" if len(inputs) <= _MAX_EXACT_OPERANDS else "greedy",
+            optimize="optimal" if exact else "greedy",
         )
-    elif len(inputs) <= _MAX_EXACT_OPERANDS:
+    elif exact:
         path = opt_einsum.paths.DynamicProgramming()(*problem)
     else:
         path = opt_einsum.paths.greedy(*problem)

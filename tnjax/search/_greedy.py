@@ -33,7 +33,7 @@ class Budget:
     """Limits that a strategy must respect: stop at the error, stay within the parameters, the
     memory and, where given, the ranks of a capacity (so that nothing is compiled)."""
 
-    target_error: float | None = None
+    target_error: float | int | None = None
     max_params: int | None = None
     memory_limit: int | None = None
     dtype: Any = np.float64
@@ -118,7 +118,7 @@ class Greedy:
     """
 
     screen: str | Screen = "spectral"
-    power: float = 0.5
+    power: float | int = 0.5
     increment: int = 1
     edges: tuple[Edge, ...] | None = None
     max_degree: int | None = None
@@ -251,7 +251,7 @@ class Greedy:
         structure, cores = shrink(state.structure, state.cores, edge)
         trial = dataclasses.replace(state, structure=structure, cores=cores)
         move = Move("prune", edge, 1)
-        trial, info = self._fit(problem, budget, trial, move, effort=3, do_screen=False)
+        trial, info = self._fit(problem, budget, trial, move, effort=3.0, do_screen=False)
         if trial.error <= budget.target_error:
             return self._enter(trial, "prune"), info
         return state, dataclasses.replace(info, move=None)

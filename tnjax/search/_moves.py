@@ -6,10 +6,11 @@ Cores are small; doing this on the host compiles nothing.
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Array
 
 from .._structure import Edge, Structure
 
-Cores = tuple[np.ndarray, ...]
+Cores = tuple[np.ndarray | Array, ...]
 
 
 def grow(
@@ -35,22 +36,20 @@ def shrink(structure: Structure, cores: Cores, edge: Edge) -> tuple[Structure, C
     norms is dropped.
     """
     new = structure.shrink(edge)
-    out = list(cores)
+    out = [np.asarray(core) for core in cores]
     axes = [structure.axis(node, edge) for node in edge]
     if len(edge) == 2:
-        a, b = (cores[node] for node in edge)
+        a, b = (out[node] for node in edge)
         parts = _truncate_pair(a, b, axes[0], axes[1], structure.edges[edge] - 1)
     else:
         norms = [
             np.linalg.norm(
-                np.moveaxis(cores[node], axis, 0).reshape(structure.edges[edge], -1), axis=1
+                np.moveaxis(out[node], axis, 0).reshape(structure.edges[edge], -1), axis=1
             )
             for node, axis in zip(edge, axes, strict=True)
         ]
         weakest = int(np.argmin(np.prod(norms, axis=0)))
-        parts = [
-            np.delete(cores[node], weakest, axis) for node, axis in zip(edge, axes, strict=True)
-        ]
+        parts = [np.delete(out[node], weakest, axis) for node, axis in zip(edge, axes, strict=True)]
     for node, axis, part in zip(edge, axes, parts, strict=True):
         out[node] = part if edge in new.edges else np.take(part, 0, axis)
     return new, tuple(out)
@@ -89,5 +88,5 @@ def unpad(structure: Structure, cores: Cores, capacity: Structure) -> Cores:
         where: list[slice | int] = [slice(None)] * len(structure.legs[node])
         for edge in capacity.core_edges(node):
             where.append(slice(structure.rank(edge)) if edge in structure.edges else 0)
-        out.append(np.asarray(core)[tuple(where)])
+        out.append(np.asarray(np.asarray(core)[tuple(where)]))
     return tuple(out)

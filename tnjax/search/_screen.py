@@ -12,7 +12,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
-from .._network import TensorNetwork
+from .._network import TensorNetwork, safe_norm
 from .._structure import Edge
 from ..objectives import LeastSquares, Problem
 from ..solve._als import solve_rows
@@ -287,18 +287,19 @@ def _normalized(delta: TensorNetwork, order) -> TensorNetwork:
     """Every slice at unit norm."""
     units = []
     for core in delta.cores:
-        largest = jnp.abs(core).max()
-        unit = core / jnp.where(largest > 0, largest, 1)
-        norm = jnp.linalg.norm(unit.ravel())
-        units.append(unit / jnp.where(norm > 0, norm, 1))
+        norm = safe_norm(core)
+        units.append(core / jnp.where(norm > 0, norm, jnp.ones_like(norm)).astype(core.dtype))
     return _replaced(delta, units, order, order >= 0)
 
 
 def _scaled(delta: TensorNetwork, factor, order) -> TensorNetwork:
     """ΔT times a real factor, spread over the slices, the sign on the first."""
-    root = jnp.abs(factor) ** (1 / (order.max() + 1))
-    signs = [jnp.where(order[k] == 0, jnp.sign(factor), 1) for k in range(len(delta.cores))]
-    cores = [core * (root * sign) for core, sign in zip(delta.cores, signs, strict=True)]
+    count = (order.max() + 1).astype(factor.dtype)
+    root = jnp.abs(factor) ** (1 / count)
+    cores = []
+    for node, core in enumerate(delta.cores):
+        sign = jnp.where(order[node] == 0, jnp.sign(factor), jnp.ones_like(factor))
+        cores.append(core * (root * sign).astype(core.dtype))
     return _replaced(delta, cores, order, order >= 0)
 
 
