@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Annotations are checked while the tests run; an int will do for a float.
+TYPES := "--jaxtyping-packages=tnjax,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 STAMP := $(VENV)/.installed
 
 .PHONY: demo test lint format install clean
@@ -21,7 +23,7 @@ demo: $(STAMP)
 	$(BIN)/python experiments/decompose_image.py output=demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal --jaxtyping-packages=tnjax,beartype.beartype
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(TYPES)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

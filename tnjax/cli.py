@@ -131,7 +131,11 @@ def _decompose(options: Decompose) -> int:
     kind = np.complex128 if np.iscomplexobj(array) else np.float64
     if options.dtype == "float32":
         kind = np.complex64 if np.iscomplexobj(array) else np.float32
-    problem = Decomposition(plan.apply(array).astype(kind))
+    with np.errstate(over="ignore"):
+        values = plan.apply(array).astype(kind)
+    if not np.isfinite(values).all():
+        raise InputError(f"{options.input}: the entries are too large for {options.dtype}.")
+    problem = Decomposition(values)
     limit = None if options.memory_limit is None else parse_bytes(options.memory_limit)
     strategy = _strategy(options)
     with _working_folder(options.out) as folder:
@@ -151,13 +155,15 @@ def _decompose(options: Decompose) -> int:
         original = array[tuple(slice(n) for n in plan.kept)]
         error = float(relative_error(restored, original.astype(kind)))
         _write_run(folder, options, plan, data, result, original, restored, error)
-    reached = result.status is Status.TARGET_REACHED or options.target_error is None
+        has_report = (folder / "report.html").exists()
     print(
         f"error {result.error:.4g}, {result.num_params} parameters "
         f"({result.structure.compression_ratio:.4g}x compression), {result.seconds:.1f} s, "
-        f"{result.status.message}; see {options.out / 'report.html'}"
+        f"{result.status.message}; see {options.out / ('report.html' if has_report else '')}"
     )
-    return 0 if result.status.ok and (reached or math.isfinite(result.error)) else 1
+    if result.status is Status.INTERRUPTED:
+        return 130
+    return 0 if result.status.ok else 1
 
 
 def _check_options(options: Decompose) -> None:
@@ -167,6 +173,8 @@ def _check_options(options: Decompose) -> None:
         value = getattr(options, name)
         if value is not None and not (math.isfinite(value) and value > 0):
             raise InputError(f"--{name.replace('_', '-')} must be a positive number, got {value}.")
+    if not -(2**63) <= options.seed < 2**63:
+        raise InputError(f"--seed must fit into 64 bits, got {options.seed}.")
     if options.strategy not in _STRATEGIES:
         raise InputError(
             f"unknown strategy {options.strategy!r}; choose one of {', '.join(_STRATEGIES)}."
@@ -243,13 +251,19 @@ def _strategy(options: Decompose):
 @contextlib.contextmanager
 def _working_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its place only if all went well."""
+    from .io._files import umask
+
     work = Path(
         tempfile.mkdtemp(dir=out.absolute().parent, prefix=f".{out.name}.", suffix=".partial")
     )
     try:
         yield work
-        work.chmod(0o755)
-        os.replace(work, out)
+        work.chmod(0o777 & ~umask())
+        if out.exists():  # an empty folder, perhaps behind a link or the current one
+            for file in work.iterdir():
+                os.replace(file, out / file.name)
+        else:
+            os.replace(work, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -258,12 +272,13 @@ def _working_folder(out: Path) -> Iterator[Path]:
 def _progress(title: str) -> Iterator[Any]:
     """One line per accepted move on a terminal; nothing elsewhere."""
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(stderr=True)
     if not console.is_terminal:
         yield None
         return
-    console.print(f"[bold]{title}[/bold]")
+    console.print(f"[bold]{escape(title)}[/bold]")
     console.print(
         f"[dim]{'move':<12}{'rank':>5}{'params':>9}{'compr.':>9}{'error':>11}{'s':>7}[/dim]"
     )
@@ -391,7 +406,12 @@ def _show(options: Show) -> int:
         print(f"{key}: {value}", file=out)
     record = path.parent / "result.json"
     if record.is_file():
-        found = json.loads(record.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{record}: damaged ({error}).") from error
+        if not isinstance(found, dict):
+            raise InputError(f"{record}: damaged (not an object).")
         for key in ("status", "error", "seconds", "steps"):
             print(f"{key}: {found.get(key)}", file=out)
     print(out.getvalue(), end="")

@@ -54,7 +54,7 @@ def check_memory(equation: Equation, dtype, limit: int | None, what: str, batch:
         )
 
 
-def format_bytes(count: int | float) -> str:
+def format_bytes(count: float) -> str:
     """A byte count for people, in binary units."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024:

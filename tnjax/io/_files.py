@@ -37,13 +37,13 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         yield part
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
-        os.chmod(part, 0o666 & ~_umask())
+        os.chmod(part, 0o666 & ~umask())
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -86,14 +86,17 @@ def save(
         raise ValueError(f"save: metadata must be values that JSON can hold: {error}.") from error
     tensors = {}
     for node, core in enumerate(network.cores):
-        core: Any = np.ascontiguousarray(core)
+        core: Any = np.asarray(core, order="C")
         if np.iscomplexobj(core):
-            tensors[f"core_{node}.real"] = np.ascontiguousarray(core.real)
-            tensors[f"core_{node}.imag"] = np.ascontiguousarray(core.imag)
+            tensors[f"core_{node}.real"] = np.array(core.real)
+            tensors[f"core_{node}.imag"] = np.array(core.imag)
         else:
             tensors[f"core_{node}"] = core
     with atomic_path(path) as part:
-        safetensors.numpy.save_file(tensors, part, metadata={"tnjax": header})
+        try:
+            safetensors.numpy.save_file(tensors, part, metadata={"tnjax": header})
+        except safetensors.SafetensorError as error:
+            raise OSError(f"{path}: {error}") from error
 
 
 def load(path: str | os.PathLike) -> TensorNetwork:
@@ -114,7 +117,7 @@ def load(path: str | os.PathLike) -> TensorNetwork:
             if name in tensors:
                 cores.append(tensors.pop(name))
             else:
-                cores.append(tensors.pop(f"{name}.real") + 1j * tensors.pop(f"{name}.imag"))
+                cores.append(_complex(tensors.pop(f"{name}.real"), tensors.pop(f"{name}.imag")))
         if tensors:
             raise ValueError(f"unexpected arrays {sorted(tensors)}")
         if cores and jnp.asarray(cores[0]).dtype != cores[0].dtype:
@@ -128,6 +131,16 @@ def load(path: str | os.PathLike) -> TensorNetwork:
         raise ValueError(f"{path}: the file lacks {error}.") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _complex(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
+    """Put together part by part: `real + 1j * imag` would change zeros, infinities and NaN."""
+    kind = {"float32": np.complex64, "float64": np.complex128}.get(real.dtype.name)
+    if kind is None or imag.dtype != real.dtype or imag.shape != real.shape:
+        raise ValueError("the real and imaginary parts of a core differ in kind or shape")
+    core = np.empty(real.shape, kind)
+    core.real, core.imag = real, imag
+    return core
 
 
 def load_metadata(path: str | os.PathLike) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 import dataclasses
 import os
 import warnings
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from ._mat import check_mat
 
 _IMAGE_SUFFIXES = (
     ".png",
@@ -24,21 +24,6 @@ _IMAGE_SUFFIXES = (
     ".pgm",
 )
 _ARRAY_SUFFIXES = (".npy", ".npz", ".mat")
-
-
-# What the libraries behind the readers raise on damaged files, ValueError and OSError apart.
-_DAMAGE = (
-    EOFError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    OverflowError,
-    TypeError,
-    UnicodeDecodeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +73,14 @@ def read_tensor(path: str | os.PathLike, variable: str | None = None) -> TensorD
         raise ValueError(f"{path}: cannot read files of kind {suffix!r}; known are {known}.")
     reader = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_mat}[suffix]
     try:
-        array = reader(path, variable)
-    except _DAMAGE as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            array = reader(path, variable)
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: damaged, or not a {suffix} file ({error}).") from error
+    except Exception as error:  # on damaged files the libraries raise almost anything
         raise ValueError(f"{path}: damaged, or not a {suffix} file ({error}).") from error
     if array.dtype.kind not in "fciub":
         raise ValueError(f"{path}: expected an array of numbers, got {array.dtype}.")
@@ -99,6 +90,7 @@ def read_tensor(path: str | os.PathLike, variable: str | None = None) -> TensorD
 def _read_image(path: Path) -> TensorData:
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 if image.mode in ("1", "P", "CMYK", "YCbCr", "LAB", "HSV", "LA", "PA"):
@@ -117,7 +109,8 @@ def _read_image(path: Path) -> TensorData:
 def _read_npy(path: Path, variable: str | None) -> np.ndarray:
     del variable
     try:
-        return np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
     except ValueError as error:
         raise ValueError(
             f"{path}: not an .npy file of numbers, or a damaged one ({error})."
@@ -126,11 +119,12 @@ def _read_npy(path: Path, variable: str | None) -> np.ndarray:
 
 def _read_npz(path: Path, variable: str | None) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
+        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             name = _choose(path, {key: None for key in archive.files}, variable)
-            return archive[name]
+            array = archive[name]
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"{name} is no array")
+            return array
     except ValueError as error:
         if str(error).startswith(str(path)):
             raise
@@ -141,11 +135,15 @@ def _read_npz(path: Path, variable: str | None) -> np.ndarray:
 
 def _read_mat(path: Path, variable: str | None) -> np.ndarray:
     import scipy.io
+    from scipy.io.matlab import MatReadError
 
     try:
+        check_mat(path)
         names = {n: s for n, s, _ in scipy.io.whosmat(path)}
         name = _choose(path, names, variable)
         array = scipy.io.loadmat(path, variable_names=[name])[name]
+    except MatReadError as error:
+        raise ValueError(f"{path}: not a .mat file, or a damaged one ({error}).") from error
     except NotImplementedError as error:
         raise ValueError(
             f"{path}: a MATLAB 7.3 file. Save it with `save -v7`, or convert it to .npy."

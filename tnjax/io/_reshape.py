@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+_MOST_ENTRIES = 2**40
+
 Digits = Literal["row-major", "interleaved"]
 Fit = Literal["exact", "pad", "crop"]
 
@@ -32,6 +34,8 @@ class Reshape:
 
     def apply(self, array: np.ndarray) -> np.ndarray:
         """The tensor in its new modes."""
+        if array.shape != self.source:
+            raise ValueError(f"reshape: expected shape {self.source}, got {array.shape}.")
         array = array[tuple(slice(n) for n in self.padded)]
         widths = [(0, p - n) for p, n in zip(self.padded, array.shape, strict=True)]
         array = np.pad(array, widths, mode="edge")
@@ -99,6 +103,8 @@ def plan_reshape(
         '250x250, padded to 256x256, reshaped to 4x4x4x4x4x4x4x4'
     """
     shape, dims = tuple(map(int, shape)), tuple(map(int, dims))
+    if not shape or min(shape) < 1:
+        raise ValueError(f"reshape: the tensor has no entries or no modes, shape {list(shape)}.")
     if not dims or min(dims) < 1:
         raise ValueError(f"reshape: expected positive sizes, got {list(dims)}.")
     if digits not in ("row-major", "interleaved"):
@@ -112,6 +118,11 @@ def plan_reshape(
         raise ValueError(
             f"reshape: {_product(dims)} = {total}, but the tensor has {_product(shape)} = {size} "
             "entries. Give sizes with that product, or fit them by padding or cropping."
+        )
+    if total > _MOST_ENTRIES:
+        raise ValueError(
+            f"reshape: {_product(dims)} = {total} entries are more than this can pad to "
+            f"({_MOST_ENTRIES}); give smaller sizes."
         )
     for padded in _working_shapes(shape, total, fit):
         if digits == "row-major":
@@ -156,7 +167,7 @@ def _working_shapes(shape: tuple[int, ...], total: int, fit: Fit) -> list[tuple[
 
 def _groups(shape: Sequence[int], dims: Sequence[int]) -> bool:
     """Whether consecutive dims multiply up to the modes in turn."""
-    cuts = set(itertools.accumulate(dims, lambda a, b: a * b))
+    cuts = {1, *itertools.accumulate(dims, lambda a, b: a * b)}
     return all(n in cuts for n in itertools.accumulate(shape, lambda a, b: a * b))
 
 

@@ -59,7 +59,7 @@ def _circle_order(structure: Structure, nodes: list[int]) -> list[int]:
     def length(order: list[int]) -> float:
         place = {node: p for p, node in enumerate(order)}
         gaps = ((abs(place[a] - place[b]), w) for a, b, w in pairs)
-        return sum(w * min(gap, len(order) - gap) for gap, w in gaps)
+        return sum((w * min(gap, len(order) - gap) for gap, w in gaps), 0.0)
 
     best, improved = length(order), True
     while improved:
@@ -94,7 +94,7 @@ def draw(structure: Structure, ax: Axes | None = None) -> Axes:
         >>> draw(Structure.tensor_ring((4, 5, 6), 2)).get_title()
         '82 parameters'
     """
-    ax = _axes(ax, (5, 5))
+    ax = _axes(ax, (5.0, 5.0))
     position = layout(structure)
     text: Any = dict(fontsize=9, ha="center", va="center", zorder=4)
     for edge, rank in structure.edges.items():
@@ -147,8 +147,8 @@ def plot_path(result: SearchResult, ax: Axes | None = None) -> Axes:
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    ax = _axes(ax, (6, 4))
-    for kind, marker in (("start", "s"), ("grow", "o"), ("prune", "v")):
+    ax = _axes(ax, (6.0, 4.0))
+    for kind, marker in (("start", "s"), ("grow", "o"), ("prune", "v"), ("swap", "D")):
         steps = [step for step in result.path if step.move.kind == kind]
         if steps:
             ax.plot(

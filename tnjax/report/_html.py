@@ -74,7 +74,10 @@ def report(
 
 
 def _png(plot, subject) -> bytes:
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("Drawing needs matplotlib: pip install 'tnjax[plot]'.") from error
 
     figure = Figure(figsize=(6, 5), layout="constrained")
     plot(subject, figure.subplots())

@@ -55,7 +55,7 @@ def plan_capacity(
     return capacity
 
 
-def _raise(capacity: Structure, edge: Edge, rank: int, limit: float | int) -> Structure:
+def _raise(capacity: Structure, edge: Edge, rank: int, limit: float) -> Structure:
     if rank <= capacity.rank(edge):
         return capacity
     larger = capacity.with_rank(edge, rank)

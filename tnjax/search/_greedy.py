@@ -33,7 +33,7 @@ class Budget:
     """Limits that a strategy must respect: stop at the error, stay within the parameters, the
     memory and, where given, the ranks of a capacity (so that nothing is compiled)."""
 
-    target_error: float | int | None = None
+    target_error: float | None = None
     max_params: int | None = None
     memory_limit: int | None = None
     dtype: Any = np.float64
@@ -118,7 +118,7 @@ class Greedy:
     """
 
     screen: str | Screen = "spectral"
-    power: float | int = 0.5
+    power: float = 0.5
     increment: int = 1
     edges: tuple[Edge, ...] | None = None
     max_degree: int | None = None
@@ -197,7 +197,8 @@ class Greedy:
         terms = []
         for slices in state.screened.slices:
             where = [slice_position(state.structure, state.capacity, k, edge) for k in edge]
-            term = [slices[k][position][w] for k, w in zip(edge, where, strict=True)]
+            parts = zip(edge, where, strict=True)
+            term = [np.asarray(slices[k][position][w]) for k, w in parts]
             terms.append(balanced_slices(term))
         structure, cores = grow(state.structure, state.cores, edge, terms)
         ranked = [e for e in order if self._may_grow(structure, e)]

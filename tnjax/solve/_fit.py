@@ -69,7 +69,7 @@ def as_solver(solver: SolverLike, problem: Problem) -> Solver:
     return solver
 
 
-def positive(value: float | int | None, what: str) -> None:
+def positive(value: float | None, what: str) -> None:
     """Raise `ValueError` unless `value` is None or a finite positive number."""
     if value is None:
         return
@@ -83,9 +83,9 @@ def fit(
     *,
     key: PRNGKeyArray | None = None,
     solver: SolverLike = None,
-    target_error: float | int | None = None,
+    target_error: float | None = None,
     max_steps: int | None = None,
-    max_seconds: float | int | None = None,
+    max_seconds: float | None = None,
     num_starts: int = 1,
 ) -> FitResult:
     """Fit the cores of one structure to a problem.
@@ -163,7 +163,7 @@ def limits_of(
     solver: Solver,
     problem: Problem,
     *,
-    target_error: float | int | None,
+    target_error: float | None,
     max_steps: int,
     give_up: bool = False,
 ) -> Limits:

@@ -1,0 +1,119 @@
+"""Planted structures are recovered; the benchmark, the experiment and the notebook run."""
+
+import csv
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tnjax import Decomposition, search
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "experiments" / "benchmarks"
+REFERENCE = ROOT.parent / "shared" / "reference" / "greedy_numpy.py"
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # so that the benchmark finds the families beside it
+    spec.loader.exec_module(module)
+    return module
+
+
+families = load(BENCHMARKS / "families.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cores", ["normal", "uniform"])
+@pytest.mark.parametrize("name", families.ORDER_4)
+def test_order_4_structures_are_found(name, cores):
+    structure = families.ORDER_4[name]
+    tensor = families.planted_tensor(structure, cores=cores, seed=0)
+    result = search(Decomposition(tensor), key=jax.random.key(0), target_error=1e-3)
+    assert result.error <= 1e-3
+    assert result.num_params <= structure.num_params
+
+
+@pytest.mark.slow
+def test_single_precision_suffices_for_a_planted_family():
+    structure, hits = families.ORDER_4["ring"], 0
+    for seed in range(5):
+        tensor = families.planted_tensor(structure, cores="normal", seed=seed, dtype=np.float32)
+        result = search(Decomposition(tensor), key=jax.random.key(seed), target_error=1e-3)
+        assert result.network.dtype == np.float32
+        hits += result.error <= 1e-3 and result.num_params <= structure.num_params
+    assert hits >= 4
+
+
+@pytest.mark.slow
+def test_benchmark_of_planted_structures_writes_a_table(tmp_path, capsys):
+    planted = load(BENCHMARKS / "planted.py")
+    out = tmp_path / "planted.json"
+    command = ["--families", "paper", "--cores", "normal", "--seeds", "1", "--out", str(out)]
+    if REFERENCE.exists():
+        command += ["--reference", str(REFERENCE)]
+    rows = planted.main(command)
+    own = [row for row in rows if row["method"] == "tnjax"]
+    assert len(own) == 3
+    assert sum(row["s2"] for row in own) >= 2
+    assert len(rows) == (6 if REFERENCE.exists() else 3)
+    record = json.loads(out.read_text())
+    assert [row["found"] for row in record["rows"]] == [row["found"] for row in rows]
+    assert "planted size or smaller" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_image_experiment_runs_in_a_small_setting(tmp_path):
+    options = ["stride=16", "reshape=[4,8,4,8]", "errors=[0.3,0.25]", f"output={tmp_path / 'out'}"]
+    subprocess.run(
+        [sys.executable, str(ROOT / "experiments" / "decompose_image.py"), *options],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+        capture_output=True,
+    )
+    with open(tmp_path / "out" / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["target_error"]) for row in rows] == [0.3, 0.25]
+    for row in rows:
+        assert float(row["error"]) <= float(row["target_error"])
+        run = tmp_path / "out" / f"error-{row['target_error']}"
+        assert (run / "report.html").exists()
+        assert (run / "reconstruction.png").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_notebook_runs_and_is_stored_without_outputs(path, tmp_path):
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": tmp_path}}
+    )
+    client.execute()
+
+
+@pytest.mark.slow
+def test_readme_example_runs():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = [part.split("```")[0] for part in text.split("```python\n")[1:]]
+    assert blocks
+    for block in blocks:
+        subprocess.run(
+            [sys.executable, "-c", block], check=True, env={**os.environ, "MPLBACKEND": "Agg"}
+        )

@@ -1,0 +1,345 @@
+"""Pictures of structures and searches, and the HTML report."""
+
+import base64
+import html.parser
+import itertools
+import math
+import os
+import sys
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+import tnjax
+from tests.helpers import random_network
+from tnjax import Move, SearchResult, Status, Step, Structure, draw, plot_path, report
+
+STRUCTURES = {
+    "one node": Structure.rank_one((5,)),
+    "rank one": Structure.rank_one((4, 5, 6)),
+    "train": Structure.tensor_train((4, 5, 6, 7), (2, 8, 3)),
+    "ring": Structure.tensor_ring((4, 5, 6, 7), (2, 3, 4, 5)),
+    "fully connected": Structure.fully_connected((3, 4, 5, 6, 7), 2),
+    "cp": Structure.cp((4, 5, 6), 3),
+    "tucker": Structure.tucker((4, 5, 6), (2, 3, 4)),
+    "hierarchical tucker": Structure.hierarchical_tucker((3,) * 8, 2),
+    "grid": Structure.peps((3,) * 6, (2, 3), 2),
+    "two-leg node": Structure((4, 5, 6), ((0,), (1, 2)), {(0, 1): 3}),
+    "internal hyperedge": Structure((4, 5), ((0,), (1,), ()), {(0, 1, 2): 3}),
+    "internal node without bonds": Structure.tucker((4, 5), 1),
+}
+
+
+@pytest.fixture
+def ax():
+    return Figure().subplots()
+
+
+def texts(ax) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def points(ax) -> np.ndarray:
+    """Coordinates of all that is drawn."""
+    parts = [np.stack(line.get_data(), axis=1) for line in ax.lines]
+    parts += [np.asarray(scatter.get_offsets()) for scatter in ax.collections]
+    parts += [np.array([text.get_position()]) for text in ax.texts]
+    return np.concatenate(parts)
+
+
+# Structures ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_draw_shows_every_node_size_and_rank(ax, name):
+    structure = STRUCTURES[name]
+    assert draw(structure, ax) is ax
+    expected = [*range(structure.num_nodes), *structure.dims, *structure.ranks]
+    assert sorted(texts(ax)) == sorted(map(str, expected))
+    hyper = [edge for edge in structure.edges if len(edge) > 2]
+    assert len(ax.collections) == structure.num_nodes + len(hyper)
+    bonds = sum(1 if len(edge) == 2 else len(edge) for edge in structure.edges)
+    assert len(ax.lines) == bonds + len(structure.dims)
+    assert ax.get_title() == f"{structure.num_params:,} parameters"
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_all_of_a_drawing_is_in_view(ax, name):
+    draw(STRUCTURES[name], ax)
+    found = points(ax)
+    assert np.isfinite(found).all()
+    for k, (low, high) in enumerate((ax.get_xlim(), ax.get_ylim())):
+        assert low < found[:, k].min()
+        assert found[:, k].max() < high
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_no_node_hides_another(ax, name):
+    structure = STRUCTURES[name]
+    draw(structure, ax)
+    places = [text.get_position() for text in ax.texts if text.get_fontweight() == "bold"]
+    assert len(places) == structure.num_nodes
+    for a, b in itertools.combinations(places, 2):
+        assert math.dist(a, b) > 0.15
+
+
+def test_lines_grow_with_the_rank(ax):
+    widths = []
+    for rank in (2, 3, 8, 64):
+        ax.clear()
+        draw(Structure.tensor_train((4, 5), rank), ax)
+        widths.append(max(line.get_linewidth() for line in ax.lines))
+    assert widths == sorted(set(widths))
+    draw(Structure.tensor_train((4, 5, 6), (2, 32)), ax)
+    assert len({line.get_linewidth() for line in ax.lines}) > 2
+
+
+def test_lines_of_hyperedges_grow_with_the_rank(ax):
+    widths = []
+    for rank in (2, 3, 8, 64):
+        ax.clear()
+        draw(Structure.cp((4, 5, 6), rank), ax)
+        widths.append(max(line.get_linewidth() for line in ax.lines))
+    assert widths == sorted(set(widths))
+
+
+def test_kinds_of_nodes_and_bonds_have_colors_of_their_own(ax):
+    draw(Structure((4, 5), ((0,), (1,), ()), {(0, 2): 2, (0, 1, 2): 3}), ax)
+    colors = [to_hex(scatter.get_facecolor()[0]) for scatter in ax.collections]
+    assert len(colors) == 4
+    assert len(set(colors)) == 3  # hyperedge, internal node, two nodes with a leg
+
+
+def test_strong_bonds_are_short(ax):
+    ring = Structure.tensor_ring((3,) * 6, 4).relabel([0, 3, 1, 4, 2, 5])
+    draw(ring, ax)
+    bonds = [line for line in ax.lines if line.get_linewidth() > 2]
+    lengths = [math.dist(*np.stack(line.get_data(), axis=1)) for line in bonds]
+    np.testing.assert_allclose(lengths, lengths[0])
+    assert len(lengths) == 6
+
+
+@pytest.mark.parametrize("plot", ["draw", "plot_path"])
+def test_a_new_figure_is_made_by_default(plot, found):
+    before = plt.get_fignums()
+    ax = draw(found.structure) if plot == "draw" else plot_path(found)
+    try:
+        assert len(plt.get_fignums()) == len(before) + 1
+        assert ax.figure is plt.gcf()
+    finally:
+        plt.close(ax.figure)
+
+
+# Searches -----------------------------------------------------------------------------------
+
+
+def make_result(moves) -> SearchResult:
+    """A search over the given moves: (move, structure, error)."""
+    path = tuple(
+        Step(move, structure, structure.num_params, error, 0.25, 0.125, 1)
+        for move, structure, error in moves
+    )
+    return SearchResult(
+        network=random_network(path[-1].structure),
+        error=path[-1].error,
+        path=path,
+        status=Status.TARGET_REACHED,
+        fitted=len(path),
+        programs=len(path),
+        seconds=1.5,
+        compile_seconds=0.5,
+        seed_key=(0, 7),
+    )
+
+
+START = Structure.rank_one((4, 5, 6))
+
+
+@pytest.fixture
+def found() -> SearchResult:
+    return make_result(
+        [
+            (Move("start"), START, 0.8),
+            (Move("grow", (0, 1), 1), START.with_rank((0, 1), 2), 0.5),
+            (Move("grow", (1, 2), 1), Structure.tensor_train((4, 5, 6), 2), 0.3),
+            (Move("grow", (0, 1), 1), Structure.tensor_train((4, 5, 6), (3, 2)), 0.1),
+            (Move("prune", (0, 1), 1), Structure.tensor_train((4, 5, 6), 2), 0.2),
+        ]
+    )
+
+
+def drawn(ax) -> set[tuple[float, float]]:
+    return {tuple(map(float, point)) for line in ax.lines for point in zip(*line.get_data())}
+
+
+def test_plot_path_shows_every_step_and_the_result(ax, found):
+    assert plot_path(found, ax) is ax
+    assert {(float(s.num_params), s.error) for s in found.path} == drawn(ax)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["start", "grow", "prune", "Pareto set", "result"]
+    star = ax.lines[-1]
+    assert list(zip(*star.get_data())) == [(found.num_params, found.error)]
+    assert ax.get_xlabel() == "parameters"
+    assert ax.get_ylabel() == "relative error"
+    ax.figure.canvas.draw()
+
+
+def test_plot_path_joins_the_pareto_set(ax, found):
+    plot_path(found, ax)
+    (line,) = [line for line in ax.lines if line.get_label() == "Pareto set"]
+    front = [(s.num_params, s.error) for s in found.pareto]
+    assert front == [(15, 0.8), (24, 0.5), (40, 0.2), (54, 0.1)]
+    assert list(zip(*line.get_data())) == front
+
+
+def test_plot_path_shows_swaps(ax):
+    result = make_result(
+        [
+            (Move("start"), START, 0.8),
+            (Move("grow", (0, 1), 1), START.with_rank((0, 1), 2), 0.5),
+            (Move("swap", (0, 1), 1, ((1, 2),)), START.with_rank((1, 2), 2), 0.4),
+            (Move("grow", (0, 1), 1), Structure.tensor_train((4, 5, 6), 2), 0.3),
+        ]
+    )
+    plot_path(result, ax)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "swap" in labels
+    (line,) = [line for line in ax.lines if line.get_label() == "swap"]
+    assert list(zip(*line.get_data())) == [(26, 0.4)]
+
+
+@pytest.mark.parametrize(
+    ("errors", "scale"), [((0.8, 0.5), "linear"), ((0.8, 1e-6), "log"), ((0.8, 0.0), "linear")]
+)
+def test_errors_are_on_a_logarithmic_axis_if_they_span_much(ax, errors, scale):
+    moves = [(Move("start"), START, errors[0])]
+    moves.append((Move("grow", (0, 1), 1), START.with_rank((0, 1), 2), errors[1]))
+    plot_path(make_result(moves), ax)
+    assert ax.get_yscale() == scale
+    assert ax.get_xscale() == "log"
+    ax.figure.canvas.draw()
+
+
+def test_plot_path_of_a_single_step(ax):
+    plot_path(make_result([(Move("start"), START, 0.0)]), ax)
+    ax.figure.canvas.draw()
+
+
+# Reports ------------------------------------------------------------------------------------
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, words and addresses of a page."""
+
+    VOID = ("meta", "img")
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.open, self.addresses, self.words = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_report_is_one_page_that_needs_nothing_else(tmp_path, found):
+    report(found, tmp_path / "report.html", images={"Original": b"\x89PNG first"})
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert "://" not in text
+    assert "url(" not in text
+    assert "@import" not in text
+    assert len(page.addresses) == page.tags.count("img") == 3
+    for address in page.addresses:
+        head, data = address.split(",")
+        assert head == "data:image/png;base64"
+        assert base64.b64decode(data, validate=True).startswith(b"\x89PNG")
+    assert base64.b64encode(b"\x89PNG first").decode() in text
+
+
+def test_report_tells_the_numbers_of_the_search(tmp_path, found):
+    report(found, tmp_path / "r.html", title="My tensor", details={"seed": 7, "kind": "image"})
+    words = Page((tmp_path / "r.html").read_text(encoding="utf-8")).words
+    for word in ("My tensor", "seed", "7", "kind", "image", "0.2", "40", Status.TARGET_REACHED):
+        assert (word.message if isinstance(word, Status) else word) in words
+    assert {"start", "grow 0-1", "grow 1-2", "prune 0-1"} <= set(words)
+    assert words.count("My tensor") == 2  # heading and title
+
+
+def test_report_escapes_what_it_is_given(tmp_path, found):
+    attack = "<script>alert('&')</script>"
+    report(
+        found,
+        tmp_path / "r.html",
+        title=f"title {attack}",
+        details={f"key {attack}": f"value {attack}"},
+        images={f'caption " {attack}': b"\x89PNG"},
+    )
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<script" not in text
+    page = Page(text)
+    assert "script" not in page.tags
+    for word in ("title", "key", "value", 'caption "'):
+        assert f"{word} {attack}" in page.words
+
+
+def test_report_without_details_and_path_as_text(tmp_path, found):
+    report(found, str(tmp_path / "r.html"))
+    assert "Images" not in Page((tmp_path / "r.html").read_text(encoding="utf-8")).words
+
+
+def test_reports_are_the_same_bytes_for_the_same_search(tmp_path, found):
+    for name in ("a.html", "b.html"):
+        report(found, tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_a_failed_report_leaves_the_old_one_and_no_other_file(tmp_path, monkeypatch, found):
+    path = tmp_path / "r.html"
+    path.write_text("old")
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail)
+            with pytest.raises(OSError, match="No space"):
+                report(found, path)
+        assert list(tmp_path.iterdir()) == [path]
+        assert path.read_text() == "old"
+    report(found, path)
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_reports_make_no_global_figures(tmp_path, found):
+    before = plt.get_fignums()
+    report(found, tmp_path / "r.html")
+    assert plt.get_fignums() == before
+
+
+@pytest.mark.parametrize("name", ["draw", "plot_path", "report"])
+def test_missing_matplotlib_is_an_import_error_with_advice(tmp_path, monkeypatch, found, name):
+    for module in ("matplotlib", "matplotlib.pyplot", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, module, None)
+    arguments = {"draw": [START], "plot_path": [found], "report": [found, tmp_path / "r.html"]}
+    with pytest.raises(ImportError, match=r"tnjax\[plot\]"):
+        getattr(tnjax, name)(*arguments[name])
+    assert list(tmp_path.iterdir()) == []
