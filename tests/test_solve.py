@@ -235,6 +235,11 @@ def test_bad_arguments_say_what_was_expected(options, message):
         fit(Decomposition(planted(RING, 0)), RING, **options)
 
 
+def test_a_fit_over_the_memory_limit_is_refused():
+    with pytest.raises(ValueError, match=r"more than the memory limit of 1 KiB"):
+        fit(Decomposition(planted(RING, 0)), RING, key=jax.random.key(0), memory_limit=1024)
+
+
 def test_shape_and_dtype_of_the_start_must_fit():
     problem = Decomposition(planted(RING, 0))
     with pytest.raises(ValueError, match="the structure represents"):

@@ -1,11 +1,13 @@
 """What a contraction will cost, and the refusal of one that will not fit."""
 
 import dataclasses
+import functools
+import math
 
 import numpy as np
 
 from .._structure import Structure
-from .equation import Equation, dense_equation
+from .equation import Equation, dense_equation, environment_equation, gram_equation
 from .path import plan
 
 
@@ -35,6 +37,32 @@ def contraction_cost(structure: Structure, dtype=np.float64) -> Cost:
         560
     """
     return cost(dense_equation(structure), dtype)
+
+
+@functools.lru_cache(maxsize=4096)
+def fit_peak_bytes(structure: Structure, dtype) -> int:
+    """Forecast of what a sweep over a dense tensor has alive at its worst moment, the tensor,
+    the network's own tensor and the residual included."""
+    equations = [dense_equation(structure)]
+    for node in range(structure.num_nodes):
+        equations.append(environment_equation(structure, (node,)))
+        equations.append(gram_equation(structure, (node,)))
+    residual = 2 * math.prod(structure.dims) * np.dtype(dtype).itemsize
+    return residual + max(cost(equation, dtype).peak_bytes for equation in equations)
+
+
+def check_fit_memory(structure: Structure, dtype, limit: int | None) -> None:
+    """Refuse a fit whose forecast exceeds `limit` bytes.
+
+    Raises:
+        MemoryLimitError: with the forecast, the limit and what to do.
+    """
+    if limit is not None and fit_peak_bytes(structure, dtype) > limit:
+        raise MemoryLimitError(
+            f"Fitting {structure} would need {format_bytes(fit_peak_bytes(structure, dtype))}, "
+            f"more than the memory limit of {format_bytes(limit)}. Raise the limit, or use a "
+            "smaller tensor, lower ranks or fewer bonds."
+        )
 
 
 def check_memory(equation: Equation, dtype, limit: int | None, what: str, batch: int = 1) -> None:

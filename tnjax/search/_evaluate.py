@@ -12,13 +12,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _compile
-from .._contract.cost import cost
-from .._contract.equation import (
-    dense_equation,
-    environment_equation,
-    gram_equation,
-    inner_equation,
-)
+from .._contract.cost import fit_peak_bytes
 from .._network import TensorNetwork
 from .._structure import Edge, Structure
 from ..objectives import Problem
@@ -115,15 +109,5 @@ def _evaluate(
 
 def screen_batch_size(structure: Structure, dtype, num_edges: int) -> int:
     """Candidates that fit into the screen's share of memory at once."""
-    one = cost(dense_equation(structure), dtype).peak_bytes
-    one = max(one, cost(inner_equation(structure), dtype).peak_bytes)
-    return max(1, min(num_edges, _SCREEN_BYTES // (2 * one)))
-
-
-def fit_peak_bytes(structure: Structure, dtype) -> int:
-    """Forecast of the memory that fitting a structure by ALS to a dense tensor needs."""
-    equations = [dense_equation(structure)]
-    for node in range(structure.num_nodes):
-        equations.append(environment_equation(structure, (node,)))
-        equations.append(gram_equation(structure, (node,)))
-    return max(cost(equation, dtype).peak_bytes for equation in equations)
+    one = fit_peak_bytes(structure, dtype)
+    return max(1, min(num_edges, _SCREEN_BYTES // one))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._contract.cost import fit_peak_bytes
 from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Edge, Structure, as_edge
@@ -15,7 +16,7 @@ from ..solve import Solver
 from ..solve._fit import as_solver, limits_of
 from ._candidates import balanced_slices, slice_position
 from ._capacity import plan_capacity
-from ._evaluate import evaluate, fit_peak_bytes
+from ._evaluate import evaluate
 from ._moves import Cores, grow, shrink
 from ._result import Move
 from ._screen import Screen, Spectral, Trial

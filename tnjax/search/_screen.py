@@ -16,6 +16,7 @@ from .._network import TensorNetwork, safe_norm
 from .._structure import Edge
 from ..objectives import LeastSquares, Problem
 from ..solve._als import solve_rows
+from ..solve._optax import descend
 from ..solve._real import from_real, to_real
 from ._candidates import candidate_networks, on_edge, stacked
 
@@ -132,13 +133,13 @@ class Spectral(Screen):
 class Trial(Screen):
     """The paper's own evaluation: train only the new slices for a few steps.
 
-    Slices start at norm `std`. Least squares problems alternate exact solutions; any other
-    loss, or any loss if `transformation` is given, is trained by optax, after one power step,
-    since two slices near zero are a saddle for gradient methods.
+    Least squares problems alternate exact solutions of the slices, whose start matters in its
+    direction alone. Any other loss, or any loss if `transformation` is given, is trained by
+    optax, after one power step, since two slices near zero are a saddle for gradient methods.
 
     Args:
         steps: sweeps over the slices, or optax updates.
-        std: norm of the new term at the start.
+        std: norm of the new term where optax begins.
         transformation: an optax transformation; by default ALS where the loss allows it and
             `optax.adam(1e-2)` elsewhere.
 
@@ -163,7 +164,7 @@ class Trial(Screen):
         return gain, _slices_only(deltas, edges)
 
     def _train(self, problem, point, delta, order):
-        optimizer = optax.with_extra_args_support(self.transformation or optax.adam(1e-2))
+        transformation = self.transformation or optax.adam(1e-2)
         rebuild = from_real(delta.structure, delta.dtype)
         support = tuple((core != 0).astype(core.dtype) for core in delta.cores)
         delta = _power_steps(problem, point, delta, order, 1)
@@ -175,16 +176,8 @@ class Trial(Screen):
         def loss(x):
             return problem.perturbed_loss(point, network(x))
 
-        def update(_, carry):
-            x, state = carry
-            value, gradient = jax.value_and_grad(loss)(x)
-            change, state = optimizer.update(
-                gradient, state, x, value=value, grad=gradient, value_fn=loss
-            )
-            return optax.apply_updates(x, change), state
-
         x = to_real(delta)
-        x, _ = lax.fori_loop(0, self.steps, update, (x, optimizer.init(x)))
+        x, _ = descend(transformation, loss, x, transformation.init(x), self.steps)
         before = problem.perturbed_loss(point, delta * 0)
         return before - loss(x), network(x)
 

@@ -7,14 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from .._contract.cost import MemoryLimitError, format_bytes
+from .._contract.cost import check_fit_memory
 from .._init import host_cores
 from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
 from ..objectives import Problem
 from ..solve._fit import as_solver, check_shape, positive
-from ._evaluate import fit_peak_bytes
 from ._greedy import Budget, Greedy, GreedyState, Info
 from ._result import SearchResult, Step
 
@@ -167,11 +166,4 @@ def _check_budget(
             f"search: the start has {structure.num_params} parameters, more than "
             f"max_params={max_params}. Raise the limit; no smaller network spans these modes."
         )
-    if memory_limit is not None:
-        peak = fit_peak_bytes(structure, problem.dtype)
-        if peak > memory_limit:
-            raise MemoryLimitError(
-                f"search: fitting even the start would need {format_bytes(peak)}, more than the "
-                f"memory limit of {format_bytes(memory_limit)}. Raise the limit or use a smaller "
-                "tensor."
-            )
+    check_fit_memory(structure, problem.dtype, memory_limit)

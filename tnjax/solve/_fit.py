@@ -11,6 +11,7 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from .. import _compile
+from .._contract.cost import check_fit_memory
 from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
@@ -87,6 +88,7 @@ def fit(
     max_steps: int | None = None,
     max_seconds: float | None = None,
     num_starts: int = 1,
+    memory_limit: int | None = None,
 ) -> FitResult:
     """Fit the cores of one structure to a problem.
 
@@ -100,10 +102,12 @@ def fit(
         max_steps: stop after so many steps of the solver; its own limit by default.
         max_seconds: stop after so much wall time, looked at every few steps.
         num_starts: so many random starts run together under `vmap`; the best one is returned.
+        memory_limit: bytes; a fit that is forecast to need more is refused.
 
     Raises:
         ValueError: if shapes differ, the solver cannot treat the problem, a limit is not
             positive, or a key or start is missing.
+        MemoryLimitError: (a `ValueError`) before anything is allocated.
 
     Example:
         >>> import jax, numpy as np
@@ -121,6 +125,11 @@ def fit(
         (num_starts, "num_starts"),
     ):
         positive(value, what)
+    structure = structure_or_network
+    if isinstance(structure, TensorNetwork):
+        structure = structure.structure
+    limit = None if memory_limit is None else memory_limit // num_starts
+    check_fit_memory(structure, problem.dtype, limit)
     networks = _starts(problem, structure_or_network, key, num_starts)
     max_steps = solver.max_steps if max_steps is None else int(max_steps)
     chunk = max_steps if max_seconds is None else _STEPS_BETWEEN_CLOCK_READS

@@ -56,17 +56,22 @@ class Optax(Solver):
         return optax.with_extra_args_support(self.transformation).init(to_real(network))
 
     def step(self, problem: Problem, network: TensorNetwork, state):
-        optimizer = optax.with_extra_args_support(self.transformation)
         rebuild = from_real(network.structure, network.dtype)
         loss = lambda x: problem.loss(rebuild(x))
-
-        def update(_, carry):
-            x, state = carry
-            value, gradient = jax.value_and_grad(loss)(x)
-            change, state = optimizer.update(
-                gradient, state, x, value=value, grad=gradient, value_fn=loss
-            )
-            return optax.apply_updates(x, change), state
-
-        x, state = lax.fori_loop(0, self.updates, update, (to_real(network), state))
+        x, state = descend(self.transformation, loss, to_real(network), state, self.updates)
         return rebuild(x), state
+
+
+def descend(transformation, loss, x, state, count):
+    """`count` updates of `x` by an optax transformation, line searches included."""
+    optimizer = optax.with_extra_args_support(transformation)
+
+    def update(_, carry):
+        x, state = carry
+        value, gradient = jax.value_and_grad(loss)(x)
+        change, state = optimizer.update(
+            gradient, state, x, value=value, grad=gradient, value_fn=loss
+        )
+        return optax.apply_updates(x, change), state
+
+    return lax.fori_loop(0, count, update, (x, state))
