@@ -34,6 +34,7 @@ def rank_one(cls: type[Structure], dims: Sequence[int]) -> Structure:
     """The outer product of one vector per mode: no bonds.
 
     Example:
+        >>> from tnjax import Structure
         >>> Structure.rank_one((4, 5, 6)).num_params
         15
     """
@@ -44,6 +45,7 @@ def fully_connected(cls: type[Structure], dims: Sequence[int], ranks: Ranks) -> 
     """A bond between every two nodes; ranks in the order 01, 02, ..., 12, 13, ...
 
     Example:
+        >>> from tnjax import Structure
         >>> Structure.fully_connected((4, 5, 6), 2).num_params
         60
 
@@ -59,6 +61,7 @@ def tensor_train(cls: type[Structure], dims: Sequence[int], ranks: Ranks) -> Str
     """A chain 0 - 1 - ... - (d-1); `len(dims) - 1` ranks, those at the ends left out.
 
     Example:
+        >>> from tnjax import Structure
         >>> Structure.tensor_train((4, 5, 6), (2, 3)).num_params
         56
 
@@ -77,6 +80,7 @@ def tensor_ring(cls: type[Structure], dims: Sequence[int], ranks: Ranks) -> Stru
         ValueError: for fewer than three modes (two bonds between the same nodes).
 
     Example:
+        >>> from tnjax import Structure
         >>> Structure.tensor_ring((4, 5, 6), 2).num_params
         60
 
@@ -96,6 +100,7 @@ def tucker(cls: type[Structure], dims: Sequence[int], ranks: Ranks) -> Structure
     """A factor per mode around one internal node, the core tensor; one rank per mode.
 
     Example:
+        >>> from tnjax import Structure
         >>> Structure.tucker((7, 7, 7, 7, 7), (2, 3, 4, 3, 2)).num_params
         242
 
@@ -113,6 +118,7 @@ def cp(cls: type[Structure], dims: Sequence[int], rank: int) -> Structure:
     """One hyperedge on all nodes: a sum of `rank` outer products.
 
     Example:
+        >>> from tnjax import Structure
         >>> Structure.cp((4, 5, 6), 3).num_params
         45
 
@@ -130,6 +136,7 @@ def hierarchical_tucker(cls: type[Structure], dims: Sequence[int], ranks: Ranks)
     the two children of the root share one bond, so there are `2 * len(dims) - 3` of them.
 
     Example:
+        >>> from tnjax import Structure
         >>> ht = Structure.hierarchical_tucker((4, 4, 4, 4), 2)
         >>> sorted(ht.edges)
         [(0, 4), (1, 4), (2, 5), (3, 5), (4, 5)]
@@ -176,6 +183,7 @@ def peps(
         ValueError: if `rows * columns != len(dims)`.
 
     Example:
+        >>> from tnjax import Structure
         >>> Structure.peps((3, 3, 3, 3, 3, 3), (2, 3), 2).ranks
         (2, 2, 2, 2, 2, 2, 2)
 

@@ -31,6 +31,7 @@ class TensorNetwork(eqx.Module):
 
     Example:
         >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
         >>> train = Structure.tensor_train((4, 5, 6), 2)
         >>> network = TensorNetwork.random(train, key=jax.random.key(0))
         >>> network.to_dense().shape, network.num_params
@@ -225,6 +226,8 @@ def relative_error(x, y) -> Array:
         ValueError: if the shapes differ.
 
     Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax import relative_error
         >>> float(relative_error(jnp.array([1.0, 1.0]), jnp.array([1.0, 0.0])))
         1.0
     """

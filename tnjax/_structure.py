@@ -56,6 +56,7 @@ class Structure:
             integer, a bond names an unknown node, or two bonds join the same nodes.
 
     Example:
+        >>> from tnjax import Structure
         >>> ring = Structure.from_edges((4, 5, 6), {(0, 1): 2, (1, 2): 3, (0, 2): 2})
         >>> ring
         Structure(dims=4x5x6, edges={0-1: 2, 0-2: 2, 1-2: 3}, params=82, compression=1.46x)
@@ -120,6 +121,7 @@ class Structure:
         (give `legs` or `num_nodes`, not both).
 
         Example:
+            >>> from tnjax import Structure
             >>> Structure.from_edges((4, 5), {(0, 2): 2, (1, 2): 2}).num_nodes
             3
         """
@@ -232,6 +234,7 @@ class Structure:
         """Rename nodes and modes: new node `a` is old node `nodes[a]`, likewise for modes.
 
         Example:
+            >>> from tnjax import Structure
             >>> Structure.tensor_train((2, 3, 4), 2).relabel([1, 0, 2]).edges
             mappingproxy({(0, 1): 2, (0, 2): 2})
         """
@@ -250,6 +253,7 @@ class Structure:
         """One representative of all structures that differ only in the order of nodes and modes.
 
         Example:
+            >>> from tnjax import Structure
             >>> a = Structure.tensor_train((4, 5, 6), (2, 3))
             >>> b = Structure.tensor_train((6, 5, 4), (3, 2))
             >>> a == b, a.canonical() == b.canonical()
@@ -300,6 +304,7 @@ class Structure:
         """Versioned JSON text; `from_json` reads it back.
 
         Example:
+            >>> from tnjax import Structure
             >>> cp = Structure.cp((3, 4, 5), 2)
             >>> Structure.from_json(cp.to_json()) == cp
             True

@@ -33,8 +33,9 @@ def contraction_cost(structure: Structure, dtype=np.float64) -> Cost:
     """Forecast of contracting a structure to its dense tensor.
 
     Example:
+        >>> from tnjax import Structure, contraction_cost
         >>> contraction_cost(Structure.tensor_train((4, 5, 6), 2), "float32").flops
-        560
+        640
     """
     return cost(dense_equation(structure), dtype)
 

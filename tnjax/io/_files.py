@@ -65,6 +65,7 @@ def save(
 
     Example:
         >>> import jax, tempfile, pathlib
+        >>> from tnjax import Structure, TensorNetwork, load, save
         >>> network = TensorNetwork.random(Structure.cp((3, 4, 5), 2), key=jax.random.key(0))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder) / "network.safetensors"

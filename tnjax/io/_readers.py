@@ -54,6 +54,8 @@ def read_tensor(path: str | os.PathLike, variable: str | None = None) -> TensorD
 
     Example:
         >>> import tempfile, pathlib
+        >>> import numpy as np
+        >>> from tnjax.io import read_tensor
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder) / "x.npy"
         ...     np.save(file, np.eye(3))

@@ -96,6 +96,7 @@ def plan_reshape(
         ValueError: if there is no way.
 
     Example:
+        >>> from tnjax.io import plan_reshape
         >>> plan = plan_reshape((6, 6), (4, 9), digits="interleaved")
         >>> plan.splits
         ((2, 2), (3, 3))

@@ -56,6 +56,7 @@ class Objective(Problem):
 
     Example:
         >>> import jax.numpy as jnp
+        >>> from tnjax import Objective
         >>> huber = Objective(lambda x: jnp.sum(jnp.sqrt(1 + x**2) - 1), (4, 5, 6))
         >>> huber.shape
         (4, 5, 6)

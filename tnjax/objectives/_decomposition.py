@@ -29,6 +29,8 @@ class Decomposition(LeastSquares):
         ValueError: if the tensor is empty, has no mode, is zero, or holds NaN or infinity.
 
     Example:
+        >>> import numpy as np
+        >>> from tnjax import Decomposition
         >>> problem = Decomposition(np.arange(24.0).reshape(2, 3, 4))
         >>> problem.shape
         (2, 3, 4)

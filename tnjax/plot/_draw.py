@@ -90,9 +90,10 @@ def draw(structure: Structure, ax: Axes | None = None) -> Axes:
         ImportError: if matplotlib is not installed.
 
     Example:
-        >>> import matplotlib; matplotlib.use("Agg")
-        >>> draw(Structure.tensor_ring((4, 5, 6), 2)).get_title()
-        '82 parameters'
+        >>> from matplotlib.figure import Figure
+        >>> from tnjax import Structure, draw
+        >>> draw(Structure.tensor_ring((4, 5, 6), 2), Figure().subplots()).get_title()
+        '60 parameters'
     """
     ax = _axes(ax, (5.0, 5.0))
     position = layout(structure)
@@ -148,6 +149,8 @@ def plot_path(result: SearchResult, ax: Axes | None = None) -> Axes:
         ImportError: if matplotlib is not installed.
     """
     ax = _axes(ax, (6.0, 4.0))
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     for kind, marker in (("start", "s"), ("grow", "o"), ("prune", "v"), ("swap", "D")):
         steps = [step for step in result.path if step.move.kind == kind]
         if steps:
@@ -171,6 +174,9 @@ def plot_path(result: SearchResult, ax: Axes | None = None) -> Axes:
     )
     ax.plot(result.num_params, result.error, "*", color=_HYPER, ms=14, label="result")
     ax.set(xscale="log", xlabel="parameters", ylabel="relative error")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     errors = [step.error for step in result.path]
     if min(errors) > 0 and max(errors) / min(errors) > 20:
         ax.set_yscale("log")

@@ -111,6 +111,7 @@ class Greedy:
         ValueError: for an option out of its range.
 
     Example:
+        >>> from tnjax import Greedy
         >>> Greedy(screen="trial", power=0.0).power
         0.0
 

@@ -58,6 +58,7 @@ def search(
 
     Example:
         >>> import jax
+        >>> from tnjax import Decomposition, Structure, TensorNetwork, search
         >>> planted = Structure.tensor_ring((6, 6, 6, 6), 2)
         >>> truth = TensorNetwork.random(planted, key=jax.random.key(1))
         >>> result = search(

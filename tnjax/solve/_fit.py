@@ -111,6 +111,7 @@ def fit(
 
     Example:
         >>> import jax, numpy as np
+        >>> from tnjax import Decomposition, Structure, fit
         >>> problem = Decomposition(np.random.default_rng(0).standard_normal((4, 5, 6)))
         >>> result = fit(problem, Structure.tensor_train((4, 5, 6), (4, 6)), key=jax.random.key(0))
         >>> result.error < 1e-3

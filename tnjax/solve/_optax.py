@@ -28,6 +28,7 @@ class Optax(Solver):
 
     Example:
         >>> import optax
+        >>> from tnjax import Optax
         >>> Optax(optax.adam(1e-2), updates=50).max_steps
         200
     """
