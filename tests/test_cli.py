@@ -22,6 +22,7 @@ from tnjax.cli import main
 from tnjax.io import plan_reshape
 
 FILES = {
+    "checkpoints",
     "network.safetensors",
     "result.json",
     "path.csv",
@@ -592,13 +593,21 @@ def test_arguments_that_cannot_be_parsed_exit_with_status_2(files, arguments):
 # Ends that nobody wants ---------------------------------------------------------------------
 
 
-def test_a_failed_write_leaves_nothing_behind(files, monkeypatch):
+def test_a_failed_write_leaves_nothing_half_written_and_can_be_resumed(files, monkeypatch, capsys):
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tnjax.io, "save", fail)
-    options = ("--max-params", "16", "--out", files / "out")
-    assert "No space" in check_refusal(files, "decompose", files / "x.npy", *options)
+    command = ["decompose", str(files / "x.npy"), "--max-params", "16", "--cache", "none"]
+    command += ["--out", str(files / "out")]
+    with monkeypatch.context() as full:
+        full.setattr(tnjax.io, "save", fail)
+        assert main(command) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "No space" in lines[0]
+    assert [path.name for path in (files / "out").iterdir()] == ["checkpoints"]
+    assert main([*command, "--resume"]) == 0
+    assert {path.name for path in (files / "out").iterdir()} >= FILES
 
 
 def test_an_interruption_leaves_nothing_behind(files, monkeypatch):

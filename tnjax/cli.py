@@ -9,15 +9,19 @@ import json
 import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
+_CHECKPOINTS = "checkpoints"
 _STRATEGIES = ("greedy", "greedy-trial")
 
 
@@ -70,6 +74,8 @@ class Decompose:
     """Precision to compute in; complex data become complex128 or complex64."""
     memory_limit: str | None = None
     """Do not try structures whose fit is forecast to need more, such as 4GiB."""
+    resume: bool = False
+    """Go on with the run in --out, which was stopped or killed, from its last whole checkpoint."""
     cache: str = "auto"
     """Folder for compiled programs, reused by later runs; auto: the user's cache folder; none."""
 
@@ -95,13 +101,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args=arguments,
     )
     try:
-        return _decompose(command) if isinstance(command, Decompose) else _show(command)
+        with warnings.catch_warnings():
+            warnings.showwarning = _one_line
+            return _decompose(command) if isinstance(command, Decompose) else _show(command)
     except (ValueError, OSError, ImportError) as error:
         print(f"tnjax: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("tnjax: interrupted; nothing was written.", file=sys.stderr)
+        print("tnjax: interrupted; pass --resume to go on from the last step.", file=sys.stderr)
         return 130
+
+
+def _one_line(message, *_) -> None:
+    print(f"tnjax: warning: {message}", file=sys.stderr)
 
 
 # decompose ----------------------------------------------------------------------------------
@@ -109,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _decompose(options: Decompose) -> int:
     _check_options(options)
-    _check_out(options.out)
+    _check_out(options.out, options.resume)
     dims = _parse_dims(options.reshape)
 
     from .io import plan_reshape, read_tensor
@@ -138,22 +150,25 @@ def _decompose(options: Decompose) -> int:
     problem = Decomposition(values)
     limit = None if options.memory_limit is None else parse_bytes(options.memory_limit)
     strategy = _strategy(options)
-    with _working_folder(options.out) as folder:
-        with _progress(f"{options.input.name}: {plan.describe()}") as on_step:
-            result = search(
-                problem,
-                key=jax.random.key(options.seed),
-                strategy=strategy,
-                target_error=options.target_error,
-                max_params=options.max_params,
-                max_steps=options.max_steps,
-                max_seconds=options.max_seconds,
-                memory_limit=limit,
-                on_step=on_step,
-            )
-        restored = plan.undo(np.asarray(result.network.to_dense()))
-        original = array[tuple(slice(n) for n in plan.kept)]
-        error = float(relative_error(restored, original.astype(kind)))
+    with _stop_on_signals() as stop, _progress(options, plan) as on_step, _no_empty(options.out):
+        result = search(
+            problem,
+            key=jax.random.key(options.seed),
+            strategy=strategy,
+            target_error=options.target_error,
+            max_params=options.max_params,
+            max_steps=options.max_steps,
+            max_seconds=options.max_seconds,
+            memory_limit=limit,
+            on_step=on_step,
+            stop=stop,
+            checkpoints=options.out / _CHECKPOINTS,
+            resume=options.resume,
+        )
+    restored = plan.undo(np.asarray(result.network.to_dense()))
+    original = array[tuple(slice(n) for n in plan.kept)]
+    error = float(relative_error(restored, original.astype(kind)))
+    with _written_together(options.out) as folder:
         _write_run(folder, options, plan, data, result, original, restored, error)
         has_report = (folder / "report.html").exists()
     print(
@@ -185,11 +200,16 @@ def _check_options(options: Decompose) -> None:
         parse_bytes(options.memory_limit)
 
 
-def _check_out(out: Path) -> None:
+def _check_out(out: Path, resume: bool) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: a file of that name exists; give a folder.")
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"--out {out}: the folder is not empty; give another, or empty it.")
+    if resume and not (out / _CHECKPOINTS).is_dir():
+        raise InputError(f"--resume: {out} holds no checkpoints; start without --resume.")
+    if not resume and out.is_dir() and any(out.iterdir()):
+        raise InputError(
+            f"--out {out}: the folder is not empty; give another, empty it, or pass --resume to "
+            "go on with the run in it."
+        )
     if not out.absolute().parent.is_dir():
         raise InputError(f"--out {out}: the folder {out.absolute().parent} does not exist.")
 
@@ -249,27 +269,58 @@ def _strategy(options: Decompose):
 
 
 @contextlib.contextmanager
-def _working_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place only if all went well."""
-    from .io._files import umask
+def _no_empty(out: Path) -> Iterator[None]:
+    """If the search fails before its first checkpoint, leave no empty folders behind."""
+    existed = out.exists()
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty, or never made
+            (out / _CHECKPOINTS).rmdir()
+            if not existed:
+                out.rmdir()
+        raise
 
-    work = Path(
-        tempfile.mkdtemp(dir=out.absolute().parent, prefix=f".{out.name}.", suffix=".partial")
-    )
+
+@contextlib.contextmanager
+def _written_together(out: Path) -> Iterator[Path]:
+    """A folder to write files to, which move into `out` once all of them are whole."""
+    from ._atomic import umask
+
+    out.mkdir(exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=out, prefix=".partial-"))
     try:
         yield work
-        work.chmod(0o777 & ~umask())
-        if out.exists():  # an empty folder, perhaps behind a link or the current one
-            for file in work.iterdir():
-                os.replace(file, out / file.name)
-        else:
-            os.replace(work, out)
+        for file in work.iterdir():
+            file.chmod(0o666 & ~umask())
+            os.replace(file, out / file.name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _progress(title: str) -> Iterator[Any]:
+def _stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """The first SIGTERM or SIGINT lets the step under way end; the next one interrupts it."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def note(number: int, _) -> None:
+        seen.append(number)
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    before = {name: signal.signal(name, note) for name in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+@contextlib.contextmanager
+def _progress(options: Decompose, plan) -> Iterator[Any]:
     """One line per accepted move on a terminal; nothing elsewhere."""
     from rich.console import Console
     from rich.markup import escape
@@ -278,7 +329,8 @@ def _progress(title: str) -> Iterator[Any]:
     if not console.is_terminal:
         yield None
         return
-    console.print(f"[bold]{escape(title)}[/bold]")
+    title = escape(f"{options.input.name}: {plan.describe()}")
+    console.print(f"[bold]{title}[/bold]")
     console.print(
         f"[dim]{'move':<12}{'rank':>5}{'params':>9}{'compr.':>9}{'error':>11}{'s':>7}[/dim]"
     )
@@ -396,8 +448,6 @@ def _show(options: Show) -> int:
 
     path = options.run / "network.safetensors" if options.run.is_dir() else options.run
     out = io.StringIO()
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rounding to float32 does not matter for a summary
         structure = load(path).structure

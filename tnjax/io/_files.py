@@ -5,13 +5,9 @@ Format version 1: tensors `core_0`, `core_1`, ... (complex cores as `core_0.real
 `{"format": "tnjax.network", "version": 1, "structure": {...}, "metadata": {...}}`.
 """
 
-import contextlib
 import json
 import os
-import tempfile
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,34 +15,12 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from .._atomic import atomic_path
 from .._network import TensorNetwork
 from .._structure import Structure
 
 _FORMAT = "tnjax.network"
 _VERSION = 1
-
-
-@contextlib.contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` only if all went well."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(part, 0o666 & ~umask())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def save(

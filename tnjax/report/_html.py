@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..io._files import atomic_path
+from .._atomic import atomic_path
 from ..plot import draw, plot_path
 from ..search import SearchResult
 

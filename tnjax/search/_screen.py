@@ -35,8 +35,8 @@ class Screened(eqx.Module):
             over edges.
     """
 
-    gain: Float[Array, " edges"]
-    slices: tuple[Cores, ...]
+    gain: Float[Array | np.ndarray, " edges"]
+    slices: tuple[tuple[Array | np.ndarray, ...], ...]
 
 
 class Screen(eqx.Module):

@@ -1,7 +1,10 @@
 """`search`: the host loop that drives a strategy."""
 
+import os
 import time
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,6 +17,7 @@ from .._status import Status
 from .._structure import Structure
 from ..objectives import Problem
 from ..solve._fit import as_solver, check_shape, positive
+from ._checkpoint import Saved, fingerprint, read_latest, write_checkpoint
 from ._greedy import Budget, Greedy, GreedyState, Info
 from ._result import SearchResult, Step
 
@@ -30,6 +34,9 @@ def search(
     memory_limit: int | None = None,
     start: Structure | TensorNetwork | None = None,
     on_step: Callable[[Step], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    checkpoints: str | os.PathLike | None = None,
+    resume: bool = False,
 ) -> SearchResult:
     """Learn a tensor network: the graph, the ranks and the cores.
 
@@ -48,12 +55,19 @@ def search(
         memory_limit: bytes; structures whose fit is forecast to need more are not tried.
         start: a structure or network to grow from; the rank-one structure by default.
         on_step: called with each `Step` as it is accepted.
+        stop: looked at between steps; if it returns True the search ends as interrupted.
+        checkpoints: a folder for the state of the search, written after every accepted move; the
+            last three are kept. If one cannot be written, the search warns and goes on.
+        resume: go on from the newest whole checkpoint in that folder, if there is one, to the
+            result of an uninterrupted search, bit for bit on the same machine and versions.
+            `max_steps` and `max_seconds` may differ from before; the seconds of earlier runs
+            count.
 
     At least one of `target_error`, `max_params`, `max_steps` and `max_seconds` is needed.
 
     Raises:
-        ValueError: for a limit that is not positive, no limit at all, or a start that does not
-            fit the problem.
+        ValueError: for a limit that is not positive, no limit at all, a start that does not
+            fit the problem, or checkpoints of other data or options.
         MemoryLimitError: (a `ValueError`) if not even the start fits into the memory limit.
 
     Example:
@@ -91,6 +105,27 @@ def search(
 
     budget = Budget(target_error, max_params, memory_limit, problem.dtype)
     path: list[Step] = []
+    folder = None if checkpoints is None else Path(checkpoints)
+    same = fingerprint(
+        problem,
+        network,
+        strategy=strategy,
+        target_error=target_error,
+        max_params=max_params,
+        memory_limit=memory_limit,
+        seed=seed,
+    )
+    saved = None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        saved = read_latest(folder, same) if resume else None
+        if not resume and any(folder.glob("checkpoint-*.safetensors")):
+            raise ValueError(
+                f"{folder}: there are checkpoints of an earlier search; pass resume=True to go on "
+                "from them, or give another folder."
+            )
+    elif resume:
+        raise ValueError("search: resume=True needs the folder of the `checkpoints`.")
 
     since, spent, total = begin, Info(), Info()
 
@@ -113,11 +148,23 @@ def search(
         )
         since, spent = now, Info()
         path.append(step)
+        if folder is not None:
+            try:
+                write_checkpoint(folder, Saved(state, tuple(path), total, now - begin), same)
+            except OSError as error:
+                warnings.warn(
+                    f"This step could not be saved ({error}); the checkpoints before it are kept.",
+                    stacklevel=3,
+                )
         if on_step is not None:
             on_step(step)
 
-    state, info = strategy.init(problem, network, budget, seed=seed)
-    record(state, info)
+    if saved is None:
+        state, info = strategy.init(problem, network, budget, seed=seed)
+        record(state, info)
+    else:
+        state, total, begin = saved.state, saved.total, begin - saved.seconds
+        path.extend(saved.path)
     status = state.status
     try:
         while state.phase != "done":
@@ -126,6 +173,9 @@ def search(
                 break
             if max_steps is not None and state.phase == "grow" and len(path) > max_steps:
                 status = Status.MAX_STEPS
+                break
+            if stop is not None and stop():
+                status = Status.INTERRUPTED
                 break
             state, info = strategy.step(problem, state, budget)
             status = state.status
