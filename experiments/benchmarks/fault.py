@@ -5,7 +5,7 @@
 A planted ring is decomposed on the command line. An undisturbed run gives the network to expect.
 Then, for each round, a run is killed with SIGKILL at a random moment, resumed, killed again with
 probability 1/2, and so on until it ends; every other round the newest checkpoint is damaged
-before resuming. Writes of checkpoints are slowed down by a tenth of a second in the killed
+before resuming. Writes of checkpoints are slowed down by a third of a second in the killed
 processes, so that many kills fall into one. The last part fills a small tmpfs (where mounting is
 allowed; a limit on file sizes elsewhere) and resumes outside it.
 """
@@ -28,12 +28,12 @@ import numpy as np
 
 import tnjax
 
-# A process whose fsync takes a tenth of a second, so that a kill often falls into a write.
+# A process whose fsync takes a third of a second, so that a kill often falls into a write.
 _SLOW = """
 import os, sys, time
 sync = os.fsync
 def slow(handle):
-    time.sleep(0.1)
+    time.sleep(0.3)
     sync(handle)
 os.fsync = slow
 from tnjax.cli import main
@@ -64,7 +64,7 @@ def disturb(
         )
         if kills == 0 or rng.random() < 0.5:
             try:
-                process.wait(rng.uniform(0.3, 1.1) * whole_seconds)
+                process.wait(rng.uniform(0.3, 1.1) * seconds)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -120,6 +120,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
+    jax.config.update("jax_enable_x64", True)
     rng = random.Random(options.seed)
     planted = tnjax.Structure.tensor_ring((6, 5, 6, 5), (2, 3, 2, 2))
     truth = tnjax.TensorNetwork.random(planted, key=jax.random.key(1))
