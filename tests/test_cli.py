@@ -20,6 +20,7 @@ from tests.helpers import dense_oracle
 from tnjax import Structure, load, load_metadata
 from tnjax.cli import main
 from tnjax.io import plan_reshape
+from tnjax.report import _run
 
 FILES = {
     "checkpoints",
@@ -600,7 +601,7 @@ def test_a_failed_write_leaves_nothing_half_written_and_can_be_resumed(files, mo
     command = ["decompose", str(files / "x.npy"), "--max-params", "16", "--cache", "none"]
     command += ["--out", str(files / "out")]
     with monkeypatch.context() as full:
-        full.setattr(tnjax.io, "save", fail)
+        full.setattr(_run, "save", fail)
         assert main(command) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1

@@ -49,7 +49,7 @@ class Decompose:
     max_seconds: float | None = None
     """Stop after so much time."""
     strategy: str = "greedy"
-    """greedy (spectral screen, gain / cost^0.5) or greedy-trial (as in the paper)."""
+    """greedy (spectral screen, gain / cost^0.5) or greedy-trial (the paper's; it never prunes)."""
     power: float | None = None
     """Exponent of the cost in the score gain / cost^power; 0 scores the raw gain."""
     increment: int = 1
@@ -138,6 +138,7 @@ def _decompose(options: Decompose) -> int:
     from . import Decomposition, Status, search
     from ._contract.cost import parse_bytes
     from ._network import relative_error
+    from .report._run import Run, write_run
 
     _set_up_jax(options)
     kind = np.complex128 if np.iscomplexobj(array) else np.float64
@@ -168,8 +169,12 @@ def _decompose(options: Decompose) -> int:
     restored = plan.undo(np.asarray(result.network.to_dense()))
     original = array[tuple(slice(n) for n in plan.kept)]
     error = float(relative_error(restored, original.astype(kind)))
+    run = Run(options.input.name, data, plan, result, restored, error, _settings(options))
     with _written_together(options.out) as folder:
-        _write_run(folder, options, plan, data, result, original, restored, error)
+        try:
+            write_run(folder, run)
+        except ImportError as missing:
+            print(f"tnjax: no pictures and no report: {missing}", file=sys.stderr)
         has_report = (folder / "report.html").exists()
     print(
         f"error {result.error:.4g}, {result.num_params} parameters "
@@ -264,7 +269,7 @@ def _strategy(options: Decompose):
         increment=options.increment,
         max_rank=options.max_rank,
         max_degree=options.max_degree,
-        prune=options.prune,
+        prune=options.prune and not trial,
     )
 
 
@@ -353,91 +358,10 @@ def _progress(options: Decompose, plan) -> Iterator[Any]:
         yield on_step
 
 
-def _write_run(folder, options, plan, data, result, original, restored, error) -> None:
-    """All files of a run folder."""
-    import yaml
-
-    from . import __version__
-    from .io import save
-    from .report._record import path_csv, result_record
-
-    tensor = {
-        "input": options.input.name,
-        "source_shape": list(plan.source),
-        "padded_shape": list(plan.padded),
-        "splits": [list(split) for split in plan.splits],
-        "dims": list(plan.dims),
-    }
-    save(folder / "network.safetensors", result.network, tensor)
-    record = result_record(result)
-    record |= {"error_in_source_shape": error, "tensor": tensor, "versions": _versions(__version__)}
-    (folder / "result.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    (folder / "path.csv").write_text(path_csv(result.path), encoding="utf-8")
-    settings = {
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in dataclasses.asdict(options).items()
-    }
-    config = yaml.safe_dump({"command": "decompose", **settings}, sort_keys=False)
-    (folder / "config.yaml").write_text(config, encoding="utf-8")
-    images = {}
-    if data.is_image:
-        images = _image_files(folder, data.white, original, restored)
-    try:
-        _pictures(folder, options, plan, result, images, error)
-    except ImportError as missing:
-        print(f"tnjax: no pictures and no report: {missing}", file=sys.stderr)
-
-
-def _image_files(folder: Path, white: float, original, restored) -> dict[str, bytes]:
-    from .io import write_image
-
-    difference = np.abs(original.astype(np.float64) - restored)
-    out = {}
-    for name, caption, picture in (
-        ("original", "Original", original),
-        ("reconstruction", "Reconstruction", restored),
-        ("difference", "Absolute difference", difference),
-    ):
-        write_image(folder / f"{name}.png", picture, white)
-        out[caption] = (folder / f"{name}.png").read_bytes()
-    return out
-
-
-def _pictures(folder: Path, options, plan, result, images, error) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as missing:
-        raise ImportError("matplotlib is missing; pip install 'tnjax[plot]'.") from missing
-
-    from .plot import draw, plot_path
-    from .report import report
-
-    for name, plot, subject in (
-        ("network", draw, result.structure),
-        ("path", plot_path, result),
-    ):
-        figure = Figure(figsize=(6, 5), layout="constrained")
-        plot(subject, figure.subplots())
-        figure.savefig(folder / f"{name}.png", dpi=120)
-    report(
-        result,
-        folder / "report.html",
-        title=f"tnjax: {options.input.name}",
-        details={
-            "tensor": plan.describe(),
-            "error in the shape of the input": f"{error:.5g}",
-            "precision": options.dtype,
-            "seed": options.seed,
-        },
-        images=images,
-    )
-
-
-def _versions(own: str) -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("jax", "jaxlib", "numpy", "equinox", "optax", "opt_einsum")
-    return {"tnjax": own, "python": sys.version.split()[0], **{n: version(n) for n in names}}
+def _settings(options: Decompose) -> dict[str, Any]:
+    values = dataclasses.asdict(options).items()
+    plain = {key: str(value) if isinstance(value, Path) else value for key, value in values}
+    return {"command": "decompose", **plain}
 
 
 # show ---------------------------------------------------------------------------------------
