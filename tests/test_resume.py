@@ -1,5 +1,6 @@
 """A search that was stopped, killed or hindered goes on to the result of an undisturbed one."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -222,3 +224,16 @@ def test_no_warning_comes_from_an_undisturbed_resume(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True)
+
+
+@pytest.mark.slow
+def test_fault_experiment_runs_in_a_small_setting(tmp_path, capsys):
+    path = Path(__file__).parent.parent / "experiments" / "benchmarks" / "fault.py"
+    spec = importlib.util.spec_from_file_location("fault", path)
+    fault = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fault)
+    record = fault.main(["--kills", "1", "--seed", "1", "--out", str(tmp_path / "fault.json")])
+    assert all(found["same"] for found in record["rounds"])
+    assert record["disk"]["resumed"]
+    assert "rounds end alike" in capsys.readouterr().out
+    assert json.loads((tmp_path / "fault.json").read_text()) == json.loads(json.dumps(record))

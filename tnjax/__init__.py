@@ -22,9 +22,15 @@ from ._network import TensorNetwork as TensorNetwork
 from ._network import relative_error as relative_error
 from ._status import Status as Status
 from ._structure import Structure as Structure
+from .io import from_einsum as from_einsum
+from .io import from_quimb as from_quimb
+from .io import from_tensorly as from_tensorly
 from .io import load as load
 from .io import load_metadata as load_metadata
 from .io import save as save
+from .io import to_einsum as to_einsum
+from .io import to_quimb as to_quimb
+from .io import to_tensorly as to_tensorly
 from .objectives import Decomposition as Decomposition
 from .objectives import LeastSquares as LeastSquares
 from .objectives import Objective as Objective

@@ -52,9 +52,7 @@ def cores(run: Path) -> list[bytes]:
     return [np.asarray(core).tobytes() for core in tnjax.load(run / "network.safetensors").cores]
 
 
-def disturb(
-    folder: Path, out: Path, whole_seconds: float, rng: random.Random, damage: bool
-) -> dict:
+def disturb(folder: Path, out: Path, seconds: float, rng: random.Random, damage: bool) -> dict:
     """One round: kill, damage, resume until the run ends by itself."""
     kills, in_write, damaged = 0, 0, 0
     while True:
