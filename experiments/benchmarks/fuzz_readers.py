@@ -197,7 +197,8 @@ def hostile_files(seeds: Seeds, marker: Path) -> Seeds:
     archives = [_zip(m, how) for m in members for how in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)]
     archives += [_zip({"only.npy": bomb}, how) for how in (8, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)]
     archives += [_overclaim(_zip({"only.npy": header}, 8)) for header in headers]
-    out = {name: [payload, pickled] for name in SUFFIXES}
+    archives += [_zip(member, 8) for member in members[:3]] * 8
+    out = {name: [payload, pickled] * 8 for name in SUFFIXES}  # drawn often
     out["npy"] += headers
     out["npz"] += archives
     for name in ("mat", "mat compressed"):
@@ -237,6 +238,7 @@ def _npy_headers() -> list[bytes]:
         f"({'1, ' * 80})",
         "(" * 5000,
         "-" * 9000 + "1",
+        "-" * 1900 + "1",
         "3.5",
         "()",
     )

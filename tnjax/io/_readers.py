@@ -1,15 +1,19 @@
 """Tensors from files: images, `.npy`, `.npz`, `.mat`. Nothing in a file is ever executed."""
 
 import dataclasses
+import io
+import math
 import os
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ._mat import check_mat
+from ._mat import MOST_DEFLATED, mat_variables
 
 _IMAGE_SUFFIXES = (
     ".png",
@@ -23,7 +27,10 @@ _IMAGE_SUFFIXES = (
     ".ppm",
     ".pgm",
 )
+_IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")  # others run programs
 _ARRAY_SUFFIXES = (".npy", ".npz", ".mat")
+_LONGEST_HEADER = 2048  # that of an array of numbers; Python's parser runs out on long nonsense
+_CHUNK = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +48,18 @@ class TensorData:
     white: float = 1.0
 
 
-def read_tensor(path: str | os.PathLike, variable: str | None = None) -> TensorData:
+def read_tensor(
+    path: str | os.PathLike, variable: str | None = None, *, max_bytes: int = 2**32
+) -> TensorData:
     """Read a dense tensor of numbers.
+
+    Sizes that a file claims are compared with the data that it holds before anything is allocated.
 
     Args:
         path: an image (grey or color), `.npy`, `.npz` or `.mat` (up to version 7).
         variable: which array of an `.npz` or `.mat` that holds several.
+        max_bytes: compressed data may unpack to so many bytes (4 GiB by default), or to the size
+            of the file if that is more: a small file cannot fill the memory.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -68,8 +81,9 @@ def read_tensor(path: str | os.PathLike, variable: str | None = None) -> TensorD
     if not path.is_file():
         raise ValueError(f"{path}: expected a file, this is a folder or a device.")
     suffix = path.suffix.lower()
+    limit = max(max_bytes, path.stat().st_size)
     if suffix in _IMAGE_SUFFIXES:
-        return _read_image(path)
+        return _read_image(path, limit)
     if suffix not in _ARRAY_SUFFIXES:
         known = ", ".join((*_ARRAY_SUFFIXES, *_IMAGE_SUFFIXES))
         raise ValueError(f"{path}: cannot read files of kind {suffix!r}; known are {known}.")
@@ -77,7 +91,7 @@ def read_tensor(path: str | os.PathLike, variable: str | None = None) -> TensorD
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            array = reader(path, variable)
+            array = reader(path, variable, limit)
     except ValueError as error:
         if str(error).startswith(str(path)):
             raise
@@ -89,18 +103,27 @@ def read_tensor(path: str | os.PathLike, variable: str | None = None) -> TensorD
     return TensorData(array)
 
 
-def _read_image(path: Path) -> TensorData:
+def _read_image(path: Path, limit: int) -> TensorData:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            # Of a file on disk Pillow would ask for as many bytes as a chunk claims to have.
+            data = io.BytesIO(path.read_bytes())
+            with Image.open(data, formats=_IMAGE_FORMATS) as image:
+                needed = math.prod(image.size) * _pixel_bytes(image.mode)
+                if needed > limit:
+                    raise Image.DecompressionBombError(
+                        f"{needed} bytes, more than max_bytes={limit}"
+                    )
                 if image.mode in ("1", "P", "CMYK", "YCbCr", "LAB", "HSV", "LA", "PA"):
                     image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
                 elif image.mode == "RGBA":
                     image = image.convert("RGB")
                 array = np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path}: not an image of a known format.") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ValueError(f"{path}: not an image, or a damaged one ({error}).") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{path}: the image is too large ({error}).") from error
@@ -108,25 +131,75 @@ def _read_image(path: Path) -> TensorData:
     return TensorData(array, is_image=True, white=white)
 
 
-def _read_npy(path: Path, variable: str | None) -> np.ndarray:
+def _pixel_bytes(mode: str) -> int:
+    """What Pillow holds for a pixel: one, two or four bytes."""
+    return {"1": 1, "L": 1, "P": 1}.get(mode, 2 if mode.startswith("I;16") else 4)
+
+
+def _read_npy(path: Path, variable: str | None, limit: int) -> np.ndarray:
     del variable
     try:
         with open(path, "rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+            return _read_array(file, path.stat().st_size, limit)
     except ValueError as error:
         raise ValueError(
             f"{path}: not an .npy file of numbers, or a damaged one ({error})."
         ) from error
 
 
-def _read_npz(path: Path, variable: str | None) -> np.ndarray:
+def _read_array(file: IO[bytes], size: int, limit: int) -> np.ndarray:
+    """The array in the format `.npy` that `file`, of `size` bytes, holds."""
+    version = np.lib.format.read_magic(file)
+    readers = {
+        (1, 0): (2, np.lib.format.read_array_header_1_0),
+        (2, 0): (4, np.lib.format.read_array_header_2_0),
+    }
+    if version not in readers:
+        raise ValueError(f"format version {version} is for arrays of records")
+    width, read_header = readers[version]
+    place = file.tell()
+    length = int.from_bytes(file.read(width), "little")
+    if length > min(_LONGEST_HEADER, size - place):
+        raise ValueError(f"the header claims {length} bytes")
+    file.seek(place)
+    shape, fortran, dtype = read_header(file)
+    if dtype.kind not in "fciub":
+        raise ValueError(f"expected an array of numbers, got {dtype}")
+    if any(isinstance(n, bool) or n < 0 for n in shape):
+        raise ValueError(f"the shape {shape} is impossible")
+    count = math.prod(shape)
+    needed, left = count * dtype.itemsize, size - file.tell()
+    if needed > left:
+        raise ValueError(f"the shape {shape} needs {needed} bytes, the file holds {left}")
+    if needed > limit:
+        raise ValueError(f"{needed} bytes, more than max_bytes={limit}")
+    array = np.empty(count, dtype)
+    view = array.view(np.uint8).data
+    while len(view):
+        part = file.read(min(len(view), _CHUNK))
+        if not part:
+            raise ValueError("the data are cut")
+        view[: len(part)] = part
+        view = view[len(part) :]
+    file.read(1)  # at its end the member of an archive compares the check sum
+    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+def _read_npz(path: Path, variable: str | None, limit: int) -> np.ndarray:
     try:
-        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-            name = _choose(path, {key: None for key in archive.files}, variable)
-            array = archive[name]
-            if not isinstance(array, np.ndarray):
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            name = _choose(path, members, variable)
+            info = members[name]
+            if not info.filename.endswith(".npy"):
                 raise ValueError(f"{name} is no array")
-            return array
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{name} is compressed in a way that NumPy does not write")
+            held = min(info.compress_size, path.stat().st_size)
+            if info.file_size > MOST_DEFLATED * held:
+                raise ValueError(f"{held} compressed bytes claim to hold {info.file_size}")
+            with archive.open(info) as file:
+                return _read_array(file, info.file_size, limit)
     except ValueError as error:
         if str(error).startswith(str(path)):
             raise
@@ -135,17 +208,10 @@ def _read_npz(path: Path, variable: str | None) -> np.ndarray:
         ) from error
 
 
-def _read_mat(path: Path, variable: str | None) -> np.ndarray:
-    import scipy.io
-    from scipy.io.matlab import MatReadError
-
+def _read_mat(path: Path, variable: str | None, limit: int) -> np.ndarray:
     try:
-        check_mat(path)
-        names = {n: s for n, s, _ in scipy.io.whosmat(path)}
-        name = _choose(path, names, variable)
-        array = scipy.io.loadmat(path, variable_names=[name])[name]
-    except MatReadError as error:
-        raise ValueError(f"{path}: not a .mat file, or a damaged one ({error}).") from error
+        variables = mat_variables(path.read_bytes())
+        return variables[_choose(path, variables, variable)](limit)
     except NotImplementedError as error:
         raise ValueError(
             f"{path}: a MATLAB 7.3 file. Save it with `save -v7`, or convert it to .npy."
@@ -154,7 +220,6 @@ def _read_mat(path: Path, variable: str | None) -> np.ndarray:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path}: not a .mat file, or a damaged one ({error}).") from error
-    return np.asarray(array)
 
 
 def _choose(path: Path, names: Mapping[str, object], variable: str | None) -> str:

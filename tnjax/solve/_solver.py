@@ -123,7 +123,8 @@ def drive(solver: Solver, problem: Problem, state: FitState, limits: Limits) -> 
         enough = finite & (error < state.best_error * (1 - limits.rtol))
         history = state.history
         if history.size:
-            history = history.at[state.steps].set(error, mode="drop")
+            seen = jnp.where(finite, error, state.best_error)  # a failed step was taken back
+            history = history.at[state.steps].set(seen, mode="drop")
         return FitState(
             _select(finite, network, state.best),
             _select(finite, inner, solver.recover(state.solver)),
