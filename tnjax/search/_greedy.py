@@ -276,8 +276,6 @@ class Greedy:
             info = info + grown
             if grown.move is not None and grown.move.edge is not None:
                 to.append(grown.move.edge)
-                if grown.move.edge == edge and len(to) == 1:
-                    break  # that undoes the first half
         if trial.status is Status.TARGET_REACHED and trial.error <= budget.target_error:
             return self._enter(trial, "prune"), dataclasses.replace(
                 info, move=Move("swap", edge, 1, tuple(to))
