@@ -19,9 +19,10 @@ class ALS(Solver):
     $$(G + \lambda I)\, d = b - G c, \qquad \lambda = \mathrm{ridge} \cdot \mathrm{tr}(G) / n.$$
 
     The ridge acts on the step and not on the core, so it makes the system solvable without
-    moving its fixed point: it does not limit the error that can be reached. A sweep never
-    raises the loss, rounding aside. A failed Cholesky factorization is answered by a hundred
-    times the ridge.
+    moving its fixed point: it does not limit the error that can be reached. In exact
+    arithmetic a sweep never raises the loss; in single precision one can, where a Gram matrix
+    is singular to rounding (a larger ridge helps), and `fit` keeps the best network. A failed
+    Cholesky factorization is answered by a hundred times the ridge.
 
     Args:
         max_steps: sweeps at the most.
