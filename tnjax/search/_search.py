@@ -106,17 +106,18 @@ def search(
     budget = Budget(target_error, max_params, memory_limit, problem.dtype)
     path: list[Step] = []
     folder = None if checkpoints is None else Path(checkpoints)
-    same = fingerprint(
-        problem,
-        network,
-        strategy=strategy,
-        target_error=target_error,
-        max_params=max_params,
-        memory_limit=memory_limit,
-        seed=seed,
-    )
+    same: dict[str, str] = {}
     saved = None
     if folder is not None:
+        same = fingerprint(  # reads all data, so only where it is kept or compared
+            problem,
+            network,
+            strategy=strategy,
+            target_error=target_error,
+            max_params=max_params,
+            memory_limit=memory_limit,
+            seed=seed,
+        )
         folder.mkdir(parents=True, exist_ok=True)
         saved = read_latest(folder, same) if resume else None
         if not resume and any(folder.glob("checkpoint-*.safetensors")):
