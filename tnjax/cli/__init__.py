@@ -1,0 +1,3 @@
+"""The command line: parses, calls the library, prints."""
+
+from ._main import main as main

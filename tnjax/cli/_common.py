@@ -1,0 +1,276 @@
+"""What the subcommands share: options, checks of them, signals, progress, whole run folders."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
+    from ..objectives import Problem
+    from ..search import SearchResult
+
+CHECKPOINTS = "checkpoints"
+_STRATEGIES = ("greedy", "greedy-trial")
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """Options of every subcommand that runs a search and leaves a run folder."""
+
+    out: Path
+    """Folder to write; it must not exist, or be empty."""
+    target_error: float | None = None
+    """Stop at this relative Frobenius error ||X - T|| / ||X|| (not squared)."""
+    max_params: int | None = None
+    """Never use more core entries than this."""
+    max_steps: int | None = None
+    """Stop after so many moves."""
+    max_seconds: float | None = None
+    """Stop after so much time."""
+    strategy: str = "greedy"
+    """greedy (spectral screen, gain / cost^0.5) or greedy-trial (the paper's; it never prunes)."""
+    power: float | None = None
+    """Exponent of the cost in the score gain / cost^power; 0 scores the raw gain."""
+    increment: int = 1
+    """Ranks added in one move."""
+    max_rank: int | None = None
+    """Largest rank of a bond."""
+    max_degree: int | None = None
+    """Largest number of bonds on a node."""
+    prune: bool = True
+    """Take superfluous ranks away at the end."""
+    seed: int = 0
+    """Seed of all random numbers."""
+    dtype: Literal["float64", "float32"] = "float64"
+    """Precision to compute in; complex data become complex128 or complex64."""
+    memory_limit: str | None = None
+    """Do not try structures whose fit is forecast to need more, such as 4GiB."""
+    resume: bool = False
+    """Go on with the run in --out, which was stopped or killed, from its last whole checkpoint."""
+    cache: str = "auto"
+    """Folder for compiled programs, reused by later runs; auto: the user's cache folder; none."""
+
+
+def check_search_options(options: SearchOptions) -> None:
+    """Raise `InputError` for an option that cannot be meant."""
+    if options.target_error is None and options.max_params is None:
+        raise InputError("give --target-error, --max-params, or both: when should it stop?")
+    for name in ("target_error", "max_params", "max_steps", "max_seconds"):
+        value = getattr(options, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(f"--{name.replace('_', '-')} must be a positive number, got {value}.")
+    if not -(2**63) <= options.seed < 2**63:
+        raise InputError(f"--seed must fit into 64 bits, got {options.seed}.")
+    if options.strategy not in _STRATEGIES:
+        raise InputError(
+            f"unknown strategy {options.strategy!r}; choose one of {', '.join(_STRATEGIES)}."
+        )
+    if options.memory_limit is not None:
+        from .._contract.cost import parse_bytes
+
+        parse_bytes(options.memory_limit)
+
+
+def check_out(out: Path, resume: bool) -> None:
+    """Raise `InputError` unless the run folder can be written, or resumed from."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: a file of that name exists; give a folder.")
+    if resume and not (out / CHECKPOINTS).is_dir():
+        raise InputError(f"--resume: {out} holds no checkpoints; start without --resume.")
+    if not resume and out.is_dir() and any(out.iterdir()):
+        raise InputError(
+            f"--out {out}: the folder is not empty; give another, empty it, or pass --resume to "
+            "go on with the run in it."
+        )
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"--out {out}: the folder {out.absolute().parent} does not exist.")
+
+
+def parse_dims(text: str | None) -> tuple[int, ...] | None:
+    """The sizes that --reshape names."""
+    if text is None:
+        return None
+    try:
+        dims = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        dims = ()
+    if not dims or min(dims) < 1:
+        raise InputError(f"--reshape {text!r}: expected sizes such as 4,4,4,4.")
+    return dims
+
+
+def set_up_jax(options: SearchOptions) -> None:
+    """Precision, and the folder of compiled programs."""
+    import jax
+
+    if options.dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    if options.cache == "none":
+        return
+    folder = Path(options.cache)
+    if options.cache == "auto":
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "tnjax" / "xla"
+    with contextlib.suppress(OSError):  # a read-only home is no reason not to compute
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+
+
+def _strategy(options: SearchOptions):
+    from .. import Greedy
+
+    trial = options.strategy == "greedy-trial"
+    power = options.power if options.power is not None else (0.0 if trial else 0.5)
+    return Greedy(
+        screen="trial" if trial else "spectral",
+        power=power,
+        increment=options.increment,
+        max_rank=options.max_rank,
+        max_degree=options.max_degree,
+        prune=options.prune and not trial,
+    )
+
+
+@contextlib.contextmanager
+def _no_empty(out: Path) -> Iterator[None]:
+    """If the search fails before its first checkpoint, leave no empty folders behind."""
+    existed = out.exists()
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty, or never made
+            (out / CHECKPOINTS).rmdir()
+            if not existed:
+                out.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def written_together(out: Path) -> Iterator[Path]:
+    """A folder to write files to, which move into `out` once all of them are whole."""
+    from .._atomic import umask
+
+    out.mkdir(exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=out, prefix=".partial-"))
+    try:
+        yield work
+        for file in work.iterdir():
+            file.chmod(0o666 & ~umask())
+            os.replace(file, out / file.name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """The first SIGTERM or SIGINT lets the step under way end; the next one interrupts it."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def note(number: int, _) -> None:
+        seen.append(number)
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    before = {name: signal.signal(name, note) for name in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[Any]:
+    """One line per accepted move on a terminal; nothing elsewhere."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    console.print(f"[bold]{escape(title)}[/bold]")
+    console.print(
+        f"[dim]{'move':<12}{'rank':>5}{'params':>9}{'compr.':>9}{'error':>11}{'s':>7}[/dim]"
+    )
+    with console.status("compiling and fitting ...") as status:
+
+        def on_step(step) -> None:
+            edge = step.move.edge
+            rank = "" if edge is None else step.structure.rank(edge)
+            compiled = ""
+            if step.programs:
+                compiled = f"  compiled {step.programs} in {step.compile_seconds:.1f} s"
+            console.print(
+                f"{step.move!s:<12}{rank:>5}{step.num_params:>9}"
+                f"{step.structure.compression_ratio:>8.4g}x{step.error:>11.4g}"
+                f"{step.seconds:>7.2f}[dim]{compiled}[/dim]",
+                highlight=False,
+            )
+            status.update(f"{len(dict(step.structure.edges))} bonds ...")
+
+        yield on_step
+
+
+def settings(command: str, options: SearchOptions) -> dict[str, Any]:
+    """The options of a run as plain values, for `config.yaml`."""
+    values = dataclasses.asdict(options).items()
+    plain = {key: str(value) if isinstance(value, Path) else value for key, value in values}
+    return {"command": command, **plain}
+
+
+def run_search(options: SearchOptions, problem: Problem, title: str) -> SearchResult:
+    """The search that the options ask for, with checkpoints, progress and signals looked after."""
+    import jax
+
+    from .. import search
+    from .._contract.cost import parse_bytes
+
+    limit = None if options.memory_limit is None else parse_bytes(options.memory_limit)
+    with _stop_on_signals() as stop, _progress(title) as on_step, _no_empty(options.out):
+        return search(
+            problem,
+            key=jax.random.key(options.seed),
+            strategy=_strategy(options),
+            target_error=options.target_error,
+            max_params=options.max_params,
+            max_steps=options.max_steps,
+            max_seconds=options.max_seconds,
+            memory_limit=limit,
+            on_step=on_step,
+            stop=stop,
+            checkpoints=options.out / CHECKPOINTS,
+            resume=options.resume,
+        )
+
+
+def conclude(options: SearchOptions, result: SearchResult) -> int:
+    """Print one line about a finished run; returns the exit status."""
+    from .. import Status
+
+    page = options.out / "report.html"
+    print(
+        f"error {result.error:.4g}, {result.num_params} parameters "
+        f"({result.structure.compression_ratio:.4g}x compression), {result.seconds:.1f} s, "
+        f"{result.status.message}; see {page if page.exists() else options.out}"
+    )
+    if result.status is Status.INTERRUPTED:
+        return 130
+    return 0 if result.status.ok else 1

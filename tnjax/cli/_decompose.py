@@ -1,0 +1,102 @@
+"""`tnjax decompose`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from ._common import (
+    InputError,
+    SearchOptions,
+    check_out,
+    check_search_options,
+    conclude,
+    parse_dims,
+    run_search,
+    set_up_jax,
+    settings,
+    written_together,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Decompose(SearchOptions):
+    """Learn a tensor network that approximates a tensor or an image.
+
+    Grows a network from rank one until the error is reached or the parameters are used, prunes
+    it, and writes a run folder: network.safetensors, result.json, path.csv, config.yaml,
+    report.html and pictures. At least one of --target-error and --max-params is needed.
+
+    Example: tnjax decompose photo.png --reshape 4,4,4,4,4,4,4,4 --target-error 0.1 --out run
+    """
+
+    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
+    """An image, .npy, .npz or .mat file."""
+    reshape: str | None = None
+    """Sizes of the modes to work in, such as 4,4,4,4,4,4,4,4 for a 256x256 image."""
+    digits: Literal["row-major", "interleaved"] = "row-major"
+    """How --reshape splits modes: one after another, or each new mode from all old ones."""
+    fit: Literal["exact", "pad", "crop"] = "exact"
+    """If the sizes of --reshape do not multiply up: refuse, repeat last entries, or drop them."""
+    variable: str | None = None
+    """Name of the array, for .npz and .mat files that hold several."""
+
+    def run(self) -> int:
+        return _decompose(self)
+
+
+def _decompose(options: Decompose) -> int:
+    check_search_options(options)
+    check_out(options.out, options.resume)
+    dims = parse_dims(options.reshape)
+
+    from ..io import plan_reshape, read_tensor
+
+    data = read_tensor(options.input, options.variable)
+    array = data.array
+    _check_finite(options.input, array)
+    if dims is None:
+        dims = array.shape
+    plan = plan_reshape(array.shape, dims, digits=options.digits, fit=options.fit)
+
+    from .. import Decomposition
+    from .._network import relative_error
+    from ..report._run import Run, write_run
+
+    set_up_jax(options)
+    kind = np.complex128 if np.iscomplexobj(array) else np.float64
+    if options.dtype == "float32":
+        kind = np.complex64 if np.iscomplexobj(array) else np.float32
+    with np.errstate(over="ignore"):
+        values = plan.apply(array).astype(kind)
+    if not np.isfinite(values).all():
+        raise InputError(f"{options.input}: the entries are too large for {options.dtype}.")
+    problem = Decomposition(values)
+    result = run_search(options, problem, f"{options.input.name}: {plan.describe()}")
+    restored = plan.undo(np.asarray(result.network.to_dense()))
+    original = array[tuple(slice(n) for n in plan.kept)]
+    error = float(relative_error(restored, original.astype(kind)))
+    run = Run(
+        options.input.name, data, plan, result, restored, error, settings("decompose", options)
+    )
+    with written_together(options.out) as folder:
+        try:
+            write_run(folder, run)
+        except ImportError as missing:
+            print(f"tnjax: no pictures and no report: {missing}", file=sys.stderr)
+    return conclude(options, result)
+
+
+def _check_finite(path: Path, array: np.ndarray) -> None:
+    bad = int(array.size - np.isfinite(array).sum())
+    if bad:
+        raise InputError(
+            f"{path}: {bad} of {array.size} entries are NaN or infinite; replace or crop them."
+        )
+    if array.size and not np.any(array):
+        raise InputError(f"{path}: every entry is zero, so a relative error has no meaning.")

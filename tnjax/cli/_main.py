@@ -1,0 +1,38 @@
+"""`main`, and one dataclass for each subcommand: its options as fields, `run` to carry it out."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+import tyro
+
+from ._decompose import Decompose
+from ._show import Show
+
+_COMMANDS = {"decompose": Decompose, "show": Show}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0, or 2 on bad input)."""
+    command = tyro.extras.subcommand_cli_from_dict(
+        _COMMANDS,
+        prog="tnjax",
+        description="Learn tensor networks from data: the graph, the ranks and the cores.",
+        args=arguments,
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _one_line
+            return command.run()
+    except (ValueError, OSError, ImportError) as error:
+        print(f"tnjax: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tnjax: interrupted; pass --resume to go on from the last step.", file=sys.stderr)
+        return 130
+
+
+def _one_line(message, *_) -> None:
+    print(f"tnjax: warning: {message}", file=sys.stderr)
