@@ -61,9 +61,9 @@ def test_benchmark_of_planted_structures_writes_a_table(tmp_path, capsys):
         command += ["--reference", str(REFERENCE)]
     rows = planted.main(command)
     own = [row for row in rows if row["method"] == "tnjax"]
-    assert len(own) == 3
+    assert len(own) == 4
     assert sum(row["s2"] for row in own) >= 2
-    assert len(rows) == (6 if REFERENCE.exists() else 3)
+    assert len(rows) == (8 if REFERENCE.exists() else 4)
     record = json.loads(out.read_text())
     assert [row["found"] for row in record["rows"]] == [row["found"] for row in rows]
     assert "planted size or smaller" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """Planted structures from the literature, by family (nodes numbered from 0)."""
 
+import itertools
+
 import numpy as np
 
 from tnjax import Structure, TensorNetwork
@@ -32,11 +34,50 @@ ORDER_5 = {
 }
 # Hashemizadeh et al., arXiv 2008.05437, figure 4.
 PAPER = {
+    "tucker": Structure.tucker(_P5, (2, 3, 4, 3, 2)),
     "triangle": Structure.from_edges(_P5, {(0, 1): 5, (1, 2): 2, (2, 3): 5, (1, 4): 2, (2, 4): 2}),
     "train": Structure.tensor_train(_P5, (2, 3, 6, 5)),
     "ring": Structure.tensor_ring(_P5, (2, 3, 4, 5, 5)),
 }
-FAMILIES = {"order-4": ORDER_4, "order-5": ORDER_5, "paper": PAPER}
+# One index shared by all nodes: no search over pairs of nodes can find it.
+CP = {"rank 3": Structure.cp(_D4, 3)}
+
+
+def _permuted_ring(order: int, seed: int) -> Structure:
+    """A ring over shuffled modes of size 3, ranks 1 to 4 (Li and Sun, "TNLS", ICML 2022, 5.1)."""
+    rng = np.random.default_rng([order, seed])
+    around = rng.permutation(order).tolist()
+    pairs = zip(around, around[1:] + around[:1], strict=True)
+    return Structure.from_edges((3,) * order, {pair: int(rng.integers(1, 5)) for pair in pairs})
+
+
+def _random_graph(order: int, seed: int) -> Structure:
+    """As many bonds as nodes, drawn from all pairs of nodes, ranks 2 and 3, modes of size 5."""
+    rng = np.random.default_rng([order, seed])
+    pairs = list(itertools.combinations(range(order), 2))
+    chosen = rng.choice(len(pairs), order, replace=False)
+    return Structure.from_edges((5,) * order, {pairs[k]: int(rng.integers(2, 4)) for k in chosen})
+
+
+def _ten(draw, order: int) -> dict[str, Structure]:
+    return {f"{order}, no. {seed}": draw(order, seed) for seed in range(10)}
+
+
+FAMILIES = {
+    "order-4": ORDER_4,
+    "order-5": ORDER_5,
+    "paper": PAPER,
+    "cp": CP,
+    "ring-6": _ten(_permuted_ring, 6),
+    "ring-8": _ten(_permuted_ring, 8),
+    "peps": {
+        "2x3": Structure.peps((3,) * 6, (2, 3), 2),
+        "2x4": Structure.peps((3,) * 8, (2, 4), 2),
+    },
+    "graph-6": _ten(_random_graph, 6),
+    "graph-8": _ten(_random_graph, 8),
+    "graph-10": _ten(_random_graph, 10),
+}
 
 
 def planted_tensor(

@@ -33,7 +33,7 @@ def run_tnjax(tensor: np.ndarray, target: float, seed: int, strategy: tnjax.Gree
         tnjax.Decomposition(tensor),
         key=jax.random.key(seed),
         target_error=target,
-        max_params=max(tensor.size // 8, sum(tensor.shape)),
+        max_params=tensor.size,
         strategy=strategy,
     )
     return {
