@@ -23,7 +23,7 @@ from tnjax import (
     relative_error,
     search,
 )
-from tnjax._contract.cost import MemoryLimitError, fit_peak_bytes
+from tnjax._contract.cost import MemoryLimitError, dense_fit_peak_bytes
 from tnjax.search import _evaluate
 
 RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
@@ -167,10 +167,10 @@ def test_memory_limit_refuses_the_start_and_bounds_growth():
     problem = Decomposition(rough())
     with pytest.raises(MemoryLimitError, match="memory limit of 1 KiB"):
         search(problem, key=KEY, max_params=100, memory_limit=1024)
-    start = fit_peak_bytes(Structure.rank_one((4, 3, 4, 3)), np.float64)
+    start = dense_fit_peak_bytes(Structure.rank_one((4, 3, 4, 3)), np.float64)
     result = search(problem, key=KEY, max_params=10**4, memory_limit=2 * start)
     assert result.status in (Status.MEMORY_LIMIT, Status.STAGNATED)
-    assert fit_peak_bytes(result.structure, np.float64) <= 2 * start
+    assert dense_fit_peak_bytes(result.structure, np.float64) <= 2 * start
 
 
 def test_any_loss_grows_a_network():

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -40,8 +41,13 @@ def contraction_cost(structure: Structure, dtype=np.float64) -> Cost:
     return cost(dense_equation(structure), dtype)
 
 
+def dense_flops(structure: Structure) -> int:
+    """Flops of contracting a structure to its dense tensor."""
+    return plan(dense_equation(structure)).flops
+
+
 @functools.lru_cache(maxsize=4096)
-def fit_peak_bytes(structure: Structure, dtype) -> int:
+def dense_fit_peak_bytes(structure: Structure, dtype) -> int:
     """Forecast of what a sweep over a dense tensor has alive at its worst moment, the tensor,
     the network's own tensor and the residual included."""
     equations = [dense_equation(structure)]
@@ -52,15 +58,17 @@ def fit_peak_bytes(structure: Structure, dtype) -> int:
     return residual + max(cost(equation, dtype).peak_bytes for equation in equations)
 
 
-def check_fit_memory(structure: Structure, dtype, limit: int | None) -> None:
-    """Refuse a fit whose forecast exceeds `limit` bytes.
+def check_fit_memory(
+    structure: Structure, forecast: Callable[[Structure], int], limit: int | None
+) -> None:
+    """Refuse a fit whose `forecast` (a problem's `fit_peak_bytes`) exceeds `limit` bytes.
 
     Raises:
         MemoryLimitError: with the forecast, the limit and what to do.
     """
-    if limit is not None and fit_peak_bytes(structure, dtype) > limit:
+    if limit is not None and forecast(structure) > limit:
         raise MemoryLimitError(
-            f"Fitting {structure} would need {format_bytes(fit_peak_bytes(structure, dtype))}, "
+            f"Fitting {structure} would need {format_bytes(forecast(structure))}, "
             f"more than the memory limit of {format_bytes(limit)}. Raise the limit, or use a "
             "smaller tensor, lower ranks or fewer bonds."
         )

@@ -1,6 +1,7 @@
 """What every problem offers to the solvers and to the search."""
 
 import abc
+import math
 from typing import Any
 
 import equinox as eqx
@@ -8,7 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Real
 
+from .._contract.cost import dense_fit_peak_bytes, dense_flops
 from .._network import TensorNetwork
+from .._structure import Structure
 
 Point = Any
 
@@ -37,6 +40,23 @@ class Problem(eqx.Module):
     @property
     def scale(self) -> float:
         return 1.0
+
+    # Forecasts: what the compiler's tier, capacities and memory limits are chosen by ---------
+
+    @property
+    def work(self) -> int:
+        """Entries that one evaluation of the loss touches."""
+        return math.prod(self.shape)
+
+    def flops(self, structure: Structure) -> int:
+        """Of one evaluation of the network where the loss looks at it."""
+        return dense_flops(structure)
+
+    def fit_peak_bytes(self, structure: Structure) -> int:
+        """What a sweep over the cores has alive at its worst moment, the data included."""
+        return dense_fit_peak_bytes(structure, self.dtype)
+
+    # The loss -------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def loss(self, network: TensorNetwork) -> Real[Array, ""]:

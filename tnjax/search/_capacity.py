@@ -6,10 +6,9 @@ share a program. Room costs multiplications, a program costs a compilation; the 
 former decides, never a measured time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from .._contract.equation import dense_equation
-from .._contract.path import plan
+from .._contract.cost import dense_flops
 from .._structure import Edge, Structure
 
 # Flops that contracting the network once may cost at capacity. A move contracts some hundreds of
@@ -20,7 +19,11 @@ _FACTOR = 1.5
 
 
 def plan_capacity(
-    needed: Structure, current: Structure | None, ranked: Sequence[Edge], max_rank: int | None
+    needed: Structure,
+    current: Structure | None,
+    ranked: Sequence[Edge],
+    max_rank: int | None,
+    flops: Callable[[Structure], int] = dense_flops,
 ) -> Structure:
     """The capacity for a structure.
 
@@ -29,6 +32,7 @@ def plan_capacity(
         current: the capacity so far; returned as it is if they fit.
         ranked: bonds that may grow, the likeliest first.
         max_rank: no bond grows past it.
+        flops: of one evaluation of a network (a problem's `flops`).
 
     Returns:
         A structure with the same nodes and at least the ranks of `needed`. A bond that outgrew
@@ -37,7 +41,13 @@ def plan_capacity(
     """
     if current is not None and all(r <= current.rank(e) for e, r in needed.edges.items()):
         return current
-    limit = max(_CHEAP_FLOPS, _FACTOR * _flops(needed))
+    limit = max(_CHEAP_FLOPS, _FACTOR * flops(needed))
+
+    def raised(capacity: Structure, edge: Edge, rank: int) -> Structure:
+        if rank <= capacity.rank(edge):
+            return capacity
+        larger = capacity.with_rank(edge, rank)
+        return larger if flops(larger) <= limit else capacity
 
     def room(rank: int) -> int:
         return 2 * rank if max_rank is None else min(2 * rank, max(max_rank, rank))
@@ -45,22 +55,11 @@ def plan_capacity(
     capacity = needed
     if current is not None:  # keep the room that is there, as far as it is cheap
         for edge in ranked:
-            capacity = _raise(capacity, edge, current.rank(edge), limit)
+            capacity = raised(capacity, edge, current.rank(edge))
         for edge in needed.edges:
             if needed.rank(edge) > current.rank(edge):
-                capacity = _raise(capacity, edge, room(current.rank(edge)), limit)
+                capacity = raised(capacity, edge, room(current.rank(edge)))
     for edge in ranked:
         if needed.rank(edge) == capacity.rank(edge):
-            capacity = _raise(capacity, edge, room(needed.rank(edge)), limit)
+            capacity = raised(capacity, edge, room(needed.rank(edge)))
     return capacity
-
-
-def _raise(capacity: Structure, edge: Edge, rank: int, limit: float) -> Structure:
-    if rank <= capacity.rank(edge):
-        return capacity
-    larger = capacity.with_rank(edge, rank)
-    return larger if _flops(larger) <= limit else capacity
-
-
-def _flops(structure: Structure) -> int:
-    return plan(dense_equation(structure)).flops

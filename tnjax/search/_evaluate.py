@@ -1,6 +1,5 @@
 """One program per capacity: fit a structure, then screen all candidates."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +11,6 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _compile
-from .._contract.cost import fit_peak_bytes
 from .._network import TensorNetwork
 from .._structure import Edge, Structure
 from ..objectives import Problem
@@ -69,9 +67,9 @@ def evaluate(
     args = (problem, solver, screen, network, limits, starts, np.asarray(do_screen))
     program = _compile.compiled(
         _evaluate,
-        (edges, screen_batch_size(capacity, problem.dtype, len(edges))),
+        (edges, screen_batch_size(problem, capacity, len(edges))),
         args,
-        tier=_compile.choose_tier(2 * solver.expected_passes * math.prod(problem.shape)),
+        tier=_compile.choose_tier(2 * solver.expected_passes * problem.work),
     )
     out: Evaluation = jax.device_get(program.call(*args))
     return Evaluated(
@@ -107,7 +105,6 @@ def _evaluate(
     return Evaluation(fitted.best, fitted.best_error, fitted.status, fitted.steps, candidates)
 
 
-def screen_batch_size(structure: Structure, dtype, num_edges: int) -> int:
+def screen_batch_size(problem: Problem, structure: Structure, num_edges: int) -> int:
     """Candidates that fit into the screen's share of memory at once."""
-    one = fit_peak_bytes(structure, dtype)
-    return max(1, min(num_edges, _SCREEN_BYTES // one))
+    return max(1, min(num_edges, _SCREEN_BYTES // problem.fit_peak_bytes(structure)))

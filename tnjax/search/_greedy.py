@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from .._contract.cost import fit_peak_bytes
 from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Edge, Structure, as_edge
@@ -37,7 +36,6 @@ class Budget:
     target_error: float | None = None
     max_params: int | None = None
     memory_limit: int | None = None
-    dtype: Any = np.float64
     capacity: Structure | None = None
 
 
@@ -160,7 +158,7 @@ class Greedy:
         roomy = structure
         for edge in edges:
             roomy = roomy.with_rank(edge, max(2, roomy.rank(edge)))
-        if self.max_rank != 1 and plan_capacity(structure, None, edges, self.max_rank) == roomy:
+        if self.max_rank != 1 and self._capacity(problem, structure, None, edges) == roomy:
             capacity = roomy
         else:
             capacity = structure
@@ -186,9 +184,9 @@ class Greedy:
     def _grow(self, problem, state, budget):
         edges = self._edges(state.structure)
         order = self.ranking(problem, state, edges, budget)
-        allowed = [e for e in order if not self._forbidden(state.structure, e, budget)]
+        allowed = [e for e in order if not self._forbidden(problem, state.structure, e, budget)]
         if not allowed or state.screened.gain[edges.index(allowed[0])] <= 0:
-            reasons = {self._forbidden(state.structure, edge, budget) for edge in order}
+            reasons = {self._forbidden(problem, state.structure, edge, budget) for edge in order}
             status = Status.STAGNATED if allowed else Status.NO_CANDIDATES
             for budgeted in (Status.MAX_PARAMS, Status.MEMORY_LIMIT):
                 if not allowed and budgeted in reasons:
@@ -204,7 +202,7 @@ class Greedy:
             terms.append(balanced_slices(term))
         structure, cores = grow(state.structure, state.cores, edge, terms)
         ranked = [e for e in order if self._may_grow(structure, e)]
-        capacity = plan_capacity(structure, state.capacity, ranked, self.max_rank)
+        capacity = self._capacity(problem, structure, state.capacity, ranked)
         state = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity)
         return self._advance(problem, budget, state, Move("grow", edge, self.increment))
 
@@ -286,7 +284,9 @@ class Greedy:
         """Whether one growth within the budget could meet the target, the refit included."""
         edges = self._edges(state.structure)
         allowed = [
-            c for c, e in enumerate(edges) if not self._forbidden(state.structure, e, budget)
+            c
+            for c, e in enumerate(edges)
+            if not self._forbidden(problem, state.structure, e, budget)
         ]
         best = max((float(state.screened.gain[c]) for c in allowed), default=0.0)
         loss, goal = map(problem.loss_of_error, (state.error, budget.target_error or 0.0))
@@ -335,6 +335,9 @@ class Greedy:
         )
         return state, Info(move, out.programs, out.compile_seconds, 1)
 
+    def _capacity(self, problem: Problem, needed, current, ranked) -> Structure:
+        return plan_capacity(needed, current, ranked, self.max_rank, problem.flops)
+
     def _edges(self, structure: Structure) -> tuple[Edge, ...]:
         """Candidates: the same for a whole search, so that programs are shared."""
         if self.edges is not None:
@@ -359,7 +362,9 @@ class Greedy:
             return all(structure.degree(node) < self.max_degree for node in edge)
         return True
 
-    def _forbidden(self, structure: Structure, edge: Edge, budget: Budget) -> Status | None:
+    def _forbidden(
+        self, problem: Problem, structure: Structure, edge: Edge, budget: Budget
+    ) -> Status | None:
         """Why an edge must not grow, or None."""
         if not self._may_grow(structure, edge):
             return Status.NO_CANDIDATES
@@ -369,6 +374,6 @@ class Greedy:
         if budget.max_params is not None and grown.num_params > budget.max_params:
             return Status.MAX_PARAMS
         limit = budget.memory_limit
-        if limit is not None and fit_peak_bytes(grown, budget.dtype) > limit:
+        if limit is not None and problem.fit_peak_bytes(grown) > limit:
             return Status.MEMORY_LIMIT
         return None

@@ -103,7 +103,7 @@ def search(
     network = _start(problem, start, seed)
     _check_budget(network.structure, problem, max_params, memory_limit)
 
-    budget = Budget(target_error, max_params, memory_limit, problem.dtype)
+    budget = Budget(target_error, max_params, memory_limit)
     path: list[Step] = []
     folder = None if checkpoints is None else Path(checkpoints)
     same: dict[str, str] = {}
@@ -218,4 +218,4 @@ def _check_budget(
             f"search: the start has {structure.num_params} parameters, more than "
             f"max_params={max_params}. Raise the limit; no smaller network spans these modes."
         )
-    check_fit_memory(structure, problem.dtype, memory_limit)
+    check_fit_memory(structure, problem.fit_peak_bytes, memory_limit)

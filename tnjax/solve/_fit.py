@@ -130,11 +130,11 @@ def fit(
     if isinstance(structure, TensorNetwork):
         structure = structure.structure
     limit = None if memory_limit is None else memory_limit // num_starts
-    check_fit_memory(structure, problem.dtype, limit)
+    check_fit_memory(structure, problem.fit_peak_bytes, limit)
     networks = _starts(problem, structure_or_network, key, num_starts)
     max_steps = solver.max_steps if max_steps is None else int(max_steps)
     chunk = max_steps if max_seconds is None else _STEPS_BETWEEN_CLOCK_READS
-    work = math.prod(problem.shape) * min(max_steps, 100) * num_starts
+    work = problem.work * min(max_steps, 100) * num_starts
     tier = _compile.choose_tier(work)
 
     first = _compile.compiled(_start, (max_steps,), (solver, problem, networks), tier=tier)
