@@ -70,6 +70,11 @@ class Problem(eqx.Module):
         """The loss at which `error` has a given value."""
         return error
 
+    def num_params(self, structure: Structure) -> int:
+        """Parameters that a structure counts in a search: its core entries, unless the problem
+        stands for a larger one."""
+        return structure.num_params
+
     @abc.abstractmethod
     def functional_gradient(self, network: TensorNetwork) -> Array:
         """dL/dT, a dense tensor of the problem's shape (steepest ascent, also for complex T)."""
