@@ -38,6 +38,8 @@ from .objectives import Problem as Problem
 from .plot import draw as draw
 from .plot import plot_path as plot_path
 from .report import report as report
+from .search import Certificate as Certificate
+from .search import CutBounds as CutBounds
 from .search import Greedy as Greedy
 from .search import Move as Move
 from .search import Screen as Screen
@@ -45,7 +47,12 @@ from .search import SearchResult as SearchResult
 from .search import Spectral as Spectral
 from .search import Step as Step
 from .search import Trial as Trial
+from .search import cut_bounds as cut_bounds
+from .search import hierarchical_tucker_svd as hierarchical_tucker_svd
 from .search import search as search
+from .search import tensor_train_svd as tensor_train_svd
+from .search import tree_svd as tree_svd
+from .search import tucker_svd as tucker_svd
 from .solve import ALS as ALS
 from .solve import FitResult as FitResult
 from .solve import GaussNewton as GaussNewton

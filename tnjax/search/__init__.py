@@ -1,5 +1,8 @@
 """Structure search."""
 
+from ._cuts import Certificate as Certificate
+from ._cuts import CutBounds as CutBounds
+from ._cuts import cut_bounds as cut_bounds
 from ._greedy import Greedy as Greedy
 from ._result import Move as Move
 from ._result import SearchResult as SearchResult
@@ -8,3 +11,7 @@ from ._screen import Screen as Screen
 from ._screen import Spectral as Spectral
 from ._screen import Trial as Trial
 from ._search import search as search
+from ._tree_svd import hierarchical_tucker_svd as hierarchical_tucker_svd
+from ._tree_svd import tensor_train_svd as tensor_train_svd
+from ._tree_svd import tree_svd as tree_svd
+from ._tree_svd import tucker_svd as tucker_svd

@@ -1,0 +1,154 @@
+"""Cut bounds against brute force, SVD and planted structures; certificates against enumeration."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from tests.helpers import normal, random_cores, structures
+from tnjax import Structure, TensorNetwork, cut_bounds
+from tnjax.search._cuts import CutBounds, _capacities, _descend
+from tnjax.search._spectra import Unfoldings
+
+DIMS = (4, 5, 4, 3)
+PLANTED = {
+    "train": Structure.tensor_train(DIMS, (2, 3, 2)),
+    "ring": Structure.tensor_ring(DIMS, 2),
+    "star": Structure.from_edges(DIMS, {(0, 1): 2, (1, 2): 2, (1, 3): 3}),
+    "tucker": Structure.tucker(DIMS, 2),
+    "cp": Structure.cp(DIMS, 2),
+    "merged": Structure(DIMS, ((0, 2), (1,), (3,)), {(0, 1): 3, (1, 2): 2}),
+    "rank one": Structure.rank_one(DIMS),
+}
+
+
+def planted(structure: Structure, dtype="float64", seed=0) -> np.ndarray:
+    cores = random_cores(structure, dtype, seed)
+    return np.asarray(TensorNetwork(structure, cores).to_dense())
+
+
+@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_planted_structures_are_admitted_and_smaller_ones_are_not(name, dtype):
+    structure = PLANTED[name]
+    bounds = cut_bounds(planted(structure, dtype), 1e-3)
+    assert bounds.complete
+    assert bounds.admits(structure)
+    assert not bounds.violations(structure)
+    for edge in structure.edges:  # all of them matter in these
+        assert not bounds.admits(structure.shrink(edge))
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_the_certificate_is_a_lower_bound_that_its_structure_nearly_attains(name):
+    structure = PLANTED[name]
+    bounds = cut_bounds(planted(structure), 1e-3)
+    certificate = bounds.certificate()
+    if structure.num_nodes == len(DIMS) and name != "cp":
+        assert certificate.num_params <= structure.num_params
+    assert certificate.structure is not None
+    assert bounds.admits(certificate.structure)
+    assert certificate.num_params <= certificate.structure.num_params
+    assert str(certificate.num_params) in str(certificate)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_certificate_against_all_networks_of_three_nodes(seed):
+    """Enumeration of all ranks up to the largest that the cuts can ask for."""
+    dims = (5, 4, 3)
+    planted_ring = Structure.tensor_ring(dims, [(2, 2, 2), (3, 1, 2), (2, 1, 1), (4, 2, 1)][seed])
+    bounds = cut_bounds(planted(planted_ring, seed=seed), 1e-3)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    best = min(
+        s.num_params
+        for ranks in itertools.product(range(1, 6), repeat=3)
+        if bounds.admits(s := Structure.from_edges(dims, dict(zip(pairs, ranks, strict=True))))
+    )
+    certificate = bounds.certificate()
+    assert certificate.num_params == best
+    assert certificate.tight
+
+
+def test_bounds_are_the_numerical_ranks():
+    tensor = normal((4, 3, 4, 2))
+    bounds = cut_bounds(tensor, 0.4)
+    for cut, rank in bounds.ranks.items():
+        rest = [m for m in range(4) if m not in cut]
+        rows = math.prod(tensor.shape[m] for m in cut)
+        s = np.linalg.svd(tensor.transpose(*cut, *rest).reshape(rows, -1), compute_uv=False)
+        tails = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1]) / np.linalg.norm(s)
+        assert rank == 1 or tails[rank - 1] > 0.4
+        assert rank == len(s) or tails[rank] <= 0.4
+    assert len(bounds.ranks) <= 7
+
+
+@settings(max_examples=30, deadline=None)
+@given(structures(min_order=2))
+def test_capacities_bound_the_rank_of_every_unfolding(structure):
+    order = len(structure.dims)
+    tensor = np.einsum(*_einsum_arguments(structure, random_cores(structure)))
+    cuts = [c for k in range(1, order) for c in itertools.combinations(range(order), k)]
+    sides = np.asarray([[m in cut for m in range(order)] for cut in cuts])
+    capacities = np.exp(_capacities(structure, sides))
+    for cut, capacity in zip(cuts, capacities, strict=True):
+        rest = [m for m in range(order) if m not in cut]
+        rows = math.prod(tensor.shape[m] for m in cut)
+        matrix = tensor.transpose(*cut, *rest).reshape(rows, -1)
+        assert np.linalg.matrix_rank(matrix, tol=1e-9 * np.linalg.norm(matrix)) <= capacity + 1e-6
+
+
+def _einsum_arguments(structure, cores):
+    names = {edge: len(structure.dims) + k for k, edge in enumerate(structure.edges)}
+    out = []
+    for node, core in enumerate(cores):
+        bonds = [names[edge] for edge in structure.core_edges(node)]
+        out += [core, [*structure.legs[node], *bonds]]
+    return [*out, list(range(len(structure.dims)))]
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_descent_over_sides_never_reports_less_than_the_minimum(name):
+    structure = PLANTED[name]
+    owner = np.asarray([[m in legs for legs in structure.legs].index(True) for m in range(4)])
+    log_dims = np.log(np.asarray(DIMS, float))
+    cuts = np.asarray([[m in cut for m in range(4)] for cut in [(0,), (1, 2), (0, 2), (0, 1, 2)]])
+    exact = _capacities(structure, cuts)
+    for cut, least in zip(cuts, exact, strict=True):
+        assert _descend(structure, owner, log_dims, cut) >= least - 1e-12
+
+
+def test_sketches_never_raise_a_bound():
+    """Rank 40 plus noise, 320 x 400: the sketch, its lower bound and the true numerical rank."""
+    left, right = normal((320, 40), seed=1), normal((40, 400), seed=2)
+    matrix = left @ right + 0.02 * normal((320, 400), seed=3)
+    s = np.linalg.svd(matrix, compute_uv=False)
+    for error in (0.5, 0.05):
+        spectrum = Unfoldings(matrix, error).spectrum((0,))
+        tails = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1]) / np.linalg.norm(s)
+        true = int(np.flatnonzero(tails <= error)[0])
+        assert spectrum.least_rank(error) <= true <= spectrum.rank(error)
+        assert spectrum.least_rank(error) >= true - 2
+    assert spectrum.missed > 0
+
+
+def test_high_order_samples_cuts():
+    structure = Structure.tensor_train((2,) * 12, 2)
+    bounds = cut_bounds(planted(structure), 1e-3)
+    assert not bounds.complete
+    assert bounds.admits(structure)
+    assert not bounds.admits(structure.shrink((5, 6)))
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="in \\[0, 1\\)"):
+        cut_bounds(np.ones((2, 2)), 1.0)
+    with pytest.raises(ValueError, match="zero"):
+        cut_bounds(np.zeros((2, 2)), 0.1)
+    with pytest.raises(ValueError, match="NaN"):
+        cut_bounds(np.asarray([[np.nan, 1.0]]), 0.1)
+    with pytest.raises(ValueError, match="shape"):
+        cut_bounds(np.eye(2), 0.1).admits(Structure.rank_one((2, 3)))
+    assert isinstance(hash(cut_bounds(np.eye(2), 0.1)), int)
+    assert isinstance(cut_bounds(np.eye(2), 0.1), CutBounds)

@@ -1,0 +1,159 @@
+r"""Integer programs over the ranks of a graph, solved by HiGHS.
+
+The parameters of a network, $\sum_v \prod_{m \in v} n_m \prod_{e \ni v} r_e$, are a convex
+function of the logarithms of its ranks. Each bond chooses one of its options by binary variables;
+the size of each core is bounded from below by tangents of the exponential, and tangents are added
+at the solution until they are tight there. Every round is a relaxation, so its bound is one for
+the program itself.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import optimize, sparse
+
+# Ratio of neighboring points where the first tangents touch; they are 1 % off between them.
+_TANGENT_RATIO = 1.35
+_ROUNDS = 8
+_TIGHT = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Choose one option for every bond.
+
+    Attributes:
+        nodes: for each core, the logarithm of the product of its mode sizes, and its bonds.
+        logs: for each bond, the logarithm of the rank that each option counts with.
+    """
+
+    nodes: tuple[tuple[float, tuple[int, ...]], ...]
+    logs: tuple[np.ndarray, ...]
+
+    def sizes(self, chosen: Sequence[int]) -> np.ndarray:
+        """Core sizes, given the option of every bond."""
+        ranks = [float(logs[c]) for logs, c in zip(self.logs, chosen, strict=True)]
+        return np.exp([log + math.fsum(ranks[e] for e in bonds) for log, bonds in self.nodes])
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """The options found (None if there are none that fit, or time ran out before) and a lower
+    bound of what was minimized."""
+
+    chosen: tuple[int, ...] | None
+    bound: float
+
+
+def minimize_params(
+    program: Program,
+    *,
+    at_most: tuple[Sequence[np.ndarray], float] | None = None,
+    at_least: Sequence[tuple[dict[int, np.ndarray], float]] = (),
+    seconds: float = 10.0,
+) -> Solution:
+    """The fewest parameters.
+
+    Args:
+        program: bonds, options and cores.
+        at_most: a number for each option of every bond, and what those chosen may sum up to.
+        at_least: rows of the same kind, for some bonds, that must reach a value.
+        seconds: for all rounds together.
+    """
+    return _solve(program, None, None, at_most, at_least, seconds)
+
+
+def minimize_cost(
+    program: Program, costs: Sequence[np.ndarray], max_params: float, *, seconds: float = 10.0
+) -> Solution:
+    """The smallest sum of the chosen options' costs with at most `max_params` parameters."""
+    return _solve(program, costs, max_params, None, (), seconds)
+
+
+def _solve(program, costs, max_params, at_most, at_least, seconds) -> Solution:
+    starts = np.cumsum([0, *(len(logs) for logs in program.logs)])
+    binaries, cores = int(starts[-1]), len(program.nodes)
+    low = program.sizes([int(np.argmin(logs)) for logs in program.logs])
+    high = program.sizes([int(np.argmax(logs)) for logs in program.logs])
+    unit = float(low.sum()) if max_params is None else float(max_params) / 100
+    rows: list[tuple[dict[int, float], float, float]] = []  # coefficients, least, most
+
+    def spread(bond: int, values: np.ndarray) -> dict[int, float]:
+        return {int(starts[bond]) + o: float(value) for o, value in enumerate(values)}
+
+    for bond, logs in enumerate(program.logs):
+        rows.append((spread(bond, np.ones(len(logs))), 1.0, 1.0))
+    if at_most is not None:
+        scale = max(at_most[1], 1e-300)
+        row: dict[int, float] = {}
+        for bond, values in enumerate(at_most[0]):
+            row |= spread(bond, np.minimum(values / scale, 2.0))
+        rows.append((row, -np.inf, at_most[1] / scale))
+    for values, least in at_least:
+        row = {}
+        for bond, numbers in values.items():
+            row |= spread(bond, numbers)
+        rows.append((row, least, np.inf))
+    if max_params is not None:
+        rows.append(({binaries + v: 1.0 for v in range(cores)}, -np.inf, max_params / unit))
+
+    def tangent(node: int, size: float) -> None:
+        """size_v / unit >= size / unit * (1 + log size_v - log size)"""
+        log, bonds = program.nodes[node]
+        row = {binaries + node: 1.0}
+        for bond in bonds:
+            row |= spread(bond, -size / unit * program.logs[bond])
+        rows.append((row, size / unit * (1 + log - math.log(size)), np.inf))
+
+    for node in range(cores):
+        steps = max(1, math.ceil(math.log(high[node] / low[node]) / math.log(_TANGENT_RATIO)))
+        for size in np.unique(np.geomspace(low[node], high[node], steps + 1)):
+            tangent(node, float(size))
+
+    objective = np.zeros(binaries + cores)
+    if costs is None:
+        objective[binaries:] = 1.0
+        value = lambda chosen: float(program.sizes(chosen).sum()) / unit
+    else:
+        scale = max(float(sum(np.max(c) for c in costs)), 1e-300)
+        objective[:binaries] = np.concatenate(list(costs)) / scale * 1e3
+        value = lambda chosen: float(
+            sum(c[o] for c, o in zip(costs, chosen, strict=True)) / scale * 1e3
+        )
+    upper = np.append(np.ones(binaries), high / unit * (1 + 1e-9))
+    lower = np.append(np.zeros(binaries), low / unit * (1 - 1e-9))
+    best, best_value, bound = None, math.inf, 0.0
+    for _ in range(_ROUNDS):
+        matrix, least, most = _assemble(rows, binaries + cores)
+        found = optimize.milp(
+            objective,
+            integrality=np.append(np.ones(binaries), np.zeros(cores)),
+            bounds=optimize.Bounds(lower, upper),  # pyright: ignore[reportArgumentType]
+            constraints=optimize.LinearConstraint(matrix, least, most),
+            options={"time_limit": seconds / 2, "mip_rel_gap": _TIGHT},
+        )
+        if found.mip_dual_bound is not None and math.isfinite(found.mip_dual_bound):
+            bound = max(bound, float(found.mip_dual_bound))
+        if found.x is None:
+            break
+        chosen = tuple(int(np.argmax(found.x[a:b])) for a, b in itertools.pairwise(starts))
+        sizes = program.sizes(chosen)
+        fits = max_params is None or sizes.sum() <= max_params * (1 + 1e-9)
+        if fits and value(chosen) < best_value:
+            best, best_value = chosen, value(chosen)
+        loose = [v for v in range(cores) if sizes[v] / unit > found.x[binaries + v] * (1 + _TIGHT)]
+        if found.status != 0 or not loose or best_value <= bound * (1 + _TIGHT):
+            break
+        for node in loose:
+            tangent(node, float(sizes[node]))
+    return Solution(best, bound * unit if costs is None else bound * scale / 1e3)
+
+
+def _assemble(rows, width: int):
+    entries = [(r, c, v) for r, (row, _, _) in enumerate(rows) for c, v in row.items()]
+    index, column, value = (np.asarray(x) for x in zip(*entries, strict=True))
+    matrix = sparse.csr_array((value, (index, column)), shape=(len(rows), width))
+    return matrix, np.asarray([row[1] for row in rows]), np.asarray([row[2] for row in rows])

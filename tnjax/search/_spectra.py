@@ -1,0 +1,139 @@
+r"""Singular values of a tensor's unfoldings: what every cut of a network must carry.
+
+The unfolding over a set of modes S is the matrix with the modes of S as rows and all others as
+columns. All of this runs on the host in double precision, whatever the precision of the data, and
+compiles nothing.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+Cut = tuple[int, ...]
+
+# An unfolding with a smaller side up to this is decomposed in full, else sketched at first.
+_FULL_SIDE = 300
+_FIRST_SKETCH = 32
+# A sketch is good enough once what it leaves out is this small beside the tolerated square.
+_LEFT_OUT = 0.02
+# Relative rounding of squared singular values that come from a Gram matrix.
+_ROUNDING = 1e-13
+
+
+@dataclasses.dataclass(frozen=True)
+class Spectrum:
+    """The squared singular values of one unfolding, relative to the tensor's squared norm.
+
+    Attributes:
+        squares: descending; of a sketch, where only the leading ones are known.
+        missed: the part of the squared norm that the sketch left out, 0 for a full spectrum.
+    """
+
+    squares: np.ndarray
+    missed: float = 0.0
+
+    @functools.cached_property
+    def tails(self) -> np.ndarray:
+        """`tails[r]`: the squared relative error of the best rank-r approximation, r = 0, 1, ...;
+        for a sketch, that of its own rank-r approximation, which is an upper bound."""
+        rest = np.cumsum(self.squares[::-1])[::-1]
+        return np.append(rest, 0.0) + self.missed
+
+    def rank(self, error: float) -> int:
+        """The smallest rank whose truncation stays within a relative error; if even the sketch
+        does not, its size."""
+        fits = np.flatnonzero(self.tails <= max(error**2, _ROUNDING))
+        return max(1, int(fits[0])) if len(fits) else len(self.squares)
+
+    def least_rank(self, error: float) -> int:
+        r"""A rank that no approximation within a relative error can go below.
+
+        By Eckart and Young the numerical rank; of a sketch with range Q a lower bound of it,
+        since
+
+        $$\sum_{i \le r} \sigma_i^2(A) \le \sum_{i \le r} \sigma_i^2(Q^T A) + \|A - Q Q^T A\|^2.$$
+        """
+        if error >= 1:
+            return 1
+        fits = np.flatnonzero(self.tails - self.missed <= error**2 + _ROUNDING)
+        return max(1, int(fits[0])) if len(fits) else len(self.squares)
+
+
+class Unfoldings:
+    """The unfoldings of one tensor, their spectra computed once each.
+
+    Args:
+        tensor: real or complex.
+        error: the relative error of interest, which decides how much of a spectrum is needed.
+        seed: of the sketches.
+    """
+
+    def __init__(self, tensor: np.ndarray, error: float = 0.0, *, seed: int = 0):
+        tensor = np.asarray(tensor)
+        wide = np.complex128 if np.iscomplexobj(tensor) else np.float64
+        self.tensor = tensor.astype(wide, copy=False)
+        self.error = error
+        self.norm = float(np.linalg.norm(self.tensor.ravel()))
+        self._seed = seed
+        self._known: dict[Cut, Spectrum] = {}
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        return self.tensor.shape
+
+    def name(self, modes: Iterable[int]) -> Cut:
+        """The side of a cut that goes by its name: the one without the last mode."""
+        side = tuple(sorted(modes))
+        if len(self.dims) - 1 in side:
+            side = tuple(mode for mode in range(len(self.dims)) if mode not in side)
+        return side
+
+    def spectrum(self, modes: Iterable[int]) -> Spectrum:
+        """Of the unfolding with these modes on one side, in either order of the sides."""
+        cut = self.name(modes)
+        if cut not in self._known:
+            matrix = unfold(self.tensor, cut)
+            if matrix.shape[0] > matrix.shape[1]:
+                matrix = matrix.T
+            self._known[cut] = self._measure(matrix)
+        return self._known[cut]
+
+    def _measure(self, matrix: np.ndarray) -> Spectrum:
+        side = matrix.shape[0]
+        total = self.norm**2
+        if side > _FULL_SIDE and self.error > 0:
+            size = _FIRST_SKETCH
+            while 4 * size < side:
+                found = self._sketch(matrix, size)
+                if found.missed <= _LEFT_OUT * self.error**2:
+                    return found
+                size *= 2
+        return Spectrum(squared_singular_values(matrix) / total)
+
+    def _sketch(self, matrix: np.ndarray, size: int) -> Spectrum:
+        """Randomized range finder with one power iteration (Halko, Martinsson and Tropp, 2011)."""
+        rng = np.random.default_rng([self._seed, size])
+        start = matrix @ rng.standard_normal((matrix.shape[1], size))
+        start = matrix @ (matrix.conj().T @ np.linalg.qr(start)[0])
+        inside = np.linalg.qr(start)[0].conj().T @ matrix
+        squares = squared_singular_values(inside) / self.norm**2
+        return Spectrum(squares, max(0.0, 1.0 - float(squares.sum())))
+
+
+def unfold(tensor: np.ndarray, modes: Iterable[int]) -> np.ndarray:
+    """The matrix with `modes` as rows and the others as columns, both in ascending order."""
+    rows = sorted(modes)
+    columns = [mode for mode in range(tensor.ndim) if mode not in rows]
+    size = math.prod(tensor.shape[mode] for mode in rows)
+    return np.transpose(tensor, rows + columns).reshape(size, -1)
+
+
+def squared_singular_values(matrix: np.ndarray) -> np.ndarray:
+    """Descending, from the Gram matrix of the smaller side: values below some 1e-16 of the
+    largest square are rounding."""
+    if matrix.shape[0] > matrix.shape[1]:
+        matrix = matrix.T
+    return np.maximum(np.linalg.eigvalsh(matrix @ matrix.conj().T)[::-1], 0.0)
