@@ -15,7 +15,18 @@ from matplotlib.figure import Figure
 
 import tnjax
 from tests.helpers import random_network
-from tnjax import Move, SearchResult, Status, Step, Structure, draw, plot_path, report
+from tnjax import (
+    Archive,
+    Move,
+    Record,
+    SearchResult,
+    Status,
+    Step,
+    Structure,
+    draw,
+    plot_path,
+    report,
+)
 
 STRUCTURES = {
     "one node": Structure.rank_one((5,)),
@@ -143,12 +154,18 @@ def make_result(moves) -> SearchResult:
         Step(move, structure, structure.num_params, error, 0.25, 0.125, 1)
         for move, structure, error in moves
     )
+    archive = Archive(
+        tuple(
+            Record(s.structure, s.error, s.num_params, 0, 0, random_network(s.structure))
+            for s in path
+        )
+    )
     return SearchResult(
         network=random_network(path[-1].structure),
         error=path[-1].error,
         path=path,
         status=Status.TARGET_REACHED,
-        fitted=len(path),
+        archive=archive,
         programs=len(path),
         seconds=1.5,
         compile_seconds=0.5,

@@ -15,6 +15,8 @@ class Status(enum.Enum):
     STAGNATED = "stagnated"
     MAX_STEPS = "max_steps"
     MAX_PARAMS = "max_params"
+    MAX_FLOPS = "max_flops"
+    MAX_FITTED = "max_fitted"
     MAX_SECONDS = "max_seconds"
     MEMORY_LIMIT = "memory_limit"
     NO_CANDIDATES = "no_candidates"
@@ -46,6 +48,8 @@ _MESSAGES = {
     Status.STAGNATED: "the error stopped falling",
     Status.MAX_STEPS: "the allowed number of steps was used",
     Status.MAX_PARAMS: "no allowed move fits the parameter budget",
+    Status.MAX_FLOPS: "no allowed move fits the budget of flops",
+    Status.MAX_FITTED: "the allowed number of structures was fitted",
     Status.MAX_SECONDS: "the allowed time was used",
     Status.MEMORY_LIMIT: "no allowed move fits the memory limit",
     Status.NO_CANDIDATES: "no allowed edge is left to grow",

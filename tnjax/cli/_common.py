@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # imported late, so that --help and bad options are answered 
     from ..search import SearchResult
 
 CHECKPOINTS = "checkpoints"
-_STRATEGIES = ("greedy", "greedy-trial")
 
 
 class InputError(ValueError):
@@ -41,10 +40,11 @@ class SearchOptions:
     max_seconds: float | None = None
     """Stop after so much time."""
     strategy: str = "greedy"
-    """greedy (spectral screen, gain / cost^0.5) or greedy-trial (the paper's; it never prunes)."""
+    """greedy (spectral screen, gain / cost^0.5), greedy-trial (the paper's; it never prunes), or
+    another of those that tnjax.strategies() names. An option that it does not have is refused."""
     power: float | None = None
     """Exponent of the cost in the score gain / cost^power; 0 scores the raw gain."""
-    increment: int = 1
+    increment: int | None = None
     """Ranks added in one move."""
     max_rank: int | None = None
     """Largest rank of a bond."""
@@ -74,10 +74,7 @@ def check_search_options(options: SearchOptions) -> None:
             raise InputError(f"--{name.replace('_', '-')} must be a positive number, got {value}.")
     if not -(2**63) <= options.seed < 2**63:
         raise InputError(f"--seed must fit into 64 bits, got {options.seed}.")
-    if options.strategy not in _STRATEGIES:
-        raise InputError(
-            f"unknown strategy {options.strategy!r}; choose one of {', '.join(_STRATEGIES)}."
-        )
+    _strategy(options)
     if options.memory_limit is not None:
         from .._contract.cost import parse_bytes
 
@@ -131,17 +128,14 @@ def set_up_jax(options: SearchOptions) -> None:
 
 
 def _strategy(options: SearchOptions):
-    from .. import Greedy
+    """The strategy that the options name, with those of its own options that were given."""
+    from ..search import make_strategy
 
-    trial = options.strategy == "greedy-trial"
-    power = options.power if options.power is not None else (0.0 if trial else 0.5)
-    return Greedy(
-        screen="trial" if trial else "spectral",
-        power=power,
-        increment=options.increment,
-        max_rank=options.max_rank,
-        max_degree=options.max_degree,
-        prune=options.prune and not trial,
+    names = ("power", "increment", "max_rank", "max_degree")
+    given = {name: getattr(options, name) for name in names}
+    given["prune"] = None if options.prune else False
+    return make_strategy(
+        options.strategy, **{name: value for name, value in given.items() if value is not None}
     )
 
 

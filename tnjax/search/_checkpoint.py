@@ -1,8 +1,9 @@
 """The state of a search on disk: written after every accepted move, read back to go on.
 
 A checkpoint is a safetensors file of raw bytes, with everything else as JSON in its metadata and
-a SHA-256 digest over both. Files are written aside and renamed, so a killed process leaves whole
-ones; the last few are kept, and a damaged one is passed over for the one before it.
+a SHA-256 digest over both; `_store` says how the state of any strategy is turned into these.
+Files are written aside and renamed, so a killed process leaves whole ones; the last few are kept,
+and a damaged one is passed over for the one before it.
 """
 
 import dataclasses
@@ -22,33 +23,56 @@ import safetensors.numpy
 
 from .._atomic import atomic_path
 from .._network import TensorNetwork
-from .._status import Status
-from .._structure import Structure
 from ..objectives import Problem
-from ._greedy import GreedyState, Info
-from ._result import Move, Step
-from ._screen import Screened
+from ._archive import Archive
+from ._result import Step
+from ._store import check_dtype, decode, encode, storable
+from ._strategy import Info, Move, State
 
 _FORMAT = "tnjax.checkpoint"
-_VERSION = 1
-_DTYPES = ("float32", "float64", "complex64", "complex128")
+_VERSION = 2
 _KEEP = 3
 
+storable(Move)
+storable(Step)
 
+
+@storable
+@dataclasses.dataclass(frozen=True)
+class Totals:
+    """What all steps of a search took together."""
+
+    fitted: int = 0
+    programs: int = 0
+    compile_seconds: float = 0.0
+    checkpoints: int = 0
+
+    def add(self, info: Info) -> "Totals":
+        return dataclasses.replace(
+            self,
+            fitted=self.fitted + info.fitted,
+            programs=self.programs + info.programs,
+            compile_seconds=self.compile_seconds + info.compile_seconds,
+        )
+
+
+@storable
 @dataclasses.dataclass(frozen=True)
 class Saved:
     """What a search needs to go on.
 
     Attributes:
-        state: after the last accepted move.
+        state: of the strategy.
         path: all accepted moves.
-        total: what all evaluations so far took.
+        archive: all fitted structures.
+        totals: what the steps so far took, this checkpoint counted.
         seconds: wall time so far.
     """
 
-    state: GreedyState
+    state: State
     path: tuple[Step, ...]
-    total: Info
+    archive: Archive
+    totals: Totals
     seconds: float
 
 
@@ -79,12 +103,8 @@ def write_checkpoint(folder: Path, saved: Saved, fingerprint: dict[str, str]) ->
     Raises:
         OSError: if it cannot be written; those that were there stay.
     """
-    state = saved.state
-    arrays = {f"core_{k}": np.asarray(core) for k, core in enumerate(state.cores)}
-    if state.screened is not None:
-        arrays["gain"] = np.asarray(state.screened.gain)
-        for n, slices in enumerate(state.screened.slices):
-            arrays |= {f"slice_{n}_{k}": np.asarray(part) for k, part in enumerate(slices)}
+    arrays: dict[str, np.ndarray] = {}
+    content = encode(saved, arrays)
     header = json.dumps(
         {
             "format": _FORMAT,
@@ -92,24 +112,12 @@ def write_checkpoint(folder: Path, saved: Saved, fingerprint: dict[str, str]) ->
             "fingerprint": fingerprint,
             "versions": _versions(),
             "arrays": {name: [str(a.dtype), a.shape] for name, a in arrays.items()},
-            "state": {
-                "structure": state.structure.to_json(),
-                "capacity": state.capacity.to_json(),
-                "seed": state.seed,
-                "error": float(state.error).hex(),
-                "phase": state.phase,
-                "queue": state.queue,
-                "status": state.status.value,
-                "increments": 0 if state.screened is None else len(state.screened.slices),
-            },
-            "path": [_step_record(step) for step in saved.path],
-            "total": [saved.total.programs, saved.total.compile_seconds, saved.total.fitted],
-            "seconds": saved.seconds,
+            "content": content,
         }
     )
     raw = {name: np.frombuffer(a.tobytes(), np.uint8) for name, a in arrays.items()}
     metadata = {"tnjax": header, "sha256": _digest(header, raw)}
-    path = folder / f"checkpoint-{len(saved.path):06d}.safetensors"
+    path = folder / f"checkpoint-{saved.totals.checkpoints:06d}.safetensors"
     with atomic_path(path) as part:
         try:
             safetensors.numpy.save_file(raw, part, metadata=metadata)
@@ -123,7 +131,8 @@ def read_latest(folder: Path, fingerprint: dict[str, str]) -> Saved | None:
     """The newest checkpoint that is whole, or None if there is none; warns of damaged ones.
 
     Raises:
-        ValueError: if it belongs to other data or options, naming what differs.
+        ValueError: if it belongs to other data or options, naming what differs, or has another
+            format version.
     """
     for path in reversed(_files(folder)):
         try:
@@ -134,6 +143,12 @@ def read_latest(folder: Path, fingerprint: dict[str, str]) -> Saved | None:
                 stacklevel=3,
             )
             continue
+        if saved is None:
+            raise ValueError(
+                f"{path}: a checkpoint of format version {header['version']!r}; this tnjax reads "
+                f"version {_VERSION}. Go on with the release that wrote it, or start again in "
+                "another folder."
+            )
         found = header["fingerprint"]
         keys = sorted(found.keys() | fingerprint.keys())
         differs = [key for key in keys if found.get(key) != fingerprint.get(key)]
@@ -164,7 +179,8 @@ def _digest(header: str, raw: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: str | os.PathLike) -> tuple[dict[str, Any], Saved]:
+def _read(path: str | os.PathLike) -> tuple[dict[str, Any], Saved | None]:
+    """Header and content; no content if another version of tnjax wrote it."""
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
         raw = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -172,54 +188,14 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], Saved]:
     if metadata["sha256"] != _digest(text, raw):
         raise ValueError("its digest does not match")
     header = json.loads(text)
-    if (header["format"], header["version"]) != (_FORMAT, _VERSION):
-        raise ValueError(f"format {header['format']!r}, version {header['version']!r}")
+    if header["format"] != _FORMAT:
+        raise ValueError(f"format {header['format']!r}")
+    if header["version"] != _VERSION:
+        return header, None
     arrays = {}
     for name, (dtype, shape) in header["arrays"].items():
-        if dtype not in _DTYPES:
-            raise ValueError(f"an array of {dtype!r}")
-        arrays[name] = np.frombuffer(raw[name].tobytes(), dtype).reshape(shape)
-    data = header["state"]
-    structure = Structure.from_json(data["structure"])
-    nodes = range(structure.num_nodes)
-    screened = None
-    if data["increments"]:
-        slices = tuple(
-            tuple(arrays[f"slice_{n}_{k}"] for k in nodes) for n in range(data["increments"])
-        )
-        screened = Screened(arrays["gain"], slices)
-    state = GreedyState(
-        structure,
-        tuple(arrays[f"core_{k}"] for k in nodes),
-        Structure.from_json(data["capacity"]),
-        tuple(data["seed"]),
-        float.fromhex(data["error"]),
-        screened,
-        data["phase"],
-        tuple(tuple(edge) for edge in data["queue"]),
-        Status(data["status"]),
-    )
-    path_so_far = tuple(_step(record) for record in header["path"])
-    programs, compile_seconds, fitted = header["total"]
-    total = Info(None, programs, compile_seconds, fitted)
-    return header, Saved(state, path_so_far, total, header["seconds"])
-
-
-def _step_record(step: Step) -> dict[str, Any]:
-    record = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
-    record["move"] = dataclasses.asdict(step.move)
-    record["structure"] = step.structure.to_json()
-    return record
-
-
-def _step(record: dict[str, Any]) -> Step:
-    move = record["move"]
-    edge = None if move["edge"] is None else tuple(move["edge"])
-    to = tuple(tuple(other) for other in move["to"])
-    return Step(
-        **{
-            **record,
-            "move": Move(move["kind"], edge, move["by"], to),
-            "structure": Structure.from_json(record["structure"]),
-        }
-    )
+        arrays[name] = np.frombuffer(raw[name].tobytes(), check_dtype(dtype)).reshape(shape)
+    saved = decode(header["content"], arrays)
+    if not isinstance(saved, Saved):
+        raise ValueError("it holds something else than a search")
+    return header, saved

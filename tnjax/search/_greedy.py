@@ -17,8 +17,9 @@ from ._candidates import balanced_slices, slice_position
 from ._capacity import plan_capacity
 from ._evaluate import evaluate
 from ._moves import Cores, grow, shrink
-from ._result import Move
-from ._screen import Screen, Spectral, Trial
+from ._screen import Screen, Screened, Spectral, Trial
+from ._store import storable
+from ._strategy import Budget, Fit, Info, Move, State, Strategy
 
 # A swap looks at candidates after so much of a full fit of the shrunken network ...
 _SWAP_EFFORT = 0.25
@@ -27,20 +28,12 @@ _REFIT_FACTOR = 3.0
 
 _SCREENS = {"spectral": Spectral, "trial": Trial}
 
+storable(Screened)
 
+
+@storable
 @dataclasses.dataclass(frozen=True)
-class Budget:
-    """Limits that a strategy must respect: stop at the error, stay within the parameters, the
-    memory and, where given, the ranks of a capacity (so that nothing is compiled)."""
-
-    target_error: float | None = None
-    max_params: int | None = None
-    memory_limit: int | None = None
-    capacity: Structure | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class GreedyState:
+class GreedyState(State):
     """All that the next step depends on.
 
     Attributes:
@@ -63,27 +56,17 @@ class GreedyState:
     queue: tuple[Edge, ...] = ()
     status: Status = Status.RUNNING
 
+    @property
+    def done(self) -> bool:
+        return self.phase == "done"
 
-@dataclasses.dataclass(frozen=True)
-class Info:
-    """What a step did; `move` is None if nothing was accepted."""
-
-    move: Move | None = None
-    programs: int = 0
-    compile_seconds: float = 0.0
-    fitted: int = 0
-
-    def __add__(self, other: "Info") -> "Info":
-        return Info(
-            self.move,
-            self.programs + other.programs,
-            self.compile_seconds + other.compile_seconds,
-            self.fitted + other.fitted,
-        )
+    @property
+    def tidying(self) -> bool:
+        return self.phase in ("prune", "swap")
 
 
 @dataclasses.dataclass(frozen=True)
-class Greedy:
+class Greedy(Strategy):
     r"""Greedy-TN: start at rank one, grow the bond that pays best, prune at the end.
 
     All candidate bonds are evaluated together (`screen`) with the old cores frozen, the one with
@@ -141,6 +124,9 @@ class Greedy:
         if self.edges is not None:
             object.__setattr__(self, "edges", tuple(as_edge(edge) for edge in self.edges))
 
+    def check(self, problem: Problem) -> None:
+        as_solver(self.solver, problem)
+
     # The pair of functions ------------------------------------------------------------
 
     def init(
@@ -188,7 +174,7 @@ class Greedy:
         if not allowed or state.screened.gain[edges.index(allowed[0])] <= 0:
             reasons = {self._forbidden(problem, state.structure, edge, budget) for edge in order}
             status = Status.STAGNATED if allowed else Status.NO_CANDIDATES
-            for budgeted in (Status.MAX_PARAMS, Status.MEMORY_LIMIT):
+            for budgeted in (Status.MAX_PARAMS, Status.MAX_FLOPS, Status.MEMORY_LIMIT):
                 if not allowed and budgeted in reasons:
                     status = budgeted
             return dataclasses.replace(state, phase="done", status=status), Info()
@@ -333,7 +319,8 @@ class Greedy:
             screened=out.screened,
             seed=(*state.seed[:-1], state.seed[-1] + 1),
         )
-        return state, Info(move, out.programs, out.compile_seconds, 1)
+        fits = (Fit(state.structure, out.cores, out.error),)
+        return state, Info(move, out.programs, out.compile_seconds, fits)
 
     def _capacity(self, problem: Problem, needed, current, ranked) -> Structure:
         return plan_capacity(needed, current, ranked, self.max_rank, problem.flops)
@@ -368,12 +355,4 @@ class Greedy:
         """Why an edge must not grow, or None."""
         if not self._may_grow(structure, edge):
             return Status.NO_CANDIDATES
-        grown = structure.grow(edge, self.increment)
-        if budget.capacity is not None and grown.rank(edge) > budget.capacity.rank(edge):
-            return Status.NO_CANDIDATES
-        if budget.max_params is not None and grown.num_params > budget.max_params:
-            return Status.MAX_PARAMS
-        limit = budget.memory_limit
-        if limit is not None and problem.fit_peak_bytes(grown) > limit:
-            return Status.MEMORY_LIMIT
-        return None
+        return budget.forbids(problem, structure.grow(edge, self.increment))

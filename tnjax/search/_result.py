@@ -1,34 +1,13 @@
 """What a search found, step by step."""
 
 import dataclasses
-from collections.abc import Sequence
+from typing import Any
 
 from .._network import TensorNetwork
 from .._status import Status
-from .._structure import Edge, Structure
-
-
-@dataclasses.dataclass(frozen=True)
-class Move:
-    """A change of the structure.
-
-    Attributes:
-        kind: "start", "grow", "prune", or "swap" (ranks from `edge` to others).
-        edge: the bond that grew, or lost ranks.
-        by: how many ranks.
-        to: for a swap, the bonds that grew, in order.
-    """
-
-    kind: str
-    edge: Edge | None = None
-    by: int = 0
-    to: tuple[Edge, ...] = ()
-
-    def __str__(self) -> str:
-        if self.edge is None:
-            return self.kind
-        words = ["-".join(map(str, edge)) for edge in (self.edge, *self.to)]
-        return f"{self.kind} {' to '.join(words[:2])}{'+' if len(words) > 2 else ''}"
+from .._structure import Structure
+from ._archive import Archive, Record
+from ._strategy import Move
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +43,7 @@ class SearchResult:
         error: its error; for a decomposition the unsquared relative Frobenius error.
         path: one `Step` for every accepted move, the start included.
         status: why the search ended.
-        fitted: structures fitted in all, rejected ones included.
+        archive: every fitted structure, rejected ones included, with its costs.
         programs: programs compiled; 0 if all were there.
         seconds, compile_seconds: wall time of all, and the part spent tracing and compiling.
         seed_key: the raw data of the key, so that the run can be repeated.
@@ -74,7 +53,7 @@ class SearchResult:
     error: float
     path: tuple[Step, ...]
     status: Status
-    fitted: int
+    archive: Archive
     programs: int
     seconds: float
     compile_seconds: float
@@ -89,22 +68,25 @@ class SearchResult:
         return self.structure.num_params
 
     @property
-    def pareto(self) -> tuple[Step, ...]:
-        """The steps that no other one beats in both parameters and error, smallest first."""
-        return pareto(self.path)
+    def fitted(self) -> int:
+        """Structures fitted in all, rejected ones included."""
+        return len(self.archive)
+
+    @property
+    def pareto(self) -> tuple[Record, ...]:
+        """The fitted structures that no other one beats in both parameters and error, smallest
+        first, with their networks. `archive.pareto("flops")` weighs another cost."""
+        return self.archive.pareto()
+
+    def choose(self, by: str = "num_params", **limits: Any) -> Record:
+        """The best fitted structure within limits: `choose(by="flops", target_error=0.1)`.
+
+        See `Archive.choose` for the arguments.
+        """
+        return self.archive.choose(by, **limits)
 
     def __repr__(self) -> str:
         return (
             f"SearchResult(error={self.error:.3g}, {self.structure!r}, steps={len(self.path)}, "
             f"status={self.status.value}, seconds={self.seconds:.3g})"
         )
-
-
-def pareto(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Steps that are not dominated in (num_params, error), by ascending parameters."""
-    best, front = float("inf"), []
-    for step in sorted(steps, key=lambda s: (s.num_params, s.error)):
-        if step.error < best:
-            best = step.error
-            front.append(step)
-    return tuple(front)

@@ -1,5 +1,6 @@
 """`search`: the host loop that drives a strategy."""
 
+import dataclasses
 import os
 import time
 import warnings
@@ -16,20 +17,24 @@ from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
 from ..objectives import Problem
-from ..solve._fit import as_solver, check_shape, positive
-from ._checkpoint import Saved, fingerprint, read_latest, write_checkpoint
-from ._greedy import Budget, Greedy, GreedyState, Info
+from ..solve._fit import check_shape, positive
+from ._archive import Archive
+from ._checkpoint import Saved, Totals, fingerprint, read_latest, write_checkpoint
+from ._greedy import Greedy
 from ._result import SearchResult, Step
+from ._strategy import Budget, Info, State, Strategy
 
 
 def search(
     problem: Problem,
     *,
     key: PRNGKeyArray,
-    strategy: Greedy | None = None,
+    strategy: Strategy | None = None,
     target_error: float | None = None,
     max_params: int | None = None,
+    max_flops: int | None = None,
     max_steps: int | None = None,
+    max_fitted: int | None = None,
     max_seconds: float | None = None,
     memory_limit: int | None = None,
     start: Structure | TensorNetwork | None = None,
@@ -46,11 +51,13 @@ def search(
     Args:
         problem: a `Decomposition`, an `Objective`, or any other `Problem`.
         key: `jax.random.key(seed)`.
-        strategy: how to move; `Greedy()` by default.
+        strategy: how to move, any `Strategy`; `Greedy()` by default.
         target_error: stop once the error is at or below it. For a decomposition this is the
             relative Frobenius error, for an `Objective` the loss.
         max_params: never exceed so many core entries.
-        max_steps: stop after so many moves.
+        max_flops: never use a network that costs more to contract.
+        max_steps: stop after so many accepted moves.
+        max_fitted: stop after so many structures have been fitted.
         max_seconds: stop after so much wall time (the step under way is finished).
         memory_limit: bytes; structures whose fit is forecast to need more are not tried.
         start: a structure or network to grow from; the rank-one structure by default.
@@ -60,10 +67,10 @@ def search(
             last three are kept. If one cannot be written, the search warns and goes on.
         resume: go on from the newest whole checkpoint in that folder, if there is one, to the
             result of an uninterrupted search, bit for bit on the same machine and versions.
-            `max_steps` and `max_seconds` may differ from before; the seconds of earlier runs
-            count.
+            `max_steps`, `max_fitted` and `max_seconds` may differ from before; what earlier runs
+            used counts.
 
-    At least one of `target_error`, `max_params`, `max_steps` and `max_seconds` is needed.
+    At least one of the limits on error, parameters, flops, steps, fits and seconds is needed.
 
     Raises:
         ValueError: for a limit that is not positive, no limit at all, a start that does not
@@ -85,25 +92,25 @@ def search(
         arXiv 2008.05437, algorithm 1.
     """
     begin = time.perf_counter()
-    strategy = Greedy() if strategy is None else strategy
-    if not isinstance(strategy, Greedy):
-        raise ValueError(f"search: expected a strategy such as Greedy(), got {strategy!r}.")
+    strategy = _as_strategy(strategy)
     limits = {
         "target_error": target_error,
         "max_params": max_params,
+        "max_flops": max_flops,
         "max_steps": max_steps,
+        "max_fitted": max_fitted,
         "max_seconds": max_seconds,
     }
     for name, value in limits.items():
         positive(value, f"search: {name}")
     if all(value is None for value in limits.values()):
         raise ValueError(f"search: give at least one limit of {', '.join(limits)}.")
-    as_solver(strategy.solver, problem)
+    strategy.check(problem)
     seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
     network = _start(problem, start, seed)
-    _check_budget(network.structure, problem, max_params, memory_limit)
+    budget = Budget(target_error, max_params, memory_limit, max_flops=max_flops)
+    _check_budget(network.structure, problem, budget)
 
-    budget = Budget(target_error, max_params, memory_limit)
     path: list[Step] = []
     folder = None if checkpoints is None else Path(checkpoints)
     same: dict[str, str] = {}
@@ -115,6 +122,7 @@ def search(
             strategy=strategy,
             target_error=target_error,
             max_params=max_params,
+            max_flops=max_flops,
             memory_limit=memory_limit,
             seed=seed,
         )
@@ -128,74 +136,98 @@ def search(
     elif resume:
         raise ValueError("search: resume=True needs the folder of the `checkpoints`.")
 
-    since, spent, total = begin, Info(), Info()
+    archive = Archive()
+    totals = Totals()
+    since, before = begin, totals
 
-    def record(state: GreedyState, info: Info) -> None:
-        """A step for an accepted move, with what the failed tries before it took."""
-        nonlocal since, spent, total
-        spent, total = spent + info, total + info
-        if info.move is None:
-            return
+    def record(state: State, info: Info) -> None:
+        """Archive all fits; a step for an accepted move, with what the failed tries before it
+        took."""
+        nonlocal archive, totals, since, before
+        archive = archive.add(problem, info.fits)
+        totals = totals.add(info)
         now = time.perf_counter()
-        step = Step(
-            info.move,
-            state.structure,
-            state.structure.num_params,
-            state.error,
-            now - since,
-            spent.compile_seconds,
-            spent.programs,
-            spent.fitted,
-        )
-        since, spent = now, Info()
-        path.append(step)
-        if folder is not None:
+        step = None
+        if info.move is not None:
+            step = Step(
+                info.move,
+                state.structure,
+                state.structure.num_params,
+                state.error,
+                now - since,
+                totals.compile_seconds - before.compile_seconds,
+                totals.programs - before.programs,
+                totals.fitted - before.fitted,
+            )
+            since, before = now, totals
+            path.append(step)
+        if folder is not None and (step is not None or info.save):
+            totals = dataclasses.replace(totals, checkpoints=totals.checkpoints + 1)
+            saved = Saved(state, tuple(path), archive, totals, now - begin)
             try:
-                write_checkpoint(folder, Saved(state, tuple(path), total, now - begin), same)
+                write_checkpoint(folder, saved, same)
             except OSError as error:
                 warnings.warn(
                     f"This step could not be saved ({error}); the checkpoints before it are kept.",
                     stacklevel=3,
                 )
-        if on_step is not None:
+        if on_step is not None and step is not None:
             on_step(step)
 
+    def limited() -> Budget:
+        """The budget of the next step."""
+        left = None if max_fitted is None else max(0, max_fitted - totals.fitted)
+        return dataclasses.replace(budget, fits_left=left)
+
+    state: State
     if saved is None:
-        state, info = strategy.init(problem, network, budget, seed=seed)
+        state, info = strategy.init(problem, network, limited(), seed=seed)
         record(state, info)
     else:
-        state, total, begin = saved.state, saved.total, begin - saved.seconds
+        state, archive, totals = saved.state, saved.archive, saved.totals
+        begin, before = begin - saved.seconds, totals
         path.extend(saved.path)
     status = state.status
     try:
-        while state.phase != "done":
+        while not state.done:
             if max_seconds is not None and time.perf_counter() - begin > max_seconds:
                 status = Status.MAX_SECONDS
                 break
-            if max_steps is not None and state.phase == "grow" and len(path) > max_steps:
+            if max_fitted is not None and totals.fitted >= max_fitted:
+                status = Status.MAX_FITTED
+                break
+            if max_steps is not None and not state.tidying and len(path) > max_steps:
                 status = Status.MAX_STEPS
                 break
             if stop is not None and stop():
                 status = Status.INTERRUPTED
                 break
-            state, info = strategy.step(problem, state, budget)
+            state, info = strategy.step(problem, state, limited())
             status = state.status
             record(state, info)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
-    if state.phase in ("prune", "swap") and status is Status.MAX_SECONDS:
+    if state.tidying and status in (Status.MAX_SECONDS, Status.MAX_FITTED):
         status = state.status  # the target was met; only the tidying was cut short
     return SearchResult(
         scaled(TensorNetwork(state.structure, state.cores), problem.scale),
         state.error,
         tuple(path),
         status,
-        total.fitted,
-        total.programs,
+        archive.scaled(problem.scale),
+        totals.programs,
         time.perf_counter() - begin,
-        total.compile_seconds,
+        totals.compile_seconds,
         seed,
     )
+
+
+def _as_strategy(strategy: Strategy | None) -> Strategy:
+    if strategy is None:
+        return Greedy()
+    if not isinstance(strategy, Strategy):
+        raise ValueError(f"search: expected a strategy such as Greedy(), got {strategy!r}.")
+    return strategy
 
 
 def _start(
@@ -210,12 +242,17 @@ def _start(
     return TensorNetwork(start, host_cores(start, np.random.default_rng(seed), problem.dtype))
 
 
-def _check_budget(
-    structure: Structure, problem: Problem, max_params: int | None, memory_limit: int | None
-) -> None:
-    if max_params is not None and structure.num_params > max_params:
+def _check_budget(structure: Structure, problem: Problem, budget: Budget) -> None:
+    num_params = problem.num_params(structure)
+    if budget.max_params is not None and num_params > budget.max_params:
         raise ValueError(
-            f"search: the start has {structure.num_params} parameters, more than "
-            f"max_params={max_params}. Raise the limit; no smaller network spans these modes."
+            f"search: the start has {num_params} parameters, more than "
+            f"max_params={budget.max_params}. Raise the limit; no smaller network spans these "
+            "modes."
         )
-    check_fit_memory(structure, problem.fit_peak_bytes, memory_limit)
+    check_fit_memory(structure, problem.fit_peak_bytes, budget.memory_limit)
+    if budget.forbids(problem, structure) is Status.MAX_FLOPS:
+        raise ValueError(
+            f"search: contracting the start costs {problem.flops(structure)} flops, more "
+            f"than max_flops={budget.max_flops}. Raise the limit, or give another start."
+        )

@@ -1,0 +1,159 @@
+"""Every registered strategy keeps the contract of strategies, on one tiny problem."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from tnjax import (
+    Decomposition,
+    Strategy,
+    Structure,
+    TensorNetwork,
+    contraction_cost,
+    make_strategy,
+    search,
+    strategies,
+)
+
+RING = Structure.from_edges((3, 4, 3), {(0, 1): 2, (1, 2): 2, (0, 2): 2})
+START = Structure.from_edges((3, 4, 3), {(0, 1): 2})
+KEY = jax.random.key(3)
+MAX_PARAMS = 60
+MAX_FITTED = 24
+
+# Options that make a strategy quick on a problem of this size; defaults for the others.
+QUICK: dict[str, dict] = {}
+
+
+@pytest.fixture(scope="module")
+def problem():
+    truth = TensorNetwork.random(RING, key=jax.random.key(1), dtype=np.float64)
+    return Decomposition(truth.to_dense())
+
+
+@pytest.fixture(scope="module")
+def found(problem):
+    """Results by name: each strategy runs once for all tests that only read."""
+    runs = {}
+
+    def run(name):
+        if name not in runs:
+            runs[name] = _search(problem, name)
+        return runs[name]
+
+    return run
+
+
+def _search(problem, name, **changes):
+    options = {
+        "target_error": 1e-2,
+        "max_params": MAX_PARAMS,
+        "max_fitted": MAX_FITTED,
+        "start": START,
+        **changes,
+    }
+    strategy = make_strategy(name, **QUICK.get(name, {}))
+    return search(problem, key=KEY, strategy=strategy, **options)
+
+
+def _assert_same(a, b):
+    assert a.structure == b.structure
+    assert a.status is b.status
+    for x, y in zip(a.network.cores, b.network.cores, strict=True):
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+    steps = lambda result: [(s.move, s.structure, s.error, s.fitted) for s in result.path]
+    assert steps(a) == steps(b)
+    fits = lambda result: [(r.structure, r.error, r.network is None) for r in result.archive]
+    assert fits(a) == fits(b)
+
+
+@pytest.mark.parametrize("name", strategies())
+def test_options_are_values(name):
+    strategy = make_strategy(name)
+    assert isinstance(strategy, Strategy)
+    assert dataclasses.is_dataclass(strategy)
+    assert strategy == make_strategy(name)
+    with pytest.raises(ValueError, match="has no option wrong"):
+        make_strategy(name, wrong=1)
+
+
+@pytest.mark.parametrize("name", strategies())
+def test_the_budget_is_respected_by_every_fit(found, name):
+    result = found(name)
+    assert result.archive.records
+    assert all(record.num_params <= MAX_PARAMS for record in result.archive)
+    # A strategy that fits one structure after another may finish the try that is under way.
+    assert result.fitted <= MAX_FITTED + 4
+
+
+@pytest.mark.parametrize("name", strategies())
+def test_the_path_is_well_formed(found, name):
+    result = found(name)
+    assert result.path[0].move.kind == "start"
+    assert result.path[0].structure == START
+    assert result.path[-1].structure == result.structure
+    assert result.path[-1].error == result.error
+    for step in result.path:
+        assert step.num_params == step.structure.num_params
+        assert step.seconds >= step.compile_seconds >= 0
+        assert step.fitted >= 1
+    fitted = [record.structure for record in result.archive]
+    assert all(step.structure in fitted for step in result.path)
+    assert sum(step.fitted for step in result.path) <= result.fitted
+
+
+@pytest.mark.parametrize("name", strategies())
+def test_the_result_is_the_network_that_it_says(problem, found, name):
+    result = found(name)
+    dense = np.asarray(result.network.to_dense())
+    target = np.asarray(problem.target) * problem.scale
+    error = np.linalg.norm(target - dense) / np.linalg.norm(target)
+    np.testing.assert_allclose(result.error, error, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", strategies())
+def test_it_is_never_worse_than_its_start(found, name):
+    result = found(name)
+    first = result.path[0]
+    assert result.error <= 1e-2 or result.error <= first.error
+
+
+@pytest.mark.parametrize("name", strategies())
+def test_a_start_that_meets_the_target_only_gets_smaller(problem, name):
+    start = Structure.from_edges((3, 4, 3), {(0, 1): 3, (1, 2): 3, (0, 2): 2})
+    result = _search(problem, name, start=start, max_params=None, max_fitted=12)
+    assert result.path[0].error <= 1e-2
+    assert result.error <= 1e-2
+    assert result.num_params <= start.num_params
+
+
+@pytest.mark.parametrize("name", strategies())
+def test_the_same_key_gives_the_same_bits(problem, found, name):
+    _assert_same(found(name), _search(problem, name))
+
+
+@pytest.mark.parametrize("name", strategies())
+def test_a_resumed_search_ends_like_an_undisturbed_one(problem, found, name, tmp_path):
+    calls = []
+
+    def stop():
+        calls.append(1)
+        return len(calls) > 2
+
+    _search(problem, name, checkpoints=tmp_path, stop=stop)
+    assert list(tmp_path.glob("checkpoint-*.safetensors"))
+    _assert_same(_search(problem, name, checkpoints=tmp_path, resume=True), found(name))
+
+
+@pytest.mark.parametrize("name", strategies())
+def test_flops_are_a_budget_too(problem, name):
+    limit = contraction_cost(START).flops * 2
+    result = _search(problem, name, target_error=1e-9, max_flops=limit, max_fitted=8)
+    assert all(record.flops <= limit for record in result.archive)
+
+
+def test_names_are_checked():
+    with pytest.raises(ValueError, match="unknown strategy 'best'; choose one of greedy"):
+        make_strategy("best")
