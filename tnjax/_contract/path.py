@@ -51,6 +51,7 @@ class Plan:
         flops: multiplications and additions, two for every term of a sum.
         peak_size: entries alive at the worst moment, operands and result included.
         largest: entries of the largest intermediate.
+        moved: entries that all steps read and write.
     """
 
     steps: tuple[Step, ...]
@@ -59,6 +60,7 @@ class Plan:
     flops: int
     peak_size: int
     largest: int
+    moved: int
 
 
 def find_path(equation: Equation) -> tuple[tuple[int, int], ...]:
@@ -120,7 +122,8 @@ def plan(equation: Equation) -> Plan:
     operands: list[Labels] = list(equation.inputs)
     alive = sum(count(labels) for labels in operands)
     given = set(range(len(operands)))
-    steps, flops, peak, largest = [], 0, alive, max(map(count, operands), default=1)
+    steps, flops, moved, peak = [], 0, 0, alive
+    largest = max(map(count, operands), default=1)
     serials = list(range(len(operands)))
     for i, j in find_path(equation):
         right, left = operands.pop(j), operands.pop(i)
@@ -149,6 +152,7 @@ def plan(equation: Equation) -> Plan:
             *(x for x in left if x not in shared),
             *(x for x in right if x not in shared),
         )
+        moved += count(left) + count(right) + count(result)
         flops += (2 if summed else 1) * count(result) * count(summed)
         alive += count(result)
         peak, largest = max(peak, alive), max(largest, count(result))
@@ -161,4 +165,4 @@ def plan(equation: Equation) -> Plan:
     final_sum = tuple(a for a, x in enumerate(last) if x not in equation.output)
     kept = [x for x in last if x in equation.output]
     permutation = tuple(kept.index(x) for x in equation.output)
-    return Plan(tuple(steps), final_sum, permutation, flops, peak, largest)
+    return Plan(tuple(steps), final_sum, permutation, flops, peak, largest, moved)

@@ -1,0 +1,21 @@
+"""Neural networks with tensor-network layers, and their compression.
+
+The layers are in `tnjax.nn.equinox` and `tnjax.nn.flax`; a `Layout` says how a weight is a network.
+"""
+
+from ._formats import block_tensor_train as block_tensor_train
+from ._formats import factor as factor
+from ._formats import low_rank as low_rank
+from ._formats import monarch as monarch
+from ._formats import paired as paired
+from ._formats import tr_matrix as tr_matrix
+from ._formats import tt_matrix as tt_matrix
+from ._formats import tucker_matrix as tucker_matrix
+from ._layout import Forecast as Forecast
+from ._layout import Layout as Layout
+from ._linear import core_fans as core_fans
+from ._linear import init_cores as init_cores
+from ._linear import learning_rate_scales as learning_rate_scales
+from ._project import Projection as Projection
+from ._project import project as project
+from ._torch_file import read_torch as read_torch

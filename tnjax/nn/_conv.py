@@ -1,0 +1,88 @@
+"""Convolutions whose kernel is a tensor network, for every framework: channels first."""
+
+import math
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Inexact
+
+from .._contract.kernels import FULL
+from ._layout import Layout
+from ._linear import Cores, Mode, apply, weight
+
+Padding = str | int | Sequence[int | tuple[int, int]]
+
+
+def convolve(
+    layout: Layout,
+    cores: Cores,
+    x: Inexact[Array, "batch channels *space"],
+    *,
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: str | tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+    mode: Mode = "auto",
+    checkpoint: bool = False,
+    precision=FULL,
+) -> Inexact[Array, "batch out *new_space"]:
+    """Convolve with the kernel W [out, in, *kernel_size], a matrix of `layout.rows` by
+    in * prod(kernel_size).
+
+    Mode "weight" rebuilds the kernel; "input" gathers the patches and contracts the cores into
+    them; "auto" takes the cheaper one by forecast for so many patches.
+
+    Raises:
+        ValueError: if the channels do not fit.
+    """
+    window = math.prod(kernel_size)
+    channels = layout.columns // window
+    if x.ndim != 2 + len(kernel_size) or x.shape[1] != channels:
+        raise ValueError(
+            f"A convolution of {channels} channels with {len(kernel_size)} spatial axes got an "
+            f"array of shape {x.shape}: expected [batch, channels, *space]."
+        )
+    pads = padding
+    if isinstance(pads, str):
+        spread = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True)]
+        pads = lax.padtype_to_pads(x.shape[2:], spread, stride, pads)
+    spans = zip(x.shape[2:], pads, kernel_size, dilation, stride, strict=True)
+    space = [(n + sum(p) - (k - 1) * d - 1) // s + 1 for n, p, k, d, s in spans]
+    if min(space) < 1:
+        raise ValueError(f"A kernel of size {kernel_size} does not fit into {x.shape[2:]}.")
+    positions = x.shape[0] * math.prod(space)
+    if mode == "auto":
+        mode = layout.forecast(max(positions, 1), cores[0].dtype).best
+    options = {"window_strides": stride, "padding": pads, "rhs_dilation": dilation}
+    if mode == "weight":
+        kernel = weight(layout, cores, precision=precision)
+        kernel = kernel.reshape(layout.rows, channels, *kernel_size)
+        return lax.conv_general_dilated(x, kernel, precision=precision, **options)
+    patches = lax.conv_general_dilated_patches(
+        x, filter_shape=kernel_size, precision=precision, **options
+    )
+    patches = jnp.moveaxis(patches, 1, -1)
+    out = apply(layout, cores, patches, mode=mode, checkpoint=checkpoint, precision=precision)
+    return jnp.moveaxis(out, -1, 1)
+
+
+def per_axis(value: int | Sequence[int], count: int, what: str) -> tuple[int, ...]:
+    """One integer for each spatial axis."""
+    values = (value,) * count if isinstance(value, int) else tuple(value)
+    if len(values) != count or min(values) < 1:
+        raise ValueError(f"{what}: expected one or {count} positive integers, got {value!r}.")
+    return values
+
+
+def as_padding(padding: Padding, count: int) -> str | tuple[tuple[int, int], ...]:
+    """Padding as lax takes it: "SAME", "VALID", or pairs."""
+    if isinstance(padding, str):
+        name = padding.upper()
+        if name not in ("SAME", "VALID"):
+            raise ValueError(f'padding={padding!r}; expected "SAME", "VALID" or numbers.')
+        return name
+    pairs = (padding,) * count if isinstance(padding, int) else tuple(padding)
+    if len(pairs) != count:
+        raise ValueError(f"padding: expected one or {count} entries, got {padding!r}.")
+    return tuple((p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in pairs)
