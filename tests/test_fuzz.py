@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 FUZZER = Path(__file__).parents[1] / "experiments" / "benchmarks" / "fuzz_readers.py"
-READERS = 14
+READERS = 22
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """A process of its own: it forks, which a process in which JAX has started should not."""
     folder = tmp_path_factory.mktemp("fuzz")
-    options = ["--inputs", "300", "--seed", "1", "--out", folder / "fuzz.json", "--workers", "2"]
+    options = ["--inputs", "440", "--seed", "1", "--out", folder / "fuzz.json", "--workers", "2"]
     command = [sys.executable, FUZZER, *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode in (0, 1), done.stderr
@@ -24,7 +24,7 @@ def found(tmp_path_factory):
 
 def test_every_reader_gets_sound_and_damaged_files(found):
     table = found["table"]
-    assert table["total"]["inputs"] == 300
+    assert table["total"]["inputs"] == 440
     assert len(table) == READERS + 1
     assert all(row["clean"] for row in table.values())
     assert table["total"]["read"] > 20

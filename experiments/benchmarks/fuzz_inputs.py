@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import scipy.io
 import scipy.sparse
+from fuzz_coordinates import hostile_coordinates, sound_coordinates
 from PIL import Image
 
 import tnjax
@@ -38,6 +39,14 @@ SUFFIXES = {
     "load": ".safetensors",
     "load_metadata": ".safetensors",
     "from_json": ".json",
+    "coordinates": ".npz",
+    "tns": ".tns",
+    "tns packed": ".tns.gz",
+    "csv": ".csv",
+    "csv packed": ".csv.gz",
+    "parquet": ".parquet",
+    "labels": ".json",
+    "requests": ".csv",
 }
 Seeds = dict[str, list[bytes]]
 
@@ -74,6 +83,7 @@ def sound_files(folder: Path) -> Seeds:
         "load": _networks(folder),
         "load_metadata": _networks(folder),
         "from_json": [s.to_json().encode() for s in _structures()],
+        **sound_coordinates(folder),
     }
 
 
@@ -193,6 +203,8 @@ def hostile_files(seeds: Seeds, marker: Path) -> Seeds:
     for name in ("load", "load_metadata"):
         out[name] += _hostile_networks(seeds["load"][0])
     out["from_json"] += [text.encode() for text in _hostile_texts()]
+    for name, files in hostile_coordinates(headers, archives).items():
+        out[name] += files
     return out
 
 

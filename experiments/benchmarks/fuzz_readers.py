@@ -20,6 +20,7 @@ The exit status is 1 if any of the last five is not zero.
 import argparse
 import collections
 import concurrent.futures
+import importlib
 import json
 import multiprocessing
 import os
@@ -35,14 +36,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import numpy as np
 from fuzz_inputs import OUTSIDE, SUFFIXES, hostile_files, make_input, sound_files
 
 import tnjax
-from tnjax.io import read_tensor
+from tnjax.io import Mode, read_coordinates, read_labels, read_requests, read_tensor
 
 SECONDS = 5.0
 BASE = 64 * 2**20
 ADDRESSES = 2**30
+COORDINATES = ("coordinates", "tns", "tns packed", "csv", "csv packed", "parquet")
 FAULTS = ("other", "hangs", "crashes", "large", "executed")
 # One input ----------------------------------------------------------------------------------
 
@@ -55,10 +58,25 @@ def read(name: str, path: Path, max_bytes: int) -> None:
     elif name == "from_json":
         structure = tnjax.Structure.from_json(path.read_bytes().decode("utf-8", "replace"))
         hash(structure), structure.num_params
+    elif name == "labels":
+        sum(mode.size for mode in read_labels(path))
+    elif name == "requests":
+        modes = (Mode("user", ("Ann", "Bob", "Eve")), Mode("day", ("1", "2", "10")))
+        check_coordinates(read_requests(path, (3, 3), modes, max_bytes=max_bytes), (3, 3))
+    elif name in COORDINATES:
+        found = read_coordinates(path, max_bytes=max_bytes)
+        check_coordinates(found.indices, found.shape)
+        if not np.isfinite(found.values).all():
+            raise AssertionError("accepted values that are not finite")
     else:
         array = read_tensor(path, max_bytes=max_bytes).array
         if array.dtype.kind not in "fciub" or array.nbytes > max(max_bytes, path.stat().st_size):
             raise AssertionError(f"accepted {array.dtype} of shape {array.shape}")
+
+
+def check_coordinates(indices: np.ndarray, shape: tuple[int, ...]) -> None:
+    if (indices < 0).any() or (indices >= np.asarray(shape)).any():
+        raise AssertionError(f"accepted indices outside of {shape}")
 
 
 def _memory(field: str) -> int:
@@ -174,6 +192,14 @@ def _run_share(job: tuple) -> Iterator[dict]:
     return records
 
 
+def _load_arrow() -> None:
+    """Before the fork: what it takes to load is not the file's. Its own allocator sets aside a
+    GiB of addresses at the first byte."""
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    for name in ("pyarrow", "pyarrow.csv", "pyarrow.parquet"):
+        importlib.import_module(name)
+
+
 def _prepare(root: Path) -> None:
     """In a process of its own: once JAX has started, a process should not fork."""
     jax.config.update("jax_enable_x64", True)
@@ -218,6 +244,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     begin = time.perf_counter()
+    _load_arrow()
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

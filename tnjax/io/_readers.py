@@ -75,11 +75,7 @@ def read_tensor(
         ...     read_tensor(file).array.shape
         (3, 3)
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file.")
-    if not path.is_file():
-        raise ValueError(f"{path}: expected a file, this is a folder or a device.")
+    path = check_file(path)
     suffix = path.suffix.lower()
     limit = max(max_bytes, path.stat().st_size)
     if suffix in _IMAGE_SUFFIXES:
@@ -101,6 +97,16 @@ def read_tensor(
     if array.dtype.kind not in "fciub":
         raise ValueError(f"{path}: expected an array of numbers, got {array.dtype}.")
     return TensorData(array)
+
+
+def check_file(path: str | os.PathLike) -> Path:
+    """Raise `FileNotFoundError` or `ValueError` unless there is such a file."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file.")
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a file, this is a folder or a device.")
+    return path
 
 
 def _read_image(path: Path, limit: int) -> TensorData:
@@ -188,24 +194,35 @@ def _read_array(file: IO[bytes], size: int, limit: int) -> np.ndarray:
 def _read_npz(path: Path, variable: str | None, limit: int) -> np.ndarray:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            name = _choose(path, members, variable)
-            info = members[name]
-            if not info.filename.endswith(".npy"):
-                raise ValueError(f"{name} is no array")
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError(f"{name} is compressed in a way that NumPy does not write")
-            held = min(info.compress_size, path.stat().st_size)
-            if info.file_size > MOST_DEFLATED * held:
-                raise ValueError(f"{held} compressed bytes claim to hold {info.file_size}")
-            with archive.open(info) as file:
-                return _read_array(file, info.file_size, limit)
+            members = npz_members(archive)
+            return read_member(path, archive, members[_choose(path, members, variable)], limit)
     except ValueError as error:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(
             f"{path}: not an .npz file of numbers, or a damaged one ({error})."
         ) from error
+
+
+def npz_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """What an `.npz` holds, by the names under which NumPy shows it."""
+    return {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+
+
+def read_member(
+    path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int
+) -> np.ndarray:
+    """One array of an `.npz`. Raises almost anything if it is damaged."""
+    name = info.filename.removesuffix(".npy")
+    if not info.filename.endswith(".npy"):
+        raise ValueError(f"{name} is no array")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is compressed in a way that NumPy does not write")
+    held = min(info.compress_size, path.stat().st_size)
+    if info.file_size > MOST_DEFLATED * held:
+        raise ValueError(f"{held} compressed bytes claim to hold {info.file_size}")
+    with archive.open(info) as file:
+        return _read_array(file, info.file_size, limit)
 
 
 def _read_mat(path: Path, variable: str | None, limit: int) -> np.ndarray:

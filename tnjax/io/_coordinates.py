@@ -1,0 +1,293 @@
+"""Some entries of a tensor from files of coordinates: `.npz`, FROSTT `.tns`, tables."""
+
+import dataclasses
+import gzip
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ._labels import Mode
+from ._readers import check_file, npz_members, read_member
+from ._tables import TABLE_SUFFIXES, Table, table_suffix
+
+_CHUNK_ROWS = 2**16
+_LONGEST_LINE = 2**16
+_MOST_MODES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Coordinates:
+    """Some entries of a tensor.
+
+    Attributes:
+        indices: [num_entries, order], integers from 0.
+        values: [num_entries].
+        shape: of the tensor.
+        modes: the user's names for the modes and their indices, where the file has them.
+        weights: [num_entries], where the file has them.
+    """
+
+    indices: np.ndarray
+    values: np.ndarray
+    shape: tuple[int, ...]
+    modes: tuple[Mode, ...] | None = None
+    weights: np.ndarray | None = None
+
+
+def holds_coordinates(path: str | os.PathLike) -> bool:
+    """Whether `read_coordinates` reads this file; if not, it may hold a dense tensor.
+
+    By the name, and of an `.npz` by whether there are arrays `indices` and `values` in it.
+    """
+    path = check_file(path)
+    suffix = table_suffix(path)
+    if suffix != ".npz":
+        return suffix in (".tns", *TABLE_SUFFIXES)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"indices", "values"} <= set(npz_members(archive))
+    except Exception:  # a damaged one: the reader of dense tensors will say so
+        return False
+
+
+def read_coordinates(
+    path: str | os.PathLike,
+    *,
+    value: str | None = None,
+    modes: Sequence[str] | None = None,
+    weights: str | None = None,
+    shape: Sequence[int] | None = None,
+    max_bytes: int = 2**32,
+) -> Coordinates:
+    """Read entries of a tensor and where they are. Duplicates are kept as they are.
+
+    - `.npz`: arrays `indices` [num_entries, order] counted from 0, `values` [num_entries] and, if
+      it is there, `shape` [order] and `weights` [num_entries].
+    - FROSTT `.tns` or `.tns.gz`: on each line the indices, counted from 1, and the value; text
+      after `#` is a comment.
+    - `.csv`, `.tsv` (or either with `.gz`), `.parquet`: one column for each mode, whose distinct
+      cells (text, integers, dates) are the labels of its indices, and one for the values.
+
+    Args:
+        path: of the file.
+        value: name of the column of values; the last one by default.
+        modes: names of the columns that are modes; by default all but those of values and weights.
+        weights: name of the column of weights, if there is one.
+        shape: of the tensor; by default as the file says, or just large enough.
+        max_bytes: compressed data may unpack to so many bytes (4 GiB by default), or to the size
+            of the file if that is more.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ImportError: for tables, if pyarrow is not installed.
+        ValueError: if it is not of a known kind, is damaged or empty, holds an index outside the
+            shape or a value that is NaN, infinite or no number, or lacks a column.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> from tnjax.io import read_coordinates
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "x.tns"
+        ...     _ = file.write_text("# two entries\\n1 1 2 0.5\\n3 1 1 -2\\n")
+        ...     read_coordinates(file).shape
+        (3, 1, 2)
+
+    Reference:
+        Smith et al., "FROSTT: The Formidable Repository of Open Sparse Tensors and Tools" (2017).
+    """
+    path = check_file(path)
+    limit = max(max_bytes, path.stat().st_size)
+    suffix = table_suffix(path)
+    if suffix in TABLE_SUFFIXES:
+        found = _read_table(path, value, modes, weights, limit)
+    elif (value, modes, weights) != (None, None, None):
+        raise ValueError(f"{path}: columns can be chosen in tables only (.csv, .tsv, .parquet).")
+    elif suffix == ".tns":
+        rows = read_tns(path, limit)
+        found = Coordinates(*split_rows(path, rows), ())
+    elif suffix == ".npz":
+        found = _read_npz(path, limit)
+    else:
+        known = ", ".join((".npz", ".tns", *TABLE_SUFFIXES))
+        raise ValueError(f"{path}: cannot read coordinates of kind {suffix!r}; known are {known}.")
+    return _finished(path, found, shape, limit)
+
+
+def _read_table(
+    path: Path,
+    value: str | None,
+    modes: Sequence[str] | None,
+    weights: str | None,
+    limit: int,
+) -> Coordinates:
+    table = Table(path, limit)
+    table.check([name for name in (value, weights, *(modes or ())) if name is not None])
+    value = table.names[-1] if value is None else value
+    if modes is None:
+        modes = [name for name in table.names if name not in (value, weights)]
+    names = [value, *modes, *([] if weights is None else [weights])]
+    if len(set(names)) != len(names):
+        raise ValueError(f"{path}: the columns {', '.join(names)} are not all different.")
+    if not modes:
+        raise ValueError(f"{path}: no column is left for the modes beside {value!r}.")
+    values = table.numbers(value)
+    columns, labels = [], []
+    for name in modes:
+        codes, words = table.words(name)
+        labels.append(Mode.of(name, words))
+        columns.append(labels[-1].encode(words)[codes])
+    return Coordinates(
+        np.stack(columns, axis=1),
+        values,
+        tuple(mode.size for mode in labels),
+        tuple(labels),
+        None if weights is None else table.numbers(weights),
+    )
+
+
+def read_tns(path: Path, limit: int) -> np.ndarray:
+    """All rows of numbers, [rows, columns] float64."""
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    parts, size, columns = [], 0, None
+    try:
+        with opened(path, "rb") as file:
+            while lines := _lines(file):
+                part = np.loadtxt(lines, comments="#", ndmin=2, encoding="latin1")
+                columns = part.shape[1] if columns is None else columns
+                if part.shape[1] != columns:
+                    raise ValueError(f"lines of {columns} and of {part.shape[1]} numbers")
+                size += part.nbytes
+                if size > limit and opened is gzip.open:
+                    raise ValueError(f"it unpacks to more than max_bytes={limit}")
+                parts.append(part)
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"{path}: not a .tns file, or a damaged one ({error}).") from error
+    except Exception as error:  # zlib's own
+        raise ValueError(f"{path}: damaged ({error}).") from error
+    if not parts:
+        raise ValueError(f"{path}: the file is empty; expected lines of indices and a value.")
+    return np.concatenate(parts)
+
+
+def _lines(file) -> list[str]:
+    """The next lines that hold numbers; none at the end of the file."""
+    out: list[str] = []
+    while len(out) < _CHUNK_ROWS:
+        line = file.readline(_LONGEST_LINE)
+        if not line:
+            break
+        if len(line) == _LONGEST_LINE:
+            raise ValueError(f"a line of {_LONGEST_LINE} bytes or more")
+        text = line.split(b"#")[0].strip()
+        if text:
+            out.append(text.decode("latin1"))
+    return out
+
+
+def split_rows(path: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices from 0, and values."""
+    places = rows[:, :-1]
+    if not places.shape[1]:
+        raise ValueError(f"{path}: expected lines of indices and a value, got one number each.")
+    with np.errstate(invalid="ignore"):
+        whole = (places == np.floor(places)) & (np.abs(places) < 2**53)
+    if not whole.all():
+        row = int(np.argmin(whole.all(axis=1)))
+        raise ValueError(
+            f"{path}: entry {row + 1} has the indices {_word(places[row])}; expected whole numbers "
+            "from 1."
+        )
+    if places.min() < 1:
+        row = int(np.argmin(places.min(axis=1)))
+        raise ValueError(
+            f"{path}: entry {row + 1} has the indices {_word(places[row])}, but in .tns files they "
+            "are counted from 1."
+        )
+    return places.astype(np.int64) - 1, rows[:, -1].copy()
+
+
+def _read_npz(path: Path, limit: int) -> Coordinates:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = npz_members(archive)
+            arrays = {
+                name: read_member(path, archive, members[name], limit)
+                for name in ("indices", "values", "shape", "weights")
+                if name in members
+            }
+    except Exception as error:  # on damaged files the library raises almost anything
+        raise ValueError(f"{path}: damaged, or not an .npz file ({error}).") from error
+    for name in ("indices", "values"):
+        if name not in arrays:
+            raise ValueError(f"{path}: there is no array {name!r}; it holds {', '.join(members)}.")
+    for name in ("indices", "shape"):
+        if name in arrays and arrays[name].dtype.kind not in "iu":
+            raise ValueError(f"{path}: {name} must be integers, got {arrays[name].dtype}.")
+    shape = tuple(map(int, arrays["shape"].ravel())) if "shape" in arrays else ()
+    return Coordinates(arrays["indices"], arrays["values"], shape, weights=arrays.get("weights"))
+
+
+def _finished(
+    path: Path, found: Coordinates, shape: Sequence[int] | None, limit: int
+) -> Coordinates:
+    """With the shape settled, all sizes compared and all numbers looked at."""
+    indices, values = found.indices, found.values
+    if indices.ndim != 2 or values.shape != indices.shape[:1]:
+        raise ValueError(
+            f"{path}: expected indices of shape [entries, modes] and values of shape [entries], "
+            f"got {list(indices.shape)} and {list(values.shape)}."
+        )
+    if not 1 <= indices.shape[1] <= _MOST_MODES:
+        raise ValueError(f"{path}: {indices.shape[1]} modes; expected 1 to {_MOST_MODES}.")
+    if not len(values):
+        raise ValueError(f"{path}: there are no entries.")
+    if shape is not None and found.modes is None:
+        found = dataclasses.replace(found, shape=tuple(int(n) for n in shape))
+    elif not found.shape:
+        found = dataclasses.replace(found, shape=tuple(int(n) + 1 for n in indices.max(axis=0)))
+    check_indices(indices, found.shape, str(path))
+    if 8 * sum(found.shape) > limit:
+        raise ValueError(
+            f"{path}: the shape {_word(found.shape)} is too large for max_bytes={limit}. Number "
+            "the indices that occur, or read a table, whose labels are numbered."
+        )
+    for name, array in (("values", values), ("weights", found.weights)):
+        if array is None:
+            continue
+        if array.dtype.kind not in "fciub" or array.shape != values.shape:
+            raise ValueError(
+                f"{path}: {name} must be {len(values)} numbers, got {array.dtype} of shape "
+                f"{list(array.shape)}."
+            )
+        bad = np.flatnonzero(~np.isfinite(array))
+        if bad.size:
+            raise ValueError(
+                f"{path}: {bad.size} of {len(values)} {name} are NaN or infinite, the first at the "
+                f"indices {_word(indices[bad[0]])} (from 0). Leave out entries that are missing."
+            )
+    return found
+
+
+def check_indices(indices: np.ndarray, shape: Sequence[int], what: str) -> None:
+    """Raise `ValueError` unless all indices, [entries, order], are inside the shape."""
+    if indices.ndim != 2 or indices.shape[1] != len(shape):
+        raise ValueError(
+            f"{what}: the indices have the shape {list(indices.shape)}, but the tensor has "
+            f"{len(shape)} modes: {_word(shape)}."
+        )
+    if not len(indices):
+        return
+    outside = (indices < 0) | (indices >= np.asarray(shape))
+    if outside.any():
+        row = int(np.argmax(outside.any(axis=1)))
+        raise ValueError(
+            f"{what}: entry {row} has the indices {_word(indices[row])} (from 0), outside of the "
+            f"shape {_word(shape)}."
+        )
+
+
+def _word(numbers) -> str:
+    return "(" + ", ".join(f"{float(n):.16g}" for n in numbers) + ")"

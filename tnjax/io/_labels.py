@@ -1,0 +1,135 @@
+"""The user's own names of the indices of a mode, and the file that keeps them."""
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .._atomic import atomic_path
+
+_FORMAT = "tnjax.labels"
+_VERSION = 1
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
+_LONGEST_INTEGER = 18  # digits; longer ones stay words
+_SHOWN = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """A mode of a tensor as the user knows it.
+
+    Attributes:
+        name: of the mode: a column of a table.
+        labels: one word for each index, in the order of the indices.
+
+    Example:
+        >>> from tnjax.io import Mode
+        >>> day = Mode.of("day", ["10", "9", "10"])
+        >>> day.labels
+        ('9', '10')
+        >>> day.encode(["10", "9"]).tolist()
+        [1, 0]
+    """
+
+    name: str
+    labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, words: Iterable[str]) -> "Mode":
+        """The mode of a column: integers in numeric order if all words are integers, else text in
+        the order of its letters, which for ISO dates is the order of time."""
+        distinct = set(words)
+        plain = all(map(_is_integer, distinct))
+        return cls(name, tuple(sorted(distinct, key=int if plain else None)))
+
+    @property
+    def size(self) -> int:
+        return len(self.labels)
+
+    def encode(self, words: Sequence[str]) -> np.ndarray:
+        """The index of every word, shape [len(words)].
+
+        Raises:
+            ValueError: for a word that is none of the labels.
+        """
+        places = {label: index for index, label in enumerate(self.labels)}
+        try:
+            return np.fromiter((places[word] for word in words), np.int64, len(words))
+        except KeyError as error:
+            known = f"{self.labels[0]!r} to {self.labels[-1]!r}" if self.labels else "none"
+            raise ValueError(
+                f"{str(error.args[0])[:_SHOWN]!r} is no label of {self.name!r}, which has "
+                f"{self.size} ({known})."
+            ) from None
+
+    def decode(self, indices: np.ndarray) -> list[str]:
+        """The words of indices."""
+        return [self.labels[index] for index in np.asarray(indices).tolist()]
+
+
+def _is_integer(word: str) -> bool:
+    return len(word) <= _LONGEST_INTEGER and _INTEGER.fullmatch(word) is not None
+
+
+def write_labels(path: str | os.PathLike, modes: Sequence[Mode]) -> None:
+    """Write the labels of all modes as JSON.
+
+    The object is `{"format": "tnjax.labels", "version": 1, "modes": [{"name", "labels"}, ...]}`.
+
+    Raises:
+        OSError: if the file cannot be written; a file that was there is untouched.
+    """
+    record = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "modes": [{"name": mode.name, "labels": list(mode.labels)} for mode in modes],
+    }
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_labels(path: str | os.PathLike) -> tuple[Mode, ...]:
+    """Read what `write_labels` wrote.
+
+    Raises:
+        ValueError: if the file is not of this format, is damaged, or is of a newer version.
+        OSError: if it cannot be read.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> from tnjax.io import Mode, read_labels, write_labels
+        >>> modes = (Mode("user", ("Ann", "Bob")), Mode("day", ("2024-01-01",)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_labels(pathlib.Path(folder) / "labels.json", modes)
+        ...     read_labels(pathlib.Path(folder) / "labels.json") == modes
+        True
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a file of labels, or a damaged one ({error}).") from error
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        raise ValueError(f"{path}: not a file of labels that tnjax wrote.")
+    if record.get("version") != _VERSION:
+        raise ValueError(
+            f"{path}: format version {record.get('version')!r}; this tnjax reads version "
+            f"{_VERSION}. A newer release may read it."
+        )
+    try:
+        modes = tuple(_mode(**mode) for mode in record["modes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: damaged ({error}).") from error
+    return modes
+
+
+def _mode(name: str, labels: list[str]) -> Mode:
+    words = [name, *labels] if isinstance(labels, list) else [None]
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError("names and labels must be text")
+    if len(set(labels)) != len(labels):
+        raise ValueError(f"a label of {name[:_SHOWN]!r} is there twice")
+    return Mode(name, tuple(labels))
