@@ -2,11 +2,17 @@
 
 import gzip
 import io
+import os
 import struct
 from pathlib import Path
 
 import numpy as np
+
+# Arrow's own allocator sets aside a GiB of addresses at the first byte, which is no fault.
+os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+
 import pyarrow as pa
+import pyarrow.csv  # here, before the fork: what it takes to load is not the file's
 import pyarrow.parquet as pq
 
 from tnjax.io import Mode, write_labels

@@ -20,7 +20,6 @@ The exit status is 1 if any of the last five is not zero.
 import argparse
 import collections
 import concurrent.futures
-import importlib
 import json
 import multiprocessing
 import os
@@ -192,14 +191,6 @@ def _run_share(job: tuple) -> Iterator[dict]:
     return records
 
 
-def _load_arrow() -> None:
-    """Before the fork: what it takes to load is not the file's. Its own allocator sets aside a
-    GiB of addresses at the first byte."""
-    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
-    for name in ("pyarrow", "pyarrow.csv", "pyarrow.parquet"):
-        importlib.import_module(name)
-
-
 def _prepare(root: Path) -> None:
     """In a process of its own: once JAX has started, a process should not fork."""
     jax.config.update("jax_enable_x64", True)
@@ -244,7 +235,6 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     begin = time.perf_counter()
-    _load_arrow()
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
