@@ -6,7 +6,7 @@ import random
 import hypothesis.strategies as st
 import numpy as np
 
-from tnjax import Structure, TensorNetwork
+from tnjax import Archive, Record, SearchResult, Status, Step, Structure, TensorNetwork
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 
@@ -120,3 +120,28 @@ def environment_oracle(structure: Structure, cores, nodes, tensor) -> np.ndarray
     operands = [(tensor, range(len(structure.dims)))]
     operands += [(np.conj(cores[k]), labels(structure, k)) for k in rest]
     return einsum(operands, output)
+
+
+def make_result(moves) -> SearchResult:
+    """A search over the given moves: (move, structure, error)."""
+    path = tuple(
+        Step(move, structure, structure.num_params, error, 0.25, 0.125, 1)
+        for move, structure, error in moves
+    )
+    archive = Archive(
+        tuple(
+            Record(s.structure, s.error, s.num_params, 0, 0, random_network(s.structure))
+            for s in path
+        )
+    )
+    return SearchResult(
+        network=random_network(path[-1].structure),
+        error=path[-1].error,
+        path=path,
+        status=Status.TARGET_REACHED,
+        archive=archive,
+        programs=len(path),
+        seconds=1.5,
+        compile_seconds=0.5,
+        seed_key=(0, 7),
+    )

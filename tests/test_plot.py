@@ -1,10 +1,7 @@
-"""Pictures of structures and searches, and the HTML report."""
+"""Pictures of structures and searches with matplotlib."""
 
-import base64
-import html.parser
 import itertools
 import math
-import os
 import sys
 
 import numpy as np
@@ -14,19 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import tnjax
-from tests.helpers import random_network
-from tnjax import (
-    Archive,
-    Move,
-    Record,
-    SearchResult,
-    Status,
-    Step,
-    Structure,
-    draw,
-    plot_path,
-    report,
-)
+from tests.helpers import make_result
+from tnjax import Move, SearchResult, Structure, draw, plot_pareto, plot_path
 
 STRUCTURES = {
     "one node": Structure.rank_one((5,)),
@@ -148,31 +134,6 @@ def test_a_new_figure_is_made_by_default(plot, found):
 # Searches -----------------------------------------------------------------------------------
 
 
-def make_result(moves) -> SearchResult:
-    """A search over the given moves: (move, structure, error)."""
-    path = tuple(
-        Step(move, structure, structure.num_params, error, 0.25, 0.125, 1)
-        for move, structure, error in moves
-    )
-    archive = Archive(
-        tuple(
-            Record(s.structure, s.error, s.num_params, 0, 0, random_network(s.structure))
-            for s in path
-        )
-    )
-    return SearchResult(
-        network=random_network(path[-1].structure),
-        error=path[-1].error,
-        path=path,
-        status=Status.TARGET_REACHED,
-        archive=archive,
-        programs=len(path),
-        seconds=1.5,
-        compile_seconds=0.5,
-        seed_key=(0, 7),
-    )
-
-
 START = Structure.rank_one((4, 5, 6))
 
 
@@ -246,117 +207,33 @@ def test_plot_path_of_a_single_step(ax):
     ax.figure.canvas.draw()
 
 
-# Reports ------------------------------------------------------------------------------------
+def test_plot_pareto_compares_searches_by_name(ax, found):
+    other = make_result([(Move("start"), START, 0.7)])
+    assert plot_pareto({"one": found, "two": other}, ax) is ax
+    lines = {line.get_label(): list(zip(*line.get_data())) for line in ax.lines}
+    assert lines == {
+        "one": [(s.num_params, s.error) for s in found.pareto],
+        "two": [(15, 0.7)],
+    }
+    colors = {line.get_color() for line in ax.lines}
+    assert len(colors) == 2
+    ax.figure.canvas.draw()
 
 
-class Page(html.parser.HTMLParser):
-    """Tags, words and addresses of a page."""
-
-    VOID = ("meta", "img")
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags, self.open, self.addresses, self.words = [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
+def test_plot_pareto_of_one_search(ax, found):
+    plot_pareto(found, ax)
+    (line,) = ax.lines
+    assert len(line.get_xdata()) == len(found.pareto)
 
 
-def test_report_is_one_page_that_needs_nothing_else(tmp_path, found):
-    report(found, tmp_path / "report.html", images={"Original": b"\x89PNG first"})
-    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
-    text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    page = Page(text)
-    assert page.open == []
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
-    assert "://" not in text
-    assert "url(" not in text
-    assert "@import" not in text
-    assert len(page.addresses) == page.tags.count("img") == 3
-    for address in page.addresses:
-        head, data = address.split(",")
-        assert head == "data:image/png;base64"
-        assert base64.b64decode(data, validate=True).startswith(b"\x89PNG")
-    assert base64.b64encode(b"\x89PNG first").decode() in text
+def test_plot_pareto_of_nothing_is_refused(ax):
+    with pytest.raises(ValueError, match="one or more results"):
+        plot_pareto({}, ax)
 
 
-def test_report_tells_the_numbers_of_the_search(tmp_path, found):
-    report(found, tmp_path / "r.html", title="My tensor", details={"seed": 7, "kind": "image"})
-    words = Page((tmp_path / "r.html").read_text(encoding="utf-8")).words
-    for word in ("My tensor", "seed", "7", "kind", "image", "0.2", "40", Status.TARGET_REACHED):
-        assert (word.message if isinstance(word, Status) else word) in words
-    assert {"start", "grow 0-1", "grow 1-2", "prune 0-1"} <= set(words)
-    assert words.count("My tensor") == 2  # heading and title
-
-
-def test_report_escapes_what_it_is_given(tmp_path, found):
-    attack = "<script>alert('&')</script>"
-    report(
-        found,
-        tmp_path / "r.html",
-        title=f"title {attack}",
-        details={f"key {attack}": f"value {attack}"},
-        images={f'caption " {attack}': b"\x89PNG"},
-    )
-    text = (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "<script" not in text
-    page = Page(text)
-    assert "script" not in page.tags
-    for word in ("title", "key", "value", 'caption "'):
-        assert f"{word} {attack}" in page.words
-
-
-def test_report_without_details_and_path_as_text(tmp_path, found):
-    report(found, str(tmp_path / "r.html"))
-    assert "Images" not in Page((tmp_path / "r.html").read_text(encoding="utf-8")).words
-
-
-def test_reports_are_the_same_bytes_for_the_same_search(tmp_path, found):
-    for name in ("a.html", "b.html"):
-        report(found, tmp_path / name)
-    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
-
-
-def test_a_failed_report_leaves_the_old_one_and_no_other_file(tmp_path, monkeypatch, found):
-    path = tmp_path / "r.html"
-    path.write_text("old")
-
-    def fail(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    for name in ("fsync", "replace"):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, name, fail)
-            with pytest.raises(OSError, match="No space"):
-                report(found, path)
-        assert list(tmp_path.iterdir()) == [path]
-        assert path.read_text() == "old"
-    report(found, path)
-    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
-
-
-def test_reports_make_no_global_figures(tmp_path, found):
-    before = plt.get_fignums()
-    report(found, tmp_path / "r.html")
-    assert plt.get_fignums() == before
-
-
-@pytest.mark.parametrize("name", ["draw", "plot_path", "report"])
-def test_missing_matplotlib_is_an_import_error_with_advice(tmp_path, monkeypatch, found, name):
+@pytest.mark.parametrize("name", ["draw", "plot_path", "plot_pareto"])
+def test_missing_matplotlib_is_an_import_error_with_advice(monkeypatch, found, name):
     for module in ("matplotlib", "matplotlib.pyplot", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, module, None)
-    arguments = {"draw": [START], "plot_path": [found], "report": [found, tmp_path / "r.html"]}
     with pytest.raises(ImportError, match=r"tnjax\[plot\]"):
-        getattr(tnjax, name)(*arguments[name])
-    assert list(tmp_path.iterdir()) == []
+        getattr(tnjax, name)(START if name == "draw" else found)

@@ -36,6 +36,7 @@ from .objectives import LeastSquares as LeastSquares
 from .objectives import Objective as Objective
 from .objectives import Problem as Problem
 from .plot import draw as draw
+from .plot import plot_pareto as plot_pareto
 from .plot import plot_path as plot_path
 from .report import report as report
 from .search import Archive as Archive

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -66,7 +65,7 @@ def _decompose(options: Decompose) -> int:
 
     from .. import Decomposition
     from .._network import relative_error
-    from ..report._run import Run, write_run
+    from ..report._run import decomposition_run, write_run
 
     set_up_jax(options)
     kind = np.complex128 if np.iscomplexobj(array) else np.float64
@@ -81,14 +80,11 @@ def _decompose(options: Decompose) -> int:
     restored = plan.undo(np.asarray(result.network.to_dense()))
     original = array[tuple(slice(n) for n in plan.kept)]
     error = float(relative_error(restored, original.astype(kind)))
-    run = Run(
+    run = decomposition_run(
         options.input.name, data, plan, result, restored, error, settings("decompose", options)
     )
     with written_together(options.out) as folder:
-        try:
-            write_run(folder, run)
-        except ImportError as missing:
-            print(f"tnjax: no pictures and no report: {missing}", file=sys.stderr)
+        write_run(folder, run)
     return conclude(options, result)
 
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import tyro
 
 from ._decompose import Decompose
+from ._report import Report
 from ._show import Show
 
-_COMMANDS = {"decompose": Decompose, "show": Show}
+_COMMANDS = {"decompose": Decompose, "show": Show, "report": Report}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

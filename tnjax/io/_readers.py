@@ -250,8 +250,9 @@ def _choose(path: Path, names: Mapping[str, object], variable: str | None) -> st
     return variable
 
 
-def write_image(path: str | os.PathLike, array: np.ndarray, white: float) -> None:
-    """Write [height, width] or [height, width, 3] as an 8-bit image; values past the range are
-    clipped."""
+def write_image(file: str | os.PathLike | io.BytesIO, array: np.ndarray, white: float) -> None:
+    """Write [height, width] or [height, width, 3] as an 8-bit image, PNG by default; values past
+    the range are clipped."""
     scaled = np.clip(np.rint(np.asarray(array, np.float64) * (255 / white)), 0, 255)
-    Image.fromarray(scaled.astype(np.uint8)).save(path)
+    kind = "PNG" if isinstance(file, io.BytesIO) else None
+    Image.fromarray(scaled.astype(np.uint8)).save(file, kind)

@@ -1,4 +1,10 @@
-"""Pictures."""
+"""Pictures: with matplotlib, and as SVG without it."""
 
+from ._chart import Series as Series
+from ._chart import cells_svg as cells_svg
+from ._chart import columns_svg as columns_svg
+from ._chart import curve_svg as curve_svg
+from ._curves import plot_pareto as plot_pareto
+from ._curves import plot_path as plot_path
 from ._draw import draw as draw
-from ._draw import plot_path as plot_path
+from ._svg import structure_svg as structure_svg

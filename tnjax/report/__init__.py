@@ -1,3 +1,11 @@
 """Reports."""
 
 from ._html import report as report
+from ._page import page_html as page_html
+from ._page import write_page as write_page
+from ._search import search_sections as search_sections
+from ._sections import Curves as Curves
+from ._sections import HeatMaps as HeatMaps
+from ._sections import Pictures as Pictures
+from ._sections import Section as Section
+from ._sections import Table as Table

@@ -1,13 +1,21 @@
-"""A search result as plain values, for JSON and CSV."""
+"""A search result as plain values, for JSON and CSV, and back."""
 
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from ..search import SearchResult, Step
+from .._network import TensorNetwork
+from .._status import Status
+from .._structure import Structure, as_edge
+from ..io import load
+from ..search import Archive, Move, SearchResult, Step
+from ._archive import load_archive
 
+_FORMAT = "tnjax.result"
+_VERSION = 1
 _COLUMNS = (
     "step",
     "move",
@@ -57,10 +65,10 @@ def path_csv(path: Sequence[Step]) -> str:
 
 
 def result_record(result: SearchResult) -> dict[str, Any]:
-    """What `result.json` holds of a search."""
+    """What `result.json` holds of a search: all but the cores and the archive."""
     return {
-        "format": "tnjax.result",
-        "version": 1,
+        "format": _FORMAT,
+        "version": _VERSION,
         "status": result.status.value,
         "error": result.error,
         "num_params": result.num_params,
@@ -72,4 +80,97 @@ def result_record(result: SearchResult) -> dict[str, Any]:
         "fitted": result.fitted,
         "seed_key": list(result.seed_key),
         "steps": len(result.path),
+        "path": [_path_record(step) for step in result.path],
     }
+
+
+def _path_record(step: Step) -> dict[str, Any]:
+    move = step.move
+    return {
+        "move": {"kind": move.kind, "edge": move.edge, "by": move.by, "to": move.to},
+        "structure": json.loads(step.structure.to_json()),
+        "error": step.error,
+        "seconds": step.seconds,
+        "compile_seconds": step.compile_seconds,
+        "programs": step.programs,
+        "fitted": step.fitted,
+    }
+
+
+def _step(record: Mapping[str, Any]) -> Step:
+    structure = Structure.from_json(json.dumps(record["structure"]))
+    move = record["move"]
+    edge = None if move["edge"] is None else as_edge(move["edge"])
+    return Step(
+        Move(str(move["kind"]), edge, int(move["by"]), tuple(map(as_edge, move["to"]))),
+        structure,
+        structure.num_params,
+        float(record["error"]),
+        float(record["seconds"]),
+        float(record["compile_seconds"]),
+        int(record["programs"]),
+        int(record["fitted"]),
+    )
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The object in `result.json` of a run folder.
+
+    Raises:
+        ValueError: if it is damaged, of another kind, or of a newer version.
+        OSError: if it cannot be read.
+    """
+    file = folder / "result.json"
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: damaged ({error}).") from error
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        raise ValueError(f"{file}: not a result that tnjax wrote.")
+    if record.get("version") != _VERSION:
+        raise ValueError(
+            f"{file}: format version {record.get('version')!r}; this tnjax reads version "
+            f"{_VERSION}. A newer release may read it."
+        )
+    return record
+
+
+def load_result(folder: str | Path) -> SearchResult:
+    """The result of the search that left a run folder: its network and every step.
+
+    Args:
+        folder: as the command line writes it.
+
+    Raises:
+        ValueError: if a file in it is damaged, or of a newer version.
+        OSError: if one cannot be read.
+    """
+    folder = Path(folder)
+    network = load(folder / "network.safetensors")
+    archive = load_archive(folder / "archive.safetensors")
+    return result_of(read_record(folder), network, archive, folder)
+
+
+def result_of(
+    record: Mapping[str, Any], network: TensorNetwork, archive: Archive, folder: Path
+) -> SearchResult:
+    """The result that `result_record` described, with its network and archive."""
+    try:
+        path = tuple(map(_step, record["path"]))
+        if not path:
+            raise ValueError("no step is recorded")
+        return SearchResult(
+            network,
+            float(record["error"]),
+            path,
+            Status(record["status"]),
+            archive,
+            int(record["programs"]),
+            float(record["seconds"]),
+            float(record["compile_seconds"]),
+            tuple(map(int, record["seed_key"])),
+        )
+    except KeyError as error:
+        raise ValueError(f"{folder / 'result.json'}: damaged (it lacks {error}).") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder / 'result.json'}: damaged ({error}).") from error

@@ -1,8 +1,10 @@
-"""The files of a run folder."""
+"""The files of a run folder, and its report again from them."""
 
 import dataclasses
+import io
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,96 +13,167 @@ import numpy as np
 import yaml
 
 from ..io import Reshape, TensorData, save, write_image
-from ..plot import draw, plot_path
+from ..plot import structure_svg
 from ..search import SearchResult
+from ._archive import save_archive
 from ._html import report
-from ._record import path_csv, result_record
+from ._record import load_result, path_csv, read_record, result_record
+from ._search import curve
+from ._section_files import read_section, section_record
+from ._sections import Pictures, Section, cell_text
 
 _LIBRARIES = ("tnjax", "jax", "jaxlib", "numpy", "equinox", "optax", "opt_einsum")
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A finished decomposition.
+    """A finished run of any kind, as its folder keeps it.
 
     Attributes:
+        title: heading of the report.
+        result: of the search.
+        settings: the options of the run, for `config.yaml`; `target_error` is marked in the report.
+        tensor: what the modes of the network stand for, kept beside it and in `result.json`.
+        details: more about the run, for the report.
+        sections: more parts of the report: `Table`, `Curves`, `Pictures`, `HeatMaps`.
+        extra: more keys of `result.json`.
+    """
+
+    title: str
+    result: SearchResult
+    settings: Mapping[str, Any]
+    tensor: Mapping[str, Any]
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    sections: Sequence[Section] = ()
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def write_run(folder: Path, run: Run) -> None:
+    """Write network.safetensors, archive.safetensors, result.json, path.csv, config.yaml, the pictures of the sections,
+    network.svg, path.svg and report.html.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    save(folder / "network.safetensors", run.result.network, dict(run.tensor))
+    save_archive(folder / "archive.safetensors", run.result.archive)
+    record = result_record(run.result)
+    record |= {**run.extra, "tensor": dict(run.tensor), "versions": versions()}
+    record["report"] = {
+        "title": run.title,
+        "details": {key: cell_text(value) for key, value in run.details.items()},
+        "sections": [section_record(section, folder) for section in run.sections],
+    }
+    write_text(folder / "result.json", json.dumps(record, indent=1) + "\n")
+    write_text(folder / "path.csv", path_csv(run.result.path))
+    write_text(folder / "config.yaml", yaml.safe_dump(dict(run.settings), sort_keys=False))
+    write_text(folder / "network.svg", structure_svg(run.result.structure))
+    write_text(folder / "path.svg", curve(run.result, run.settings.get("target_error"))[0])
+    rebuild_report(folder)
+
+
+def rebuild_report(folder: Path, path: Path | None = None) -> Path:
+    """Write the report of a run folder again, from the other files in it.
+
+    Args:
+        folder: of the run.
+        path: of the report; `report.html` in the folder by default.
+
+    Returns:
+        the path.
+
+    Raises:
+        ValueError: if a file is damaged.
+        OSError: if one cannot be read or written.
+    """
+    record, result = read_record(folder), load_result(folder)
+    page = record.get("report", {})
+    try:
+        title, details = str(page.get("title", folder.name)), dict(page.get("details", {}))
+        sections = [read_section(section, folder) for section in page.get("sections", [])]
+        found = dict(record.get("versions", {}))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / 'result.json'}: {error}") from error
+    try:
+        text = (folder / "config.yaml").read_text(encoding="utf-8")
+        settings = yaml.safe_load(text) or {}
+    except FileNotFoundError:
+        settings = {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{folder / 'config.yaml'}: damaged ({error}).") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{folder / 'config.yaml'}: damaged (not a table of options).")
+    path = folder / "report.html" if path is None else path
+    report(
+        result,
+        path,
+        title=title,
+        details=details,
+        sections=sections,
+        options=settings,
+        versions=found,
+    )
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the libraries that decide the numbers."""
+    return {"python": sys.version.split()[0], **{name: version(name) for name in _LIBRARIES}}
+
+
+def write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def decomposition_run(
+    name: str,
+    data: TensorData,
+    plan: Reshape,
+    result: SearchResult,
+    restored: np.ndarray,
+    error: float,
+    settings: Mapping[str, Any],
+) -> Run:
+    """The run of a decomposition.
+
+    Args:
         name: of the input.
         data: what was read from it.
         plan: how it was reshaped.
         result: of the search, in the new modes.
         restored: the network's tensor in the shape of the input (what was cropped left out).
         error: of `restored`.
-        settings: the options of the run, for `config.yaml`.
-    """
-
-    name: str
-    data: TensorData
-    plan: Reshape
-    result: SearchResult
-    restored: np.ndarray
-    error: float
-    settings: dict[str, Any]
-
-
-def write_run(folder: Path, run: Run) -> None:
-    """Write network.safetensors, result.json, path.csv, config.yaml, the images of an image input,
-    network.png, path.png and report.html.
-
-    Raises:
-        ImportError: if matplotlib is not installed; all but the last three files are there.
-        OSError: if a file cannot be written.
+        settings: the options of the run.
     """
     tensor = {
-        "input": run.name,
-        "source_shape": list(run.plan.source),
-        "padded_shape": list(run.plan.padded),
-        "splits": [list(split) for split in run.plan.splits],
-        "dims": list(run.plan.dims),
+        "input": name,
+        "source_shape": list(plan.source),
+        "padded_shape": list(plan.padded),
+        "splits": [list(split) for split in plan.splits],
+        "dims": list(plan.dims),
     }
-    save(folder / "network.safetensors", run.result.network, tensor)
-    versions = {"python": sys.version.split()[0], **{name: version(name) for name in _LIBRARIES}}
-    record = result_record(run.result)
-    record |= {"error_in_source_shape": run.error, "tensor": tensor, "versions": versions}
-    (folder / "result.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    (folder / "path.csv").write_text(path_csv(run.result.path), encoding="utf-8")
-    config = yaml.safe_dump(run.settings, sort_keys=False)
-    (folder / "config.yaml").write_text(config, encoding="utf-8")
-    images = _write_images(folder, run) if run.data.is_image else {}
-    _write_pictures(folder, run, images)
+    details = {
+        "tensor": plan.describe(),
+        "error in the shape of the input": f"{error:.5g}",
+        "precision": str(result.network.dtype),
+        "seed": settings.get("seed"),
+    }
+    sections = []
+    if data.is_image:
+        original = data.array[tuple(slice(n) for n in plan.kept)].astype(np.float64)
+        pictures = {
+            "Original": original,
+            "Reconstruction": restored,
+            "Difference": np.abs(original - restored),
+        }
+        png = {caption: image_png(picture, data.white) for caption, picture in pictures.items()}
+        sections.append(Pictures("Images", png, "The difference is absolute: black is none."))
+    extra = {"error_in_source_shape": error}
+    return Run(f"tnjax: {name}", result, settings, tensor, details, sections, extra)
 
 
-def _write_images(folder: Path, run: Run) -> dict[str, bytes]:
-    original = run.data.array[tuple(slice(n) for n in run.plan.kept)].astype(np.float64)
-    out = {}
-    for name, caption, picture in (
-        ("original", "Original", original),
-        ("reconstruction", "Reconstruction", run.restored),
-        ("difference", "Absolute difference", np.abs(original - run.restored)),
-    ):
-        write_image(folder / f"{name}.png", picture, run.data.white)
-        out[caption] = (folder / f"{name}.png").read_bytes()
-    return out
-
-
-def _write_pictures(folder: Path, run: Run, images: dict[str, bytes]) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as missing:
-        raise ImportError("matplotlib is missing; pip install 'tnjax[plot]'.") from missing
-    network, path = (Figure(figsize=(6, 5), layout="constrained") for _ in range(2))
-    draw(run.result.structure, network.subplots())
-    network.savefig(folder / "network.png", dpi=120)
-    plot_path(run.result, path.subplots())
-    path.savefig(folder / "path.png", dpi=120)
-    report(
-        run.result,
-        folder / "report.html",
-        title=f"tnjax: {run.name}",
-        details={
-            "tensor": run.plan.describe(),
-            "error in the shape of the input": f"{run.error:.5g}",
-            "precision": run.settings.get("dtype"),
-            "seed": run.settings.get("seed"),
-        },
-        images=images,
-    )
+def image_png(array: np.ndarray, white: float) -> bytes:
+    """[height, width] or [height, width, 3] as PNG data; values past the range are clipped."""
+    out = io.BytesIO()
+    write_image(out, array, white)
+    return out.getvalue()

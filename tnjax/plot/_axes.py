@@ -1,0 +1,19 @@
+"""Axes of matplotlib, made where none are given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """The axes themselves, or those of a new figure of that size in inches."""
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib import pyplot as plt
+    except ImportError as error:
+        raise ImportError("Drawing needs matplotlib: pip install 'tnjax[plot]'.") from error
+    return plt.subplots(figsize=size, layout="constrained")[1]
