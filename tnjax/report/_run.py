@@ -49,8 +49,8 @@ class Run:
 
 
 def write_run(folder: Path, run: Run) -> None:
-    """Write network.safetensors, archive.safetensors, result.json, path.csv, config.yaml, the pictures of the sections,
-    network.svg, path.svg and report.html.
+    """Write network.safetensors, archive.safetensors, result.json, path.csv, config.yaml,
+    network.svg, path.svg, report.html, and the pictures of the sections.
 
     Raises:
         OSError: if a file cannot be written.
