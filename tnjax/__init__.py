@@ -42,6 +42,7 @@ from .report import report as report
 from .search import Archive as Archive
 from .search import Certificate as Certificate
 from .search import CutBounds as CutBounds
+from .search import FixedFormat as FixedFormat
 from .search import Greedy as Greedy
 from .search import GreedyTrial as GreedyTrial
 from .search import Move as Move
@@ -51,6 +52,7 @@ from .search import SearchResult as SearchResult
 from .search import Spectral as Spectral
 from .search import Step as Step
 from .search import Strategy as Strategy
+from .search import TreeSearch as TreeSearch
 from .search import Trial as Trial
 from .search import cut_bounds as cut_bounds
 from .search import hierarchical_tucker_svd as hierarchical_tucker_svd

@@ -1,6 +1,7 @@
 """What every problem offers to the solvers and to the search."""
 
 import abc
+import dataclasses
 import math
 from typing import Any
 
@@ -70,9 +71,18 @@ class Problem(eqx.Module):
         """The loss at which `error` has a given value."""
         return error
 
+    @property
+    def counted_shape(self) -> tuple[int, ...]:
+        """Mode sizes that parameters are counted with: the shape, unless the problem stands for
+        a larger one."""
+        return self.shape
+
     def num_params(self, structure: Structure) -> int:
-        """Parameters that a structure counts in a search: its core entries, unless the problem
-        stands for a larger one."""
+        """Parameters that a structure counts in a search: the core entries that it has at
+        `counted_shape`."""
+        dims = tuple(self.counted_shape)
+        if dims != structure.dims:
+            structure = dataclasses.replace(structure, dims=dims)
         return structure.num_params
 
     @abc.abstractmethod

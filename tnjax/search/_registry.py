@@ -3,13 +3,17 @@
 import dataclasses
 from typing import Any
 
+from ._fixed import FixedFormat
 from ._greedy import Greedy
 from ._greedy_trial import GreedyTrial
 from ._strategy import Strategy
+from ._tree_search import TreeSearch
 
 _STRATEGIES: dict[str, Any] = {
     "greedy": Greedy,
     "greedy-trial": GreedyTrial,
+    "fixed": FixedFormat,
+    "tree": TreeSearch,
 }
 
 

@@ -1,0 +1,55 @@
+"""Fit one structure from given cores: what strategies without screening need."""
+
+import jax
+import numpy as np
+
+from .. import _compile
+from .._network import TensorNetwork
+from .._structure import Structure
+from ..objectives import Problem
+from ..solve._fit import limits_of
+from ..solve._solver import Limits, Solver, run
+from ._moves import Cores, pad, unpad
+from ._strategy import Fit, Info
+
+
+def refit(
+    problem: Problem,
+    solver: Solver,
+    structure: Structure,
+    cores: Cores,
+    *,
+    capacity: Structure | None = None,
+    target_error: float | None = None,
+    effort: float = 1.0,
+    give_up: bool = False,
+) -> tuple[Fit, Info]:
+    """The best cores from a start, and the account of it; never worse than the start.
+
+    Args:
+        capacity: ranks that the program is compiled for, the structure's own by default.
+        target_error: stop at or below it.
+        effort: times the solver's steps.
+        give_up: stop once the target is out of reach, when nothing else counts.
+    """
+    capacity = structure if capacity is None else capacity
+    network = TensorNetwork(capacity, pad(structure, cores, capacity))
+    limits = limits_of(
+        solver,
+        problem,
+        target_error=target_error,
+        max_steps=max(1, round(effort * solver.max_steps)),
+        give_up=give_up,
+    )
+    args = (problem, solver, network, limits)
+    tier = _compile.choose_tier(round(effort * solver.expected_passes) * problem.work)
+    program = _compile.compiled(_run, (), args, tier=tier)
+    best, error = jax.device_get(program.call(*args))
+    fitted = unpad(structure, tuple(map(np.asarray, best.cores)), capacity)
+    fit = Fit(structure, fitted, float(error))
+    return fit, Info(None, program.programs, program.seconds, (fit,))
+
+
+def _run(problem: Problem, solver: Solver, network: TensorNetwork, limits: Limits):
+    state = run(solver, problem, network, limits)
+    return state.best, state.best_error
