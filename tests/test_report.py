@@ -65,7 +65,7 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        self.words.append(data.strip())
 
 
 def page_of(result, folder, **options) -> tuple[Page, str]:

@@ -15,6 +15,7 @@
 
 from importlib.metadata import version as _version
 
+from . import log as log
 from ._contract.cost import Cost as Cost
 from ._contract.cost import MemoryLimitError as MemoryLimitError
 from ._contract.cost import contraction_cost as contraction_cost
@@ -38,6 +39,7 @@ from .objectives import Problem as Problem
 from .plot import draw as draw
 from .plot import plot_pareto as plot_pareto
 from .plot import plot_path as plot_path
+from .report import load_result as load_result
 from .report import report as report
 from .search import Archive as Archive
 from .search import Certificate as Certificate

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Integer, PRNGKeyArray, Real
 
+from . import _display
 from ._contract import kernels
 from ._contract.cost import check_memory
 from ._contract.equation import dense_equation
@@ -191,6 +192,9 @@ class TensorNetwork(eqx.Module):
 
     def __repr__(self) -> str:
         return f"TensorNetwork({self.structure!r}, dtype={self.dtype})"
+
+    def _repr_html_(self) -> str | None:
+        return _display.as_html(self)
 
 
 def balance(cores: tuple[Array, ...]) -> tuple[Array, ...]:

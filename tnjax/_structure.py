@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from . import _formats
+from . import _display, _formats
 
 Edge = tuple[int, ...]
 
@@ -293,6 +293,9 @@ class Structure:
             f"Structure(dims={dims}{where}, edges={{{edges}}}, params={self.num_params}, "
             f"compression={self.compression_ratio:.3g}x)"
         )
+
+    def _repr_html_(self) -> str | None:
+        return _display.as_html(self)
 
     def __getstate__(self) -> dict:
         return json.loads(self.to_json())

@@ -3,6 +3,8 @@
 from ._html import report as report
 from ._page import page_html as page_html
 from ._page import write_page as write_page
+from ._record import load_result as load_result
+from ._record import step_record as step_record
 from ._search import search_sections as search_sections
 from ._sections import Curves as Curves
 from ._sections import HeatMaps as HeatMaps

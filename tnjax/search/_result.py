@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from .. import _display
 from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Structure
@@ -90,3 +91,6 @@ class SearchResult:
             f"SearchResult(error={self.error:.3g}, {self.structure!r}, steps={len(self.path)}, "
             f"status={self.status.value}, seconds={self.seconds:.3g})"
         )
+
+    def _repr_html_(self) -> str | None:
+        return _display.as_html(self)
