@@ -32,10 +32,16 @@ from .io import save as save
 from .io import to_einsum as to_einsum
 from .io import to_quimb as to_quimb
 from .io import to_tensorly as to_tensorly
+from .objectives import Bernoulli as Bernoulli
+from .objectives import Completion as Completion
 from .objectives import Decomposition as Decomposition
+from .objectives import Huber as Huber
 from .objectives import LeastSquares as LeastSquares
 from .objectives import Objective as Objective
+from .objectives import Poisson as Poisson
 from .objectives import Problem as Problem
+from .objectives import Squared as Squared
+from .objectives import split_entries as split_entries
 from .plot import draw as draw
 from .plot import plot_pareto as plot_pareto
 from .plot import plot_path as plot_path

@@ -89,6 +89,19 @@ def entries_equation(structure: Structure, num_entries: int) -> Equation:
     return Equation.create(inputs, (batch,), {**sizes(structure), batch: num_entries})
 
 
+def rows_equation(structure: Structure, node: int, num_entries: int) -> Equation:
+    """Gathered rows of all cores but one -> for each entry the bonds of that node: the derivative
+    of the entries by the row of the core that each of them uses."""
+    batch = batch_label(structure)
+    inputs = entries_equation(structure, num_entries).inputs
+    bonds = node_labels(structure, node)[len(structure.legs[node]) :]
+    rest = [labels for k, labels in enumerate(inputs) if k != node]
+    carried = any(batch in labels for labels in rest)
+    return Equation.create(
+        rest, (batch, *bonds) if carried else bonds, {**sizes(structure), batch: num_entries}
+    )
+
+
 def inner_equation(structure: Structure) -> Equation:
     """Both layers of cores -> the inner product of the network with a twin."""
     nodes = range(structure.num_nodes)

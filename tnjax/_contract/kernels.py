@@ -20,6 +20,7 @@ from .equation import (
     gram_equation,
     inner_equation,
     jacobian_equation,
+    rows_equation,
 )
 from .path import plan
 
@@ -57,13 +58,34 @@ def entries(
     structure: Structure, cores: Cores, indices: Integer[Array, "entries modes"], *, precision=FULL
 ) -> Inexact[Array, " entries"]:
     """The represented tensor at `indices`: one gathered row per core, never a dense tensor."""
-    rows = []
-    for core, legs in zip(cores, structure.legs, strict=True):
-        rows.append(core[tuple(indices[:, mode] for mode in legs)] if legs else core)
+    rows = [gather(structure, cores, node, indices) for node in range(structure.num_nodes)]
     equation = entries_equation(structure, indices.shape[0])
     if all(not legs for legs in structure.legs):
         return jnp.broadcast_to(dense(structure, cores, precision=precision), indices.shape[:1])
     return contract(equation, rows, precision=precision)
+
+
+def gather(structure: Structure, cores: Cores, node: int, indices: Array) -> Array:
+    """The rows of a core that entries use, [entries, *bonds]; an internal core as it is."""
+    legs = structure.legs[node]
+    return cores[node][tuple(indices[:, mode] for mode in legs)] if legs else cores[node]
+
+
+def entry_rows(
+    structure: Structure,
+    cores: Cores,
+    node: int,
+    indices: Integer[Array, "entries modes"],
+    *,
+    precision=FULL,
+) -> Inexact[Array, "entries bonds"]:
+    """d(entry) / d(row of the core of `node`) for each entry: the other cores' rows, contracted."""
+    equation = rows_equation(structure, node, indices.shape[0])
+    rest = [gather(structure, cores, k, indices) for k in range(structure.num_nodes) if k != node]
+    out = contract(equation, rest, precision=precision, dtype=cores[node].dtype)
+    bonds = math.prod(structure.core_shape(node)[len(structure.legs[node]) :])
+    carried = any(structure.legs[k] for k in range(structure.num_nodes) if k != node)
+    return jnp.broadcast_to(out.reshape(-1 if carried else 1, bonds), (indices.shape[0], bonds))
 
 
 def inner(structure: Structure, left: Cores, right: Cores, *, precision=FULL) -> Array:

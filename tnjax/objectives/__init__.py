@@ -2,6 +2,13 @@
 
 from ._base import LeastSquares as LeastSquares
 from ._base import Problem as Problem
+from ._completion import Completion as Completion
+from ._coordinates import split_entries as split_entries
 from ._custom import NetworkSum as NetworkSum
 from ._custom import Objective as Objective
 from ._decomposition import Decomposition as Decomposition
+from ._losses import Bernoulli as Bernoulli
+from ._losses import Huber as Huber
+from ._losses import Loss as Loss
+from ._losses import Poisson as Poisson
+from ._losses import Squared as Squared

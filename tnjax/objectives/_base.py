@@ -42,6 +42,15 @@ class Problem(eqx.Module):
     def scale(self) -> float:
         return 1.0
 
+    @property
+    def nonnegative(self) -> bool:
+        """Whether no core may have a negative entry."""
+        return False
+
+    def prepared(self, network: TensorNetwork) -> TensorNetwork:
+        """A random network as a start for this problem."""
+        return network
+
     # Forecasts: what the compiler's tier, capacities and memory limits are chosen by ---------
 
     @property
@@ -109,6 +118,15 @@ class Problem(eqx.Module):
         """Second derivative of the loss along `delta`."""
         return self._along(point, delta, 2)
 
+    @property
+    def judges(self) -> bool:
+        """Whether `judged` knows better than the solver what an added network is worth."""
+        return False
+
+    def judged(self, point: Point, delta: TensorNetwork) -> Real[Array, ""]:
+        """By how much `delta` lowers the loss that candidates are compared by."""
+        return self.perturbed_loss(point, delta * 0) - self.perturbed_loss(point, delta)
+
     def _along(self, point: Point, delta: TensorNetwork, order: int) -> Array:
         function = lambda t: self.perturbed_loss(point, delta * t)
         for _ in range(order):
@@ -121,7 +139,16 @@ def _derivative(function):
 
 
 class LeastSquares(Problem):
-    """A problem whose loss is a sum of squares, linear in each core: what ALS can solve."""
+    """A problem that least squares, linear in each core, lead down: what ALS can solve.
+
+    Where it is not `quadratic`, the normal equations are those of a parabola that touches the
+    loss at the network.
+    """
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether the loss is the sum of the squares of `residual`."""
+        return True
 
     @abc.abstractmethod
     def residual(self, network: TensorNetwork) -> Array:

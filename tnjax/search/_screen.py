@@ -88,6 +88,9 @@ class Screen(eqx.Module):
             gain, slices = self.improve(
                 problem, point, network, edges, tuple(part[n] for part in starts), size
             )
+            if problem.judges:
+                judge = lambda point, delta: problem.judged(point, delta)
+                gain = _map(judge, point, edges, size)(candidate_networks(network, edges, slices))
             good = jnp.isfinite(gain) & (gain > 0)
             total += jnp.where(good, gain, 0)
             found.append(jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), slices))

@@ -239,7 +239,8 @@ def _start(
         check_shape(problem, start.structure)
         return scaled(start.astype(problem.dtype), 1 / problem.scale)
     check_shape(problem, start)
-    return TensorNetwork(start, host_cores(start, np.random.default_rng(seed), problem.dtype))
+    cores = host_cores(start, np.random.default_rng(seed), problem.dtype)
+    return problem.prepared(TensorNetwork(start, cores))
 
 
 def _check_budget(structure: Structure, problem: Problem, budget: Budget) -> None:

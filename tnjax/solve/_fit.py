@@ -219,7 +219,8 @@ def _starts(
     if key is None:
         raise ValueError("fit needs `key=jax.random.key(seed)` to draw its start.")
     keys = jax.random.split(key, count)
-    networks = [TensorNetwork.random(given, key=k, dtype=problem.dtype) for k in keys]
+    draw = lambda key: TensorNetwork.random(given, key=key, dtype=problem.dtype)
+    networks = [problem.prepared(draw(key)) for key in keys]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks)
 
 

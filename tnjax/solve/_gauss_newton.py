@@ -49,7 +49,7 @@ class GaussNewton(Solver):
         x, unravel = ravel_pytree(to_real(network))
         loss = lambda x: problem.loss(rebuild(unravel(x)))
         value, gradient = jax.value_and_grad(loss)(x)
-        if isinstance(problem, LeastSquares):
+        if isinstance(problem, LeastSquares) and problem.quadratic:
             residual = lambda x: to_real_vector(problem.residual(rebuild(unravel(x))))
             _, forward = jax.linearize(residual, x)
             backward = jax.linear_transpose(forward, x)

@@ -1,0 +1,458 @@
+"""Completion of a tensor from some of its entries."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact, Int, PRNGKeyArray
+
+from .._network import TensorNetwork
+from .._structure import Structure
+from ._base import LeastSquares
+from ._coordinates import (
+    Duplicates,
+    Entries,
+    Offsets,
+    checked_entries,
+    fit_offsets,
+    split_entries,
+    warn_unseen,
+)
+from ._losses import Loss, as_loss
+from ._samples import Blocks, piece_size, predict, row_equations, sample_bytes, sample_flops
+from ._smoothness import Smoothness
+
+# Root mean square of a random start's entries in the units of a link function (log rate, log
+# odds), where 1 would be a lot.
+_LINK_START = 0.1
+
+
+class Samples(eqx.Module):
+    """Entries on the device, in the units of the solvers.
+
+    Attributes:
+        indices: [samples, modes].
+        values: observed there.
+        weights: of the samples; they sum to 1.
+        base: offsets, part of every prediction; a scalar zero without.
+        unit: the error is the root of the loss times this (relative losses only).
+    """
+
+    indices: Int[Array, "samples modes"]
+    values: Inexact[Array, " samples"]
+    weights: Float[Array, " samples"]
+    base: Float[Array, "*samples"]
+    unit: Float[Array, ""]
+
+    @property
+    def count(self) -> int:
+        return self.indices.shape[0]
+
+
+class Predictions(NamedTuple):
+    """The point of a completion: what the network predicts, offsets included."""
+
+    training: Array
+    held_out: Array | None
+
+
+class Completion(LeastSquares):
+    r"""Learn a tensor from some of its entries, which are all that is ever looked at.
+
+    With weights w that sum to 1 over the training entries, a network T is fitted by
+
+    $$L(T) = \sum_s w_s\, \ell(b_s + T_s, x_s) + \frac{\lambda}{M} \sum_k \|G_k\|_F^2 + S(T)$$
+
+    for M entries, offsets b, the cores $G_k$ and the smoothness S. For the squared loss,
+    `error` is the unsquared relative Frobenius error $\|x - b - T\| / \|x\|$ over the entries,
+    for other losses the weighted mean of the loss, in both cases over the held-out entries where
+    there are any, else over those of training, and always without the penalties: it decides
+    which network a fit keeps, what a candidate of a search is worth, and when to stop.
+
+    Nothing of the size of the tensor is made: the cost of a sweep is linear in the entries.
+    A slice without any observed entry is warned about; it has nothing to be learned from, and
+    zero (plus the offsets) is predicted there, or its neighbors' continuation with `smooth`.
+
+    Args:
+        indices: integers [entries, modes], counted from 0.
+        values: numbers [entries]; their dtype, as JAX holds it, is that of the cores.
+        shape: of the tensor.
+        weights: one for each entry, 0 or more; only their ratios matter.
+        loss: "squared", "huber", "poisson", "bernoulli", one of the losses `Huber(delta)`,
+            `Poisson()` (the network is the log of the rate), `Bernoulli()` (the log odds), or a
+            differentiable function of (prediction, value) for single entries.
+        duplicates: an entry that is given more than once is refused ("refuse"), or its values are
+            added up ("sum") or averaged by their weights ("mean").
+        validation: what is held out: a share of the entries, drawn by `key`, or the numbers of
+            the entries to hold out.
+        key: `jax.random.key(seed)` for the split.
+        offsets: None, "mean" (one number) or "modes" (a mean and a bias for each index of each
+            mode), estimated from the training entries and added to the network's prediction.
+        ridge: $\lambda \ge 0$, in units of one entry of mean weight.
+        nonnegative: no core has a negative entry.
+        smooth: strength $\mu_m \ge 0$ for each mode m along which the tensor should be smooth, see
+            `Smoothness`; 1 weighs a mean squared difference as much as a mean squared residual.
+        graphs: for modes in `smooth` whose indices are not a line: pairs of neighbors [pairs, 2].
+
+    Raises:
+        ValueError: for indices out of range, shapes that do not fit, no observed entry, values
+            that are NaN, infinite or not possible under the loss, duplicates that are refused,
+            and options out of their range.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from tnjax import Completion, Structure, TensorNetwork, fit
+        >>> train = Structure.tensor_train((6, 6, 6), 2)
+        >>> truth = TensorNetwork.random(train, key=jax.random.key(1))
+        >>> indices = np.argwhere(np.random.default_rng(0).random((6, 6, 6)) < 0.7)
+        >>> problem = Completion(indices, truth.entries(indices), (6, 6, 6))
+        >>> result = fit(problem, train, key=jax.random.key(0), max_steps=100)
+        >>> result.error < 1e-2
+        True
+
+    Reference:
+        Grasedyck, Kluge, Kraemer, "Variants of Alternating Least Squares Tensor Completion in the
+        Tensor Train Format", SIAM J. Sci. Comput. 37 (2015).
+    """
+
+    training: Samples
+    held_out: Samples | None
+    blocks: tuple[Blocks, ...]
+    penalty: Float[Array, ""]
+    smoothness: Smoothness | None
+    offsets: Offsets | None
+    loss_function: Loss = eqx.field(static=True)
+    _nonnegative: bool = eqx.field(static=True)
+    _shape: tuple[int, ...] = eqx.field(static=True)
+    _scale: Float[np.ndarray, ""]
+    _start_size: Float[np.ndarray, ""]
+
+    def __init__(
+        self,
+        indices: Any,
+        values: Any,
+        shape: Sequence[int],
+        *,
+        weights: Any = None,
+        loss: str | Loss | Callable = "squared",
+        duplicates: Duplicates = "refuse",
+        validation: float | Sequence[int] | np.ndarray | None = None,
+        key: PRNGKeyArray | None = None,
+        offsets: str | None = None,
+        ridge: float = 0.0,
+        nonnegative: bool = False,
+        smooth: Mapping[int, float] | None = None,
+        graphs: Mapping[int, Any] | None = None,
+    ):
+        entries = checked_entries(indices, values, shape, weights, duplicates)
+        shape = tuple(int(n) for n in shape)
+        loss = as_loss(loss)
+        loss.check(entries.values)
+        if not np.isfinite(ridge) or ridge < 0:
+            raise ValueError(f"Completion: ridge must be 0 or more, got {ridge!r}.")
+        if nonnegative and np.iscomplexobj(entries.values):
+            raise ValueError("Completion: nonnegative cores need real values.")
+        training, held_out = _split(entries, validation, key)
+        what = "zero" if offsets is None else "the offset"
+        warn_unseen(training.indices, shape, what + (" (or their neighbors)" if smooth else ""))
+        self.offsets = None if offsets is None else fit_offsets(training, shape, loss, offsets)
+        dtype = jnp.asarray(entries.values[:1]).dtype
+        centered = training.values
+        if self.offsets is not None:
+            centered = centered - self.offsets.at(training.indices)
+        size = _mean_square(centered, training.weights)
+        relative = loss.quadratic
+        if relative and size == 0:
+            raise ValueError(
+                "Completion: the observed values are all zero (after the offsets), so that there "
+                "is nothing left to learn."
+            )
+        self._scale = np.asarray(size if relative else 1.0)
+        self._start_size = np.asarray(
+            1.0 if relative else _LINK_START if loss.mean is not Loss.mean else size
+        )
+        self.training = self._samples(training, relative, dtype)
+        self.held_out = None if held_out is None else self._samples(held_out, relative, dtype)
+        self.blocks = tuple(
+            Blocks.of(training.indices[:, mode], dim) for mode, dim in enumerate(shape)
+        )
+        self.penalty = jnp.asarray(ridge / len(training.values), jnp.finfo(dtype).dtype)
+        self.smoothness = Smoothness.of(smooth, graphs or {}, shape, dtype) if smooth else None
+        self.loss_function = loss
+        self._nonnegative = bool(nonnegative)
+        self._shape = shape
+
+    def _samples(self, entries: Entries, relative: bool, dtype) -> Samples:
+        scale, real = float(self._scale), jnp.finfo(dtype).dtype
+        base = np.zeros(())
+        if self.offsets is not None:
+            base = self.offsets.at(entries.indices) / scale
+        norm = _mean_square(entries.values, entries.weights)
+        if relative and norm == 0:
+            raise ValueError(
+                "Completion: the values are all zero, so that a relative error has no meaning."
+            )
+        return Samples(
+            jnp.asarray(entries.indices),
+            jnp.asarray(entries.values / scale, dtype),
+            jnp.asarray(entries.weights / entries.weights.sum(dtype=np.float64), real),
+            jnp.asarray(base, real),
+            jnp.asarray(scale / norm if relative else 1.0, real),
+        )
+
+    @classmethod
+    def from_mask(cls, tensor: Any, mask: Any = None, **options: Any) -> "Completion":
+        """From a dense tensor whose entries count where `mask` is true.
+
+        Args:
+            tensor: may hold NaN where the mask is false.
+            mask: booleans of the same shape; by default all that is not NaN.
+            options: as of `Completion`; `weights` may have the shape of the tensor.
+
+        Raises:
+            ValueError: if the mask has another shape or is not boolean, or nothing is observed.
+
+        Example:
+            >>> import numpy as np
+            >>> from tnjax import Completion
+            >>> tensor = np.arange(6.0).reshape(2, 3)
+            >>> tensor[0, 1] = np.nan
+            >>> Completion.from_mask(tensor).training.count
+            5
+        """
+        tensor = np.asarray(tensor)
+        if mask is None:
+            if tensor.dtype.kind not in "fciub":
+                raise ValueError(f"Completion: expected a tensor of numbers, got {tensor.dtype}.")
+            mask = ~np.isnan(tensor)
+        mask = np.asarray(mask)
+        if mask.shape != tensor.shape or mask.dtype != bool:
+            raise ValueError(
+                f"Completion: expected a boolean mask of shape {tensor.shape}, got {mask.dtype} "
+                f"of shape {mask.shape}."
+            )
+        weights = options.get("weights")
+        if weights is not None and np.shape(weights) == tensor.shape:
+            options["weights"] = np.asarray(weights)[mask]
+        return cls(np.argwhere(mask), tensor[mask], tensor.shape, **options)
+
+    # What every problem has -----------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.training.values.dtype
+
+    @property
+    def scale(self) -> float:
+        """Weighted root mean square of what the network has to explain (1 unless squared)."""
+        return float(self._scale)
+
+    @property
+    def nonnegative(self) -> bool:
+        return self._nonnegative
+
+    @property
+    def quadratic(self) -> bool:
+        return self.loss_function.quadratic and self.smoothness is None
+
+    @property
+    def work(self) -> int:
+        return self.training.count * len(self.shape)
+
+    def flops(self, structure: Structure) -> int:
+        return self.training.count * sample_flops(structure)
+
+    def fit_peak_bytes(self, structure: Structure) -> int:
+        dtype = np.dtype(self.dtype)
+        vectors = self.training.count * (8 * len(self.shape) + 6 * dtype.itemsize)
+        piece = min(self.training.count, piece_size(structure, dtype))
+        nodes = range(structure.num_nodes)
+        gram = max(math.prod(structure.core_shape(k)) * _bonds(structure, k) for k in nodes)
+        return vectors + piece * sample_bytes(structure, dtype) + 4 * gram * dtype.itemsize
+
+    def prepared(self, network: TensorNetwork) -> TensorNetwork:
+        """A random start with E||T||² = 1, given the size of the data; rows that are nowhere
+        observed are zero."""
+        cells = math.fsum(math.log(n) for n in self.shape)
+        size = math.exp(cells / 2 / len(network.cores)) * float(self._start_size) ** (
+            1 / len(network.cores)
+        )
+        cores = []
+        for node, core in enumerate(network.cores):
+            core = jnp.abs(core) if self.nonnegative else core
+            for axis, mode in enumerate(network.structure.legs[node]):
+                seen = jnp.bincount(self.training.indices[:, mode], length=self.shape[mode]) > 0
+                core = core * seen.reshape(-1, *(1,) * (core.ndim - axis - 1)).astype(core.dtype)
+            cores.append(core * jnp.asarray(size, core.dtype))
+        return TensorNetwork(network.structure, cores)
+
+    # The loss -------------------------------------------------------------------------------
+
+    def loss(self, network: TensorNetwork) -> Array:
+        return self._mean_loss(self.training, self._at(network, self.training)) + self._penalties(
+            network
+        )
+
+    def error(self, network: TensorNetwork) -> Array:
+        samples = self.training if self.held_out is None else self.held_out
+        return self._error(samples, self._at(network, samples))
+
+    def training_error(self, network: TensorNetwork) -> Array:
+        """`error` over the entries of training, whatever is held out."""
+        return self._error(self.training, self._at(network, self.training))
+
+    def loss_of_error(self, error: float) -> float:
+        samples = self.training if self.held_out is None else self.held_out
+        return (error / float(samples.unit)) ** 2 if self.loss_function.quadratic else error
+
+    def residual(self, network: TensorNetwork) -> Array:
+        samples = self.training
+        data = jnp.sqrt(samples.weights) * (samples.values - self._at(network, samples))
+        root = jnp.sqrt(self.penalty).astype(network.dtype)
+        return jnp.concatenate([data, *(root * core.ravel() for core in network.cores)])
+
+    def functional_gradient(self, network: TensorNetwork) -> Array:
+        """dL/dT without the penalties: zero where nothing is observed. A dense tensor, for small
+        shapes; nothing in this package calls it for a completion."""
+        samples = self.training
+        slope = self.loss_function.gradient(self._at(network, samples), samples.values)
+        where = tuple(samples.indices[:, mode] for mode in range(len(self.shape)))
+        return jnp.zeros(self.shape, self.dtype).at[where].add(samples.weights * slope)
+
+    # Along an added network -----------------------------------------------------------------
+
+    def linearize(self, network: TensorNetwork) -> Predictions:
+        held = None if self.held_out is None else self._at(network, self.held_out)
+        return Predictions(self._at(network, self.training), held)
+
+    def shifted(self, point: Predictions, delta: TensorNetwork) -> Predictions:
+        held = point.held_out
+        if self.held_out is not None and held is not None:
+            held = held + predict(delta.structure, delta.cores, self.held_out.indices)
+        added = predict(delta.structure, delta.cores, self.training.indices)
+        return Predictions(point.training + added, held)
+
+    def perturbed_loss(self, point: Predictions, delta: TensorNetwork) -> Array:
+        added = predict(delta.structure, delta.cores, self.training.indices)
+        return self._mean_loss(self.training, point.training + added)
+
+    @property
+    def judges(self) -> bool:
+        return self.held_out is not None or not self.loss_function.quadratic
+
+    def judged(self, point: Predictions, delta: TensorNetwork) -> Array:
+        """By how much `delta` lowers the loss of the held-out entries (else of training)."""
+        samples, before = self.training, point.training
+        if self.held_out is not None and point.held_out is not None:
+            samples, before = self.held_out, point.held_out
+        after = before + predict(delta.structure, delta.cores, samples.indices)
+        return self._mean_loss(samples, before) - self._mean_loss(samples, after)
+
+    def normal_equations(
+        self, network: TensorNetwork, node: int, point: Predictions | None = None
+    ) -> tuple[Array, Array]:
+        """Of the parabola that stands for the loss at the network (and is the squared loss)."""
+        samples, loss = self.training, self.loss_function
+        structure, cores = network.structure, network.cores
+        base = samples.base if point is None else point.training
+
+        def parabola(ids: Array, own: Array) -> tuple[Array, Array]:
+            pick = lambda x: x if x.ndim == 0 else x.at[ids].get(mode="promise_in_bounds")
+            values, weights = pick(samples.values), pick(samples.weights)
+            prediction = pick(base) + own
+            curvature = loss.weight(prediction, values) / 2
+            slope = loss.gradient(prediction, values) / 2
+            return weights * curvature, weights * (curvature * own - slope)
+
+        gram, rhs = row_equations(structure, cores, node, samples.indices, self.blocks, parabola)
+        if self.smoothness is not None and point is None:
+            more_gram, more_rhs = self.smoothness.normal_equations(network, node)
+            gram, rhs = gram + more_gram, rhs + more_rhs
+        # A row that no entry uses has the solution zero.
+        idle = jnp.trace(gram, axis1=1, axis2=2).real + self.penalty == 0
+        diagonal = self.penalty + idle.astype(self.penalty.dtype)
+        size = gram.shape[-1]
+        eye = np.eye(size, dtype=gram.dtype)
+        return gram + diagonal[:, None, None].astype(gram.dtype) * eye, rhs
+
+    # For users ------------------------------------------------------------------------------
+
+    def predict(self, network: TensorNetwork, indices: Any) -> Array:
+        """Expected values at some entries, in the units of the data: offsets and link included.
+
+        Args:
+            network: as `fit` and `search` return it.
+            indices: integers [entries, modes].
+
+        Raises:
+            ValueError: as of `TensorNetwork.entries`.
+        """
+        link = network.entries(indices)
+        if self.offsets is not None:
+            link = link + jnp.asarray(self.offsets.at(np.asarray(indices)), link.dtype)
+        return self.loss_function.mean(link)
+
+    def _at(self, network: TensorNetwork, samples: Samples) -> Array:
+        return samples.base + predict(network.structure, network.cores, samples.indices)
+
+    def _mean_loss(self, samples: Samples, prediction: Array) -> Array:
+        return jnp.sum(samples.weights * self.loss_function.value(prediction, samples.values))
+
+    def _error(self, samples: Samples, prediction: Array) -> Array:
+        loss = self._mean_loss(samples, prediction)
+        return samples.unit * jnp.sqrt(loss) if self.loss_function.quadratic else loss
+
+    def _penalties(self, network: TensorNetwork) -> Array:
+        square = lambda core: jnp.vdot(core, core).real
+        total = self.penalty * jnp.sum(jnp.stack([square(core) for core in network.cores]))
+        return total if self.smoothness is None else total + self.smoothness.penalty(network)
+
+
+def _split(
+    entries: Entries, validation: float | Sequence[int] | np.ndarray | None, key
+) -> tuple[Entries, Entries | None]:
+    """Training and held-out entries."""
+    if validation is None:
+        return entries, None
+    count = len(entries.values)
+    if isinstance(validation, (int, float)):
+        if not 0 < validation < 1:
+            raise ValueError(
+                f"Completion: validation={validation!r}; expected a share between 0 and 1."
+            )
+        if key is None:
+            raise ValueError("Completion: a validation share needs `key=jax.random.key(seed)`.")
+        _, held = split_entries(count, (1 - validation, validation), key=key)
+    else:
+        held = np.asarray(validation)
+        fits = held.ndim == 1 and held.dtype.kind in "iu" and held.size
+        if not fits or (held < 0).any() or (held >= count).any() or len(np.unique(held)) == count:
+            raise ValueError(
+                f"Completion: validation must name some, not all, of the entries 0..{count - 1}."
+            )
+    rest = np.ones(count, bool)
+    rest[held] = False
+    for part, what in ((rest, "left for training"), (~rest, "held out")):
+        if not entries.weights[part].any():
+            raise ValueError(f"Completion: no entry with a positive weight is {what}.")
+    return entries.take(rest), entries.take(~rest)
+
+
+def _mean_square(values: np.ndarray, weights: np.ndarray) -> float:
+    """Weighted root mean square, without overflow on the way."""
+    largest = float(np.abs(values).max())
+    if largest == 0:
+        return 0.0
+    square = np.abs(values / largest).astype(np.float64) ** 2
+    return largest * math.sqrt(float(np.average(square, weights=weights)))
+
+
+def _bonds(structure: Structure, node: int) -> int:
+    return math.prod(structure.core_shape(node)[len(structure.legs[node]) :])

@@ -1,0 +1,206 @@
+"""Checked coordinates and values, splits by key, and offsets."""
+
+import itertools
+import warnings
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ._losses import Loss
+
+Duplicates = Literal["refuse", "sum", "mean"]
+
+# Pseudo-observations at zero that hold back the bias of a row with few values.
+_BIAS_SHRINKAGE = 3.0
+_BIAS_SWEEPS = 30
+
+
+class Entries(NamedTuple):
+    """Observed entries on the host: indices [entries, modes], values and weights [entries]."""
+
+    indices: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray
+
+    def take(self, rows) -> "Entries":
+        return Entries(*(part[rows] for part in self))
+
+
+def checked_entries(indices, values, shape, weights, duplicates: Duplicates) -> Entries:
+    """The entries of a tensor of `shape`, sorted out.
+
+    Raises:
+        ValueError: if there is none, arrays do not fit each other or the shape, an index is not
+            an integer in range, a value is not a finite number, a weight is negative, or an
+            entry is given twice and `duplicates` is "refuse".
+    """
+    shape = tuple(int(n) for n in shape)
+    if not shape or min(shape) < 1:
+        raise ValueError(f"Completion: expected a shape of positive sizes, got {shape}.")
+    indices, values = np.asarray(indices), np.asarray(values)
+    if values.dtype.kind in "iub":
+        values = values.astype(jnp.zeros(()).dtype)
+    if values.dtype.kind not in "fcV":
+        raise ValueError(f"Completion: expected values that are numbers, got {values.dtype}.")
+    count = values.size
+    if not count:
+        raise ValueError("Completion: no entry is observed; there is nothing to learn from.")
+    if values.ndim != 1 or indices.shape != (count, len(shape)):
+        raise ValueError(
+            f"Completion: expected indices [entries, {len(shape)}] and values [entries], got "
+            f"{list(indices.shape)} and {list(values.shape)}."
+        )
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"Completion: indices must be integers, got {indices.dtype}.")
+    bad = (indices < 0) | (indices >= np.asarray(shape))
+    if bad.any():
+        row, mode = (int(x) for x in np.argwhere(bad)[0])
+        raise ValueError(
+            f"Completion: indices[{row}, {mode}] = {indices[row, mode]} is outside "
+            f"0..{shape[mode] - 1}, the range of mode {mode} (indices count from 0)."
+        )
+    wrong = count - int(np.isfinite(values).sum())
+    if wrong:
+        raise ValueError(
+            f"Completion: {wrong} of {count} values are NaN or infinite. Leave out what is missing."
+        )
+    real = jnp.finfo(jnp.asarray(values[:1]).dtype).dtype
+    weights = np.ones(count, real) if weights is None else np.asarray(weights)
+    if weights.shape != (count,) or weights.dtype.kind not in "iubf":
+        raise ValueError(
+            f"Completion: expected one weight for each of {count} values, got {weights.dtype} "
+            f"of shape {list(weights.shape)}."
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError("Completion: weights must be finite, 0 or more, and not all zero.")
+    entries = Entries(np.asarray(indices, np.int32), values, np.asarray(weights, real))
+    return _without_duplicates(entries, duplicates)
+
+
+def _without_duplicates(entries: Entries, duplicates: Duplicates) -> Entries:
+    if duplicates not in ("refuse", "sum", "mean"):
+        raise ValueError(
+            f'Completion: duplicates={duplicates!r}; expected "refuse", "sum" or "mean".'
+        )
+    indices, values, weights = entries
+    order = np.lexsort(indices.T[::-1])
+    new = np.ones(len(order), bool)
+    new[1:] = (indices[order[1:]] != indices[order[:-1]]).any(1)
+    if new.all():
+        return entries
+    if duplicates == "refuse":
+        again = int(order[np.flatnonzero(~new)[0]])
+        raise ValueError(
+            f"Completion: {int((~new).sum())} entries are given more than once, for example "
+            f'{tuple(int(i) for i in indices[again])}. Pass duplicates="sum" or "mean" to merge '
+            "them."
+        )
+    starts = np.flatnonzero(new)
+    first = order[starts]
+    if duplicates == "sum":
+        merged = np.add.reduceat(values[order], starts)
+        total = np.maximum.reduceat(weights[order], starts)
+    else:
+        total = np.add.reduceat(weights[order], starts)
+        merged = np.add.reduceat((weights * values)[order], starts) / np.where(total, total, 1)
+    back = np.argsort(first)  # in the order in which entries first appear
+    return Entries(indices[first][back], merged[back].astype(values.dtype), total[back])
+
+
+def split_entries(count: int, shares: Sequence[float], *, key: PRNGKeyArray) -> list[np.ndarray]:
+    """Numbers of entries, shuffled by a key and dealt out by shares.
+
+    Args:
+        count: of entries.
+        shares: of the parts, e.g. (0.8, 0.1, 0.1) for training, validation and test.
+        key: the same key gives the same split.
+
+    Returns:
+        for each share the numbers 0..count-1 that fell to it, ascending; together all of them.
+
+    Raises:
+        ValueError: if a share is negative, they do not sum to 1, or a positive one gets no entry.
+
+    Example:
+        >>> import jax
+        >>> from tnjax import split_entries
+        >>> [len(part) for part in split_entries(10, (0.8, 0.2), key=jax.random.key(0))]
+        [8, 2]
+    """
+    shares = [float(share) for share in shares]
+    if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"split_entries: expected shares that sum to 1, got {shares}.")
+    ends = np.round(np.cumsum([0.0, *shares]) * count).astype(int)
+    if any(share > 0 and b <= a for share, a, b in zip(shares, ends[:-1], ends[1:], strict=True)):
+        raise ValueError(f"split_entries: {count} entries are too few for the shares {shares}.")
+    seed = np.asarray(jax.random.key_data(key)).ravel()
+    order = np.random.default_rng(seed).permutation(count)
+    return [np.sort(order[a:b]) for a, b in itertools.pairwise(ends)]
+
+
+def warn_unseen(indices: np.ndarray, shape: tuple[int, ...], what: str) -> None:
+    """Say, in one line, which slices have no observed entry."""
+    found = []
+    for mode, dim in enumerate(shape):
+        unseen = np.flatnonzero(np.bincount(indices[:, mode], minlength=dim) == 0)
+        if len(unseen):
+            some = ", ".join(map(str, unseen[:5])) + (", ..." if len(unseen) > 5 else "")
+            found.append(f"{len(unseen)} of {dim} in mode {mode} ({some})")
+    if found:
+        warnings.warn(
+            f"Slices without an observed entry: {'; '.join(found)}. There {what} is predicted.",
+            stacklevel=3,
+        )
+
+
+class Offsets(NamedTuple):
+    """A mean and one bias for each index of each mode, added to what the network predicts."""
+
+    mean: np.ndarray
+    biases: tuple[np.ndarray, ...]
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """Their sum at some entries."""
+        total = np.full(len(indices), float(self.mean))
+        for mode, bias in enumerate(self.biases):
+            total += bias[indices[:, mode]]
+        return total
+
+
+def fit_offsets(entries: Entries, shape: tuple[int, ...], loss: Loss, kind: str) -> Offsets:
+    """The mean ("mean"), and with "modes" the biases, that make a loss small.
+
+    Coordinate descent on the loss's parabolas; a bias is held back as if three more entries of
+    its row had none. Rows without an entry have the bias 0.
+    """
+    if kind not in ("mean", "modes"):
+        raise ValueError(f'Completion: offsets={kind!r}; expected None, "mean" or "modes".')
+    indices, values, weights = entries
+    if np.iscomplexobj(values):
+        raise ValueError("Completion: offsets are for real values.")
+    prediction, mean = np.zeros(len(values)), 0.0
+    biases = [np.zeros(dim) for dim in shape]
+    shrinkage = _BIAS_SHRINKAGE * weights.mean()
+
+    def slope() -> tuple[np.ndarray, np.ndarray]:
+        p, v = jnp.asarray(prediction), jnp.asarray(values, prediction.dtype)
+        gradient, weight = loss.gradient(p, v), loss.weight(p, v)
+        return weights * np.asarray(gradient), weights * np.asarray(weight)
+
+    for _ in range(_BIAS_SWEEPS):
+        gradient, curvature = slope()
+        step = -gradient.sum() / curvature.sum()
+        mean, prediction = mean + step, prediction + step
+        for mode, dim in enumerate(shape if kind == "modes" else ()):
+            gradient, curvature = slope()
+            rows = indices[:, mode]
+            held = shrinkage * curvature.sum() / weights.sum()
+            down = np.bincount(rows, gradient, dim) + held * biases[mode]
+            step = -down / (np.bincount(rows, curvature, dim) + held)
+            biases[mode] += step
+            prediction = prediction + step[rows]
+    return Offsets(np.asarray(mean), tuple(biases) if kind == "modes" else ())

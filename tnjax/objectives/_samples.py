@@ -1,0 +1,177 @@
+"""Sums over sampled entries, in pieces: never a dense tensor, never [samples, bonds²] at once.
+
+The samples of one row of a core share their unknowns, so each mode keeps the order of the
+samples by their row, cut into blocks of one row each and of one size (the last block of a row is
+filled up). The Gram matrices are then batched matrix products over blocks, summed by row: some
+ten times faster than a segment sum of outer products, on every kind of machine.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Inexact, Int, Integer
+
+from .._contract import kernels
+from .._contract.equation import entries_equation, rows_equation
+from .._contract.path import plan
+from .._structure import Structure
+
+# Bytes that one piece of the samples may take on the way, and the sizes of blocks.
+_PIECE_BYTES = 8 * 1024**2
+_BLOCK_SIZES = (8, 16, 32, 64, 128)
+
+
+class Blocks(eqx.Module):
+    """The samples of one mode in blocks of one row each.
+
+    Attributes:
+        samples: numbers of the samples; the number of samples itself where a block is filled up.
+        rows: the row (the index in this mode) of each block, ascending.
+    """
+
+    samples: Int[Array | np.ndarray, "blocks size"]
+    rows: Int[Array | np.ndarray, " blocks"]
+
+    @classmethod
+    def of(cls, column: Integer[np.ndarray, " samples"], dim: int) -> "Blocks":
+        """The blocks of a mode of size `dim`. Their number depends on the number of samples and
+        on `dim` alone, so that data sets of one size share their programs."""
+        count = len(column)
+        size = min(_BLOCK_SIZES, key=lambda size: abs(size - count / dim / 8))
+        blocks = count // size + dim
+        order = np.argsort(column, kind="stable").astype(np.int32)
+        lengths = np.bincount(column, minlength=dim)
+        per_row = -(-lengths // size)
+        first = np.cumsum(per_row) - per_row  # block
+        begin = np.cumsum(lengths) - lengths  # sample
+        samples = np.full(blocks * size, count, np.int32)
+        within = np.arange(count) - np.repeat(begin, lengths)
+        samples[np.repeat(first * size, lengths) + within] = order
+        rows = np.repeat(np.arange(dim, dtype=np.int32), per_row)
+        rows = np.concatenate([rows, np.full(blocks - len(rows), dim - 1, np.int32)])
+        return cls(samples.reshape(blocks, size), rows)
+
+
+def predict(
+    structure: Structure, cores: tuple[Array, ...], indices: Integer[Array, "samples modes"]
+) -> Inexact[Array, " samples"]:
+    """The entries at `indices`, piece by piece."""
+    count = indices.shape[0]
+    size = piece_size(structure, cores[0].dtype)
+    entries = functools.partial(kernels.entries, structure)
+    if count <= size:
+        return entries(cores, indices)
+    pieces = -(-count // size)
+    size = -(-count // pieces)
+    one = jax.checkpoint(lambda cores, start: entries(cores, _cut(indices, start, size)))
+    found = lax.map(lambda start: one(cores, start), _starts(count, pieces, size))
+    last = count - (pieces - 1) * size
+    return jnp.concatenate([found[:-1].ravel(), found[-1, size - last :]])
+
+
+def row_equations(
+    structure: Structure,
+    cores: tuple[Array, ...],
+    node: int,
+    indices: Integer[Array, "samples modes"],
+    blocks: tuple[Blocks, ...],
+    parabola: Callable[[Array, Array], tuple[Array, Array]],
+) -> tuple[Array, Array]:
+    r"""Normal equations of all rows of one core: sums of weighted outer products.
+
+    With $j_s$ the derivative of entry s by its row of the core, $w_s$ its weight and $t_s$ its
+    target, the row i has $G_i = \sum_s w_s \bar j_s j_s^T$ and $b_i = \sum_s w_s t_s \bar j_s$ over
+    its samples.
+
+    Args:
+        parabola: (numbers of samples, their own part of the prediction) -> (weights w, products
+            w t); the numbers may be those of fillings, whose weights are dropped here.
+
+    Returns:
+        gram [rows, bonds, bonds], rhs [rows, bonds]; an internal node has one row.
+    """
+    legs = structure.legs[node]
+    bonds = math.prod(structure.core_shape(node)[len(legs) :])
+    dims = [structure.dims[mode] for mode in legs]
+    rows, count = math.prod(dims), indices.shape[0]
+    matrix = cores[node].reshape(rows, bonds)
+    if len(legs) == 1:
+        layout = blocks[legs[0]]
+        numbers, of_block = layout.samples, layout.rows
+    else:  # one sample, or for an internal node many, in each block
+        width = 128 if not legs else 1
+        numbers = jnp.arange(-(-count // width) * width).reshape(-1, width)
+        of_block = jnp.zeros(len(numbers), jnp.int32)
+        for mode, dim in zip(legs, dims, strict=True):
+            of_block = of_block * dim + indices[:, mode]
+
+    def add(total, piece, fresh):
+        numbers, of_block = piece
+        ids = numbers.ravel()
+        index = indices.at[ids].get(mode="clip")
+        j = kernels.entry_rows(structure, cores, node, index)
+        row = jnp.repeat(of_block, numbers.shape[1])
+        own = jnp.sum(j * matrix.at[row].get(mode="clip"), -1)
+        weight, product = parabola(jnp.minimum(ids, count - 1), own)
+        real = (ids < count) & jnp.repeat(fresh, numbers.shape[1])
+        weight, product = (jnp.where(real, x, 0) for x in (weight, product))
+        both = jnp.concatenate([weight[:, None] * j, product[:, None]], 1)
+        shape = (*numbers.shape, -1)
+        sums = lax.dot_general(
+            j.conj().reshape(shape),
+            both.reshape(shape),
+            (((1,), (1,)), ((0,), (0,))),
+            precision=kernels.FULL,
+        )
+        ordered = len(legs) == 1
+        return total.at[of_block].add(sums, indices_are_sorted=ordered, mode="promise_in_bounds")
+
+    total = jnp.zeros((rows, bonds, bonds + 1), matrix.dtype)
+    size = max(1, piece_size(structure, matrix.dtype) // numbers.shape[1])
+    if len(numbers) <= size:
+        total = add(total, (numbers, of_block), jnp.ones(len(numbers), bool))
+    else:
+        pieces = -(-len(numbers) // size)
+        size = -(-len(numbers) // pieces)
+
+        def body(total, n):
+            start = jnp.minimum(n * size, len(numbers) - size)
+            piece = (_cut(numbers, start, size), _cut(of_block, start, size))
+            return add(total, piece, start + jnp.arange(size) >= n * size), None
+
+        total, _ = lax.scan(body, total, jnp.arange(pieces))
+    return total[..., :bonds], total[..., bonds]
+
+
+def sample_flops(structure: Structure) -> int:
+    """Flops of one entry."""
+    return plan(entries_equation(structure, 1)).flops
+
+
+def sample_bytes(structure: Structure, dtype) -> int:
+    """What one sample has alive at its worst moment in a sweep over the cores."""
+    nodes = range(structure.num_nodes)
+    bonds = [math.prod(structure.core_shape(k)[len(structure.legs[k]) :]) for k in nodes]
+    peak = max(plan(rows_equation(structure, node, 1)).peak_size for node in nodes)
+    return (peak + 6 * max(bonds)) * np.dtype(dtype).itemsize
+
+
+@functools.lru_cache(maxsize=4096)
+def piece_size(structure: Structure, dtype) -> int:
+    """Samples that are worked on at once."""
+    return max(128, _PIECE_BYTES // sample_bytes(structure, dtype))
+
+
+def _cut(x: Array | np.ndarray, start, size: int) -> Array:
+    return lax.dynamic_slice_in_dim(jnp.asarray(x), start, size)
+
+
+def _starts(count: int, pieces: int, size: int) -> np.ndarray:
+    """Where pieces begin; the last one reaches back, so that all have one size."""
+    return np.minimum(np.arange(pieces) * size, count - size)
