@@ -32,6 +32,7 @@ from .io import save as save
 from .io import to_einsum as to_einsum
 from .io import to_quimb as to_quimb
 from .io import to_tensorly as to_tensorly
+from .nn import compress as compress
 from .objectives import Bernoulli as Bernoulli
 from .objectives import Completion as Completion
 from .objectives import Decomposition as Decomposition

@@ -3,6 +3,13 @@
 The layers are in `tnjax.nn.equinox` and `tnjax.nn.flax`; a `Layout` says how a weight is a network.
 """
 
+from ._allocate import Blocks as Blocks
+from ._allocate import Family as Family
+from ._allocate import LowRank as LowRank
+from ._allocate import allocate as allocate
+from ._compress import CompressedLayer as CompressedLayer
+from ._compress import CompressResult as CompressResult
+from ._compress import compress as compress
 from ._formats import block_tensor_train as block_tensor_train
 from ._formats import factor as factor
 from ._formats import low_rank as low_rank
@@ -11,11 +18,21 @@ from ._formats import paired as paired
 from ._formats import tr_matrix as tr_matrix
 from ._formats import tt_matrix as tt_matrix
 from ._formats import tucker_matrix as tucker_matrix
+from ._grow import GrowStep as GrowStep
 from ._layout import Forecast as Forecast
 from ._layout import Layout as Layout
 from ._linear import core_fans as core_fans
 from ._linear import init_cores as init_cores
 from ._linear import learning_rate_scales as learning_rate_scales
+from ._model import Slot as Slot
 from ._project import Projection as Projection
 from ._project import project as project
+from ._screening import Candidate as Candidate
+from ._screening import GradientScreen as GradientScreen
+from ._screening import LayerScreen as LayerScreen
+from ._screening import TrialScreen as TrialScreen
+from ._spectra import approximate as approximate
+from ._task import Calibration as Calibration
+from ._task import Task as Task
+from ._task import validate as validate
 from ._torch_file import read_torch as read_torch

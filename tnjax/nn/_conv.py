@@ -10,6 +10,7 @@ from jaxtyping import Array, Inexact
 from .._contract.kernels import FULL
 from ._layout import Layout
 from ._linear import Cores, Mode, apply, weight
+from ._tap import TappedLayout
 
 Padding = str | int | Sequence[int | tuple[int, int]]
 
@@ -52,6 +53,8 @@ def convolve(
     if min(space) < 1:
         raise ValueError(f"A kernel of size {kernel_size} does not fit into {x.shape[2:]}.")
     positions = x.shape[0] * math.prod(space)
+    if isinstance(layout, TappedLayout):
+        mode = "input"
     if mode == "auto":
         mode = layout.forecast(max(positions, 1), cores[0].dtype).best
     options = {"window_strides": stride, "padding": pads, "rhs_dilation": dilation}

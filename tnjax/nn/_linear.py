@@ -11,6 +11,7 @@ from jaxtyping import Array, Inexact, Integer, PRNGKeyArray
 
 from .._contract.kernels import FULL, contract
 from ._layout import Layout
+from ._tap import TappedLayout
 
 Cores = tuple[Array, ...]
 Mode = Literal["auto", "input", "weight"]
@@ -51,6 +52,8 @@ def apply(
             f"A layer with {layout.columns} inputs got an array of shape {x.shape}: the last axis "
             "must hold the inputs."
         )
+    if isinstance(layout, TappedLayout):
+        return layout.apply(tuple(cores), x, precision=precision)
     batch = math.prod(x.shape[:-1])
     if mode == "auto":
         mode = layout.forecast(max(batch, 1), cores[0].dtype).best

@@ -134,17 +134,15 @@ class TNConv(nnx.Module):
         Raises:
             ValueError: for more than one group, or a circular or causal padding.
         """
-        if conv.feature_group_count != 1 or conv.padding in ("CIRCULAR", "CAUSAL", "REFLECT"):
+        if conv.feature_group_count != 1 or conv.padding in UNPADDED:
             raise ValueError(
                 f"TNConv: feature_group_count={conv.feature_group_count}, padding="
                 f"{conv.padding!r}; only one group and zero padding are represented."
             )
-        kernel = np.asarray(conv.kernel.get_value())
-        matrix = np.moveaxis(kernel, (-1, -2), (0, 1)).reshape(kernel.shape[-1], -1)
-        found = project(layout, matrix)
+        found = project(layout, kernel_matrix(conv))
         return cls(
             layout,
-            kernel.shape[:-2],
+            kernel_size(conv),
             stride=1 if conv.strides is None else conv.strides,
             padding=conv.padding,
             dilation=1 if conv.kernel_dilation is None else conv.kernel_dilation,
@@ -221,6 +219,24 @@ class TNEmbedding(nnx.Module):
 
 
 Layer = TNLinear | TNConv | TNEmbedding
+
+# Paddings of nnx.Conv that are not zeros around the image.
+UNPADDED = ("CIRCULAR", "CAUSAL", "REFLECT")
+
+
+def kernel_size(conv: nnx.Conv) -> tuple[int, ...]:
+    """Sizes of the window of a dense convolution."""
+    return tuple(conv.kernel.get_value().shape[:-2])
+
+
+def kernel_matrix(conv: nnx.Conv) -> np.ndarray:
+    """The kernel of a dense convolution as the matrix [out, in x prod(kernel)] of a layout."""
+    return channels_first(np.asarray(conv.kernel.get_value()))
+
+
+def channels_first(kernel: np.ndarray) -> np.ndarray:
+    """[*kernel, in, out] -> [out, in x prod(kernel)]."""
+    return np.moveaxis(kernel, (-1, -2), (0, 1)).reshape(kernel.shape[-1], -1)
 
 
 def from_equinox(layer: "_equinox.Layer") -> Layer:

@@ -1,0 +1,341 @@
+"""Compression of whole models: statistics, ranks, growth, files of any framework."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import tnjax
+import tnjax.nn as tnn
+from tests.helpers import normal
+from tnjax.nn import _measure, _model
+from tnjax.nn import flax as tnf
+from tnjax.nn._grow import choose, with_growth
+
+
+class Net(eqx.Module):
+    embed: eqx.nn.Embedding
+    conv: eqx.nn.Conv1d
+    hidden: eqx.nn.Linear
+    out: eqx.nn.Linear
+
+    def __init__(self, key):
+        keys = jax.random.split(key, 4)
+        self.embed = eqx.nn.Embedding(5, 8, key=keys[0], dtype=jnp.float32)
+        self.conv = eqx.nn.Conv1d(8, 8, 3, padding=1, key=keys[1], dtype=jnp.float32)
+        self.hidden = eqx.nn.Linear(8, 16, key=keys[2], dtype=jnp.float32)
+        self.out = eqx.nn.Linear(16, 2, key=keys[3], dtype=jnp.float32)
+
+    def __call__(self, index):
+        x = jax.vmap(self.embed)(index)
+        x = jnp.tanh(self.conv(x.T)).T.mean(0)
+        return self.out(jnp.tanh(self.hidden(x)))
+
+
+class FlaxNet(nnx.Module):
+    def __init__(self, rngs):
+        self.hidden = nnx.List([nnx.Linear(8, 16, rngs=rngs), nnx.Linear(16, 4, rngs=rngs)])
+
+    def __call__(self, x):
+        return self.hidden[1](jnp.tanh(self.hidden[0](x)))
+
+
+def loss(model, batch):
+    return jnp.mean((jax.vmap(model)(batch[0]) - batch[1]) ** 2)
+
+
+@pytest.fixture(scope="module")
+def net():
+    return Net(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def batches():
+    index = np.random.default_rng(0).integers(0, 5, (3, 6, 4))
+    return [
+        (jnp.asarray(i), jnp.asarray(normal((6, 2), "float32", k))) for k, i in enumerate(index)
+    ]
+
+
+def test_one_backward_pass_gives_gradients_and_moments_of_all_layers(net, batches):
+    adapter = _model.adapter_for(net)
+    slots = _model.pick(adapter.slots(net), ["conv", "hidden"])
+    task = tnn.Task(loss, batches)
+    gradients, moments = _measure.functional_gradients(adapter, net, slots, task, batches)
+    weights = lambda m: (m.conv.weight, m.hidden.weight)
+    mean = lambda w: sum(loss(eqx.tree_at(weights, net, w), b) for b in batches) / len(batches)
+    conv, hidden = jax.grad(mean)(weights(net))
+    np.testing.assert_allclose(gradients["conv"], conv.reshape(8, -1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(gradients["hidden"], hidden, rtol=1e-4, atol=1e-6)
+
+    images = [jax.vmap(net.embed)(i).T for batch, _ in batches for i in batch]
+    x = np.stack([jnp.tanh(net.conv(image)).T.mean(0) for image in images])
+    np.testing.assert_allclose(moments["hidden"].mean, x.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        moments["hidden"].covariance, np.cov(x.T, bias=True), rtol=1e-3, atol=1e-5
+    )
+    padded = np.stack([np.pad(image, ((0, 0), (1, 1))) for image in images])
+    patches = np.stack([padded[:, :, k : k + 4] for k in range(3)], axis=2).reshape(18, 24, 4)
+    patches = patches.transpose(0, 2, 1).reshape(-1, 24)
+    assert moments["conv"].count == len(patches)
+    np.testing.assert_allclose(
+        moments["conv"].covariance, np.cov(patches.T, bias=True), rtol=1e-3, atol=1e-5
+    )
+
+
+def test_vectors_without_influence_are_not_counted(net):
+    adapter = _model.adapter_for(net)
+    slots = _model.pick(adapter.slots(net), "hidden")
+    index = jnp.asarray([[0, 1, 2, 3], [4, 3, 2, 1]])
+    masked = lambda model, batch: jax.vmap(model)(batch) * jnp.array([[1.0], [0.0]])
+    found = _measure.moments(adapter, net, slots, tnn.Calibration(masked, [index]))
+    assert found["hidden"].count == 1
+
+
+def brute_force(families, budget):
+    """The best ranks by trying all of them."""
+    import itertools
+
+    best, ranks = -1.0, None
+    for trial in itertools.product(*(range(1, len(f.gains) + 1) for f in families)):
+        if sum(r * f.cost for r, f in zip(trial, families)) <= budget:
+            value = sum(f.gains[:r].sum() for r, f in zip(trial, families))
+            if value > best:
+                best, ranks = value, list(trial)
+    return best, ranks
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ranks_are_the_optimum_of_the_knapsack(seed):
+    rng = np.random.default_rng(seed)
+    families = [tnn.Family(np.sort(rng.exponential(size=4))[::-1], 3) for _ in range(4)]
+    assert tnn.allocate(families, 27) == brute_force(families, 27)[1]
+    uneven = [tnn.Family(f.gains, int(rng.integers(1, 5))) for f in families]
+    found = tnn.allocate(uneven, 25)
+    assert sum(r * f.cost for r, f in zip(found, uneven)) <= 25
+    value = sum(f.gains[:r].sum() for r, f in zip(found, uneven))
+    largest = max(f.gains.max() for f in uneven)
+    assert value >= brute_force(uneven, 25)[0] - largest  # greedy: off by one item at the most
+
+
+def test_without_data_the_weight_error_is_least(net):
+    result = tnjax.compress(net, layers=["hidden", "conv"], budget=200)
+    assert result.num_params <= 200
+    given = {"hidden": np.asarray(net.hidden.weight), "conv": np.asarray(net.conv.weight)}
+    for layer in result.layers:
+        matrix = given[layer.name].reshape(layer.shape)
+        values = np.linalg.svd(matrix, compute_uv=False)
+        rank = max(layer.layout.structure.ranks, default=1)
+        expected = np.linalg.norm(values[rank:]) / np.linalg.norm(values)
+        assert layer.error == pytest.approx(expected, rel=1e-4)
+    index = jnp.arange(4)
+    full = tnjax.compress(net, layers=["hidden", "conv"], budget=600)
+    np.testing.assert_allclose(full.model(index), net(index), rtol=1e-4, atol=1e-5)
+
+
+def test_calibration_lowers_the_output_error(net):
+    """Inputs that live on a plane: rank two of the outputs is enough, of the weight it is not."""
+    rng = np.random.default_rng(1)
+    x = jnp.asarray(rng.standard_normal((64, 2)) @ rng.standard_normal((2, 8)) + 3, jnp.float32)
+    linear = net.hidden
+    model = (linear,)
+    forward = lambda model, batch: jax.vmap(model[0])(batch)
+    calibration = tnn.Calibration(forward, [x[:32], x[32:]])
+    plain = tnjax.compress(model, layers="0", budget=2 * 24)
+    found = tnjax.compress(model, layers="0", budget=2 * 24, calibration=calibration, ridge=1e-4)
+    error = lambda result: tnjax.relative_error(forward(result.model, x), forward(model, x))
+    assert error(found) < 1e-3 < 0.05 < error(plain)
+
+
+def test_blocks_share_out_ranks_too(net):
+    result = tnjax.compress(net, layers="hidden", budget=96, family=tnn.Blocks(4, 2))
+    assert result.layers[0].layout.copies
+    values = np.linalg.svd(
+        np.asarray(net.hidden.weight).reshape(4, 4, 2, 4).transpose(1, 2, 0, 3), compute_uv=False
+    )
+    rank = result.layers[0].layout.structure.rank((0, 1))
+    expected = np.sqrt((values[..., rank:] ** 2).sum() / (values**2).sum())
+    assert result.layers[0].error == pytest.approx(expected, rel=1e-4)
+
+
+def test_embeddings_are_approximated(net):
+    result = tnjax.compress(net, layers="embed", budget=39)
+    index = jnp.asarray([1, 0, 4, 4])
+    table = result.model.embed.weight
+    np.testing.assert_allclose(jax.vmap(result.model.embed)(index), table[index], rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def grown(net, batches):
+    task = tnn.Task(loss, batches[:2], validation=batches[2:])
+    steps = []
+    result = tnjax.compress(
+        net,
+        task,
+        layers=["hidden", "conv"],
+        budget=150,
+        steps=5,
+        final_steps=5,
+        screen_batches=2,
+        transformation=optax.sgd(0.05),
+        on_step=steps.append,
+    )
+    return task, result, steps
+
+
+def test_growth_respects_the_budget_and_keeps_the_best(net, grown):
+    task, result, steps = grown
+    assert tuple(steps) == result.path
+    sizes = [step.num_params for step in result.path]
+    assert sizes == sorted(sizes)
+    assert 100 < result.num_params == sizes[-1] <= 150
+    assert result.metric == pytest.approx(tnn.validate(result.model, task), rel=1e-5)
+    assert result.dense_metric == pytest.approx(tnn.validate(net, task), rel=1e-5)
+    layers = {layer for step in result.path for layer, _, _ in step.grown}
+    assert layers == {"hidden", "conv"}
+
+
+def test_frozen_parts_stay_frozen(net, grown):
+    _, result, _ = grown
+    for part in (lambda m: m.embed.weight, lambda m: m.out.weight, lambda m: m.out.bias):
+        np.testing.assert_array_equal(part(result.model), part(net))
+
+
+def test_growth_in_flax():
+    model = FlaxNet(nnx.Rngs(0))
+    x, y = jnp.asarray(normal((12, 8), "float32")), jnp.asarray(normal((12, 4), "float32", 1))
+    mse = lambda model, batch: jnp.mean((model(batch[0]) - batch[1]) ** 2)
+    task = tnn.Task(mse, [(x[:6], y[:6])], validation=[(x[6:], y[6:])])
+    before = np.asarray(model(x))
+    result = tnjax.compress(
+        model,
+        task,
+        layers="hidden.*",
+        budget=90,
+        steps=2,
+        final_steps=0,
+        screen_batches=1,
+        frozen=["hidden.1.bias"],
+        train_only="all",
+    )
+    np.testing.assert_array_equal(model(x), before)  # the model given is not changed
+    assert isinstance(result.model.hidden[0], tnf.TNLinear)
+    assert result.num_params <= 90
+    np.testing.assert_array_equal(
+        result.model.hidden[1].bias.get_value(), model.hidden[1].bias.get_value()
+    )
+    full = tnjax.compress(model, layers="hidden.*", budget=400)
+    np.testing.assert_allclose(full.model(x), before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def small_task():
+    """One layer of three nodes whose dense weight would fit exactly."""
+    key = jax.random.key(3)
+    model = (eqx.nn.Linear(8, 8, key=key, dtype=jnp.float32),)
+    x = jnp.asarray(normal((64, 8), "float32"))
+    y = x @ jnp.asarray(normal((8, 8), "float32", 1)).T
+    mse = lambda model, batch: jnp.mean((jax.vmap(model[0])(batch[0]) - batch[1]) ** 2)
+    layout = tnn.paired((2, 2, 2), (2, 2, 2))
+    networks = {"0": (layout, tnn.project(layout, np.asarray(model[0].weight)).cores)}
+    adapter = _model.adapter_for(model)
+    replaced = adapter.replaced(model, networks)
+    return adapter, replaced, networks, tnn.Task(mse, [(x, y)]), [(x, y)]
+
+
+def test_the_gradient_screen_predicts_the_gain(small_task):
+    """For a squared error with white inputs the predicted gain is nearly the true one, and
+    growing by the slices that were found brings it."""
+    adapter, model, networks, task, batches = small_task
+    found = tnn.GradientScreen()(adapter, model, networks, task, batches, increment=1, seed=0)
+    assert [c.edge for c in found] == [(0, 1), (0, 2), (1, 2)]
+    before = tnn.validate(model, task)
+    gains = {}
+    for candidate in found:
+        lengths = [
+            before
+            - tnn.validate(adapter.replaced(model, with_growth(networks, [candidate], t)), task)
+            for t in (3.0, 1.0, 0.3, 0.1)
+        ]
+        gains[candidate.edge] = max(lengths)
+    assert min(gains.values()) > 0
+    predicted = max(found, key=lambda c: c.gain).edge
+    assert gains[predicted] >= 0.8 * max(gains.values())
+
+
+def test_trials_train_the_new_slices_only(small_task):
+    adapter, model, networks, task, batches = small_task
+    screen = tnn.TrialScreen(steps=30, transformation=optax.adam(3e-2))
+    found = screen(adapter, model, networks, task, batches, increment=1, seed=0)
+    for candidate in found:
+        larger = with_growth(networks, [candidate])
+        grown = adapter.replaced(model, larger)
+        assert candidate.gain > 0
+        gain = tnn.validate(model, task) - tnn.validate(grown, task)
+        assert gain == pytest.approx(candidate.gain, rel=1e-3)
+
+
+def test_choice_is_by_gain_per_cost_within_the_budget():
+    make = lambda gain, cost, edge: tnn.Candidate("a", edge, gain, cost, ())
+    cheap, rich, dear = make(1.0, 1, (0, 1)), make(3.0, 16, (2, 3)), make(9.0, 1000, (4, 5))
+    power = lambda p, goal: [c.edge for c in choose([cheap, rich, dear], 0, goal, 100, p)]
+    assert power(0.0, 1) == [(2, 3)]
+    assert power(0.5, 1) == [(0, 1)]
+    assert power(0.5, 10) == [(0, 1), (2, 3)]
+    assert choose([make(-1.0, 1, (0, 1))], 0, 10, 100, 0.5) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": "nothing"}, "no layer is named 'nothing'.*embed, conv, hidden, out"),
+        ({"budget": 3}, "less than rank one"),
+        ({"budget": -1}, "budget"),
+        ({"budget": 1.5}, "neither a whole number"),
+        ({"method": "grow"}, "needs a task"),
+        ({"method": "magic"}, "method="),
+        ({"allocation": "fair"}, "allocation="),
+        ({"allocation": "output"}, "needs calibration"),
+        ({"train_only": "none"}, "train_only="),
+    ],
+)
+def test_bad_options_are_told(net, options, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        tnjax.compress(net, **{"layers": "hidden", "budget": 0.5, **options})
+
+
+def test_bad_tasks_are_told(net, batches):
+    with pytest.raises(ValueError, match="only once"):
+        tnn.Task(loss, iter(batches))
+    with pytest.raises(ValueError, match="no batch"):
+        tnn.Task(loss, [])
+    with pytest.raises(ValueError, match="Equinox model or a Flax"):
+        tnjax.compress(lambda x: x, layers="a", budget=1)
+    task = tnn.Task(loss, batches)
+    with pytest.raises(ValueError, match="embeddings"):
+        tnjax.compress(net, task, layers="embed", budget=0.5)
+    start = {"hidden": tnn.paired((2, 2), (2, 2))}
+    with pytest.raises(ValueError, match=r"padded: give larger dims with rows=16, columns=8"):
+        tnjax.compress(net, task, layers="hidden", budget=0.9, start=start)
+    monarch = {"hidden": tnn.monarch(16, 8, 2)}
+    with pytest.raises(ValueError, match="do not grow"):
+        tnjax.compress(net, task, layers="hidden", budget=0.9, start=monarch)
+
+
+def test_a_loss_that_is_not_finite_is_told(net, batches):
+    bad = lambda model, batch: jnp.log(-jnp.abs(loss(model, batch)))
+    with pytest.raises(ValueError, match=r"metric is (nan|inf)"):
+        tnjax.compress(
+            net, tnn.Task(bad, batches), layers="hidden", budget=0.9, steps=1, final_steps=0
+        )
+
+
+def test_screens_are_known(net):
+    with pytest.raises(ValueError, match="unknown screen"):
+        tnjax.compress(
+            net, tnn.Task(loss, [(jnp.zeros((1, 4), int), jnp.zeros((1, 2)))]),
+            layers="hidden", budget=0.5, screen="psychic",
+        )  # fmt: skip

@@ -1,0 +1,93 @@
+"""Equinox models as named layers and arrays."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import equinox as tne
+from ._model import Adapter, Slot
+
+_LAYERS = (eqx.nn.Linear, eqx.nn.Conv, eqx.nn.Embedding, tne.TNLinear, tne.TNConv, tne.TNEmbedding)
+
+
+def _name(path) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def _is_layer(node: Any) -> bool:
+    return isinstance(node, _LAYERS)
+
+
+class EquinoxAdapter(Adapter):
+    def slots(self, model):
+        found = {}
+        for path, layer in jax.tree_util.tree_leaves_with_path(model, is_leaf=_is_layer):
+            if _is_layer(layer) and (kind := _kind(layer)):
+                weight = np.asarray(layer.weight)
+                bias = getattr(layer, "bias", None)
+                found[_name(path)] = Slot(
+                    _name(path),
+                    kind,
+                    weight.reshape(len(weight), -1),
+                    None if bias is None else np.asarray(bias).reshape(-1),
+                    getattr(layer, "layout", None),
+                )
+        return found
+
+    def replaced(self, model, networks, biases=None, **options):
+        biases = biases or {}
+
+        def new(path, layer):
+            name = _name(path)
+            if name not in networks:
+                return layer
+            layout, cores = networks[name]
+            if isinstance(layer, eqx.nn.Embedding | tne.TNEmbedding):
+                return tne.TNEmbedding(layout, cores=cores)
+            bias = biases.get(name, layer.bias)
+            if isinstance(layer, eqx.nn.Conv | tne.TNConv):
+                padding = layer.padding
+                return tne.TNConv(
+                    layout,
+                    layer.kernel_size,
+                    stride=layer.stride,
+                    padding=padding if isinstance(padding, str) else tuple(padding),
+                    dilation=layer.dilation,
+                    cores=cores,
+                    bias=bias,
+                    **options,
+                )
+            return tne.TNLinear(layout, cores=cores, bias=bias, **options)
+
+        return jax.tree_util.tree_map_with_path(new, model, is_leaf=_is_layer)
+
+    def arrays(self, model):
+        flat, treedef = jax.tree_util.tree_flatten_with_path(model)
+        names = [_name(path) for path, _ in flat]
+        leaves = [leaf for _, leaf in flat]
+        floats = {n for n, leaf in zip(names, leaves, strict=True) if eqx.is_inexact_array(leaf)}
+
+        def build(arrays):
+            new = [arrays.get(n, leaf) for n, leaf in zip(names, leaves, strict=True)]
+            return jax.tree_util.tree_unflatten(treedef, new)
+
+        return {
+            n: jnp.asarray(leaf) for n, leaf in zip(names, leaves, strict=True) if n in floats
+        }, build
+
+
+def _kind(layer: Any):
+    """None for layers that a matrix of one group does not describe."""
+    if isinstance(layer, eqx.nn.Embedding | tne.TNEmbedding):
+        return "embedding"
+    if isinstance(layer, eqx.nn.Conv):
+        zeros = layer.padding_mode.upper() == "ZEROS"
+        return "conv" if layer.groups == 1 and zeros else None
+    if isinstance(layer, tne.TNConv):
+        return "conv"
+    if isinstance(layer, eqx.nn.Linear):
+        return "linear" if np.ndim(layer.weight) == 2 and layer.in_features != "scalar" else None
+    return "linear"

@@ -1,0 +1,119 @@
+"""Flax nnx models as named layers and arrays."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from . import flax as tnf
+from ._model import Adapter, Slot
+
+_TN = (tnf.TNLinear, tnf.TNConv, tnf.TNEmbedding)
+_DENSE = (nnx.Linear, nnx.Conv, nnx.Embed)
+
+
+class FlaxAdapter(Adapter):
+    def slots(self, model):
+        found = {}
+        for path, layer in nnx.iter_modules(model):
+            if not path or not isinstance(layer, (*_TN, *_DENSE)) or not (kind := _kind(layer)):
+                continue
+            name = ".".join(map(str, path))
+            bias = getattr(layer, "bias", None)
+            found[name] = Slot(
+                name,
+                kind,
+                _matrix(layer),
+                None if bias is None else np.asarray(bias.get_value()),
+                getattr(layer, "layout", None),
+            )
+        return found
+
+    def replaced(self, model, networks, biases=None, **options):
+        biases = biases or {}
+        model = nnx.clone(model)
+        for path, layer in list(nnx.iter_modules(model)):
+            name = ".".join(map(str, path))
+            if name not in networks:
+                continue
+            layout, cores = networks[name]
+            if isinstance(layer, nnx.Embed | tnf.TNEmbedding):
+                new = tnf.TNEmbedding(layout, cores=cores)
+            else:
+                bias = getattr(layer, "bias", None)
+                bias = None if bias is None else bias.get_value()
+                given = {"cores": cores, "bias": biases.get(name, bias), **options}
+                if isinstance(layer, tnf.TNConv):
+                    new = tnf.TNConv(
+                        layout,
+                        layer.kernel_size,
+                        stride=layer.stride,
+                        padding=layer.padding,
+                        dilation=layer.dilation,
+                        **given,
+                    )
+                elif isinstance(layer, nnx.Conv):
+                    new = tnf.TNConv(
+                        layout,
+                        tnf.kernel_size(layer),
+                        stride=1 if layer.strides is None else layer.strides,
+                        padding=layer.padding,
+                        dilation=1 if layer.kernel_dilation is None else layer.kernel_dilation,
+                        **given,
+                    )
+                else:
+                    new = tnf.TNLinear(layout, **given)
+            _set(model, path, new)
+        return model
+
+    def arrays(self, model):
+        graphdef, state = nnx.split(model)
+        flat = {path: leaf for path, leaf in nnx.to_flat_state(state)}
+        names = {path: ".".join(map(str, path)) for path in flat}
+        floats = {
+            path
+            for path, leaf in flat.items()
+            if jnp.issubdtype(jnp.asarray(leaf.get_value()).dtype, jnp.inexact)
+        }
+
+        def build(arrays):
+            new = {
+                path: leaf.replace(arrays[names[path]]) if path in floats else leaf
+                for path, leaf in flat.items()
+            }
+            return nnx.merge(graphdef, nnx.from_flat_state(new))
+
+        return {names[path]: flat[path].get_value() for path in floats}, build
+
+
+def _kind(layer: Any):
+    """None for layers that a matrix of one group does not describe."""
+    if isinstance(layer, nnx.Embed | tnf.TNEmbedding):
+        return "embedding"
+    if isinstance(layer, nnx.Conv):
+        one = layer.feature_group_count == 1 and layer.padding not in tnf.UNPADDED
+        return "conv" if one else None
+    return "conv" if isinstance(layer, tnf.TNConv) else "linear"
+
+
+def _matrix(layer: Any) -> np.ndarray:
+    if isinstance(layer, nnx.Embed):
+        return np.asarray(layer.embedding.get_value())
+    if isinstance(layer, nnx.Linear):
+        return np.asarray(layer.kernel.get_value()).T
+    if isinstance(layer, nnx.Conv):
+        return tnf.kernel_matrix(layer)
+    weight = np.asarray(layer.weight)
+    return tnf.channels_first(weight) if isinstance(layer, tnf.TNConv) else weight
+
+
+def _set(model: Any, path: tuple, new: Any) -> None:
+    *above, last = path
+    parent = model
+    for part in above:
+        parent = getattr(parent, part) if isinstance(part, str) else parent[part]
+    if isinstance(last, str) and hasattr(parent, last):
+        setattr(parent, last, new)
+    else:
+        parent[last] = new

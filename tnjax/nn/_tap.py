@@ -1,0 +1,93 @@
+"""Measuring what flows through a layer, by one backward pass of the whole model.
+
+A tapped layer is a dense one with two more parameters, zero all the time, whose gradients are
+statistics: the second moment of its inputs and the mean square of its outputs' gradients. So they
+come out of any model in any framework, under `jit`, `vmap` and `scan`, however often the layer is
+used, and JAX turns the sums over the batch into matrix products.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .._structure import Structure
+from ._layout import Layout
+
+
+def dense_layout(rows: int, columns: int) -> Layout:
+    """One node that is the whole matrix: the dense layer as a network."""
+    return Layout(Structure((rows, columns), ((0, 1),), {}), 1)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class TappedLayout(Layout):
+    """A dense matrix with its two taps: cores are the matrix, the moment tap and the slope tap."""
+
+    @property
+    def core_shapes(self) -> tuple[tuple[int, ...], ...]:
+        side = self.columns + 1
+        return (self.rows, self.columns), (side, side), (self.rows,)
+
+    def apply(self, cores: tuple[Array, ...], x: Array, *, precision) -> Array:
+        matrix, moment, slope = cores
+        extended = jnp.concatenate([x, jnp.ones((*x.shape[:-1], 1), x.dtype)], axis=-1)
+        tap = jnp.dot(jax.lax.stop_gradient(extended), moment, precision=precision)
+        return _inject(tap, extended, slope, jnp.dot(x, matrix.T, precision=precision))
+
+
+def tapped(matrix: np.ndarray) -> tuple[TappedLayout, tuple[np.ndarray, ...]]:
+    """Layout and cores of a tapped dense layer."""
+    rows, columns = matrix.shape
+    layout = TappedLayout(Structure((rows, columns), ((0, 1),), {}), 1)
+    taps = [np.zeros(shape, matrix.dtype) for shape in layout.core_shapes[1:]]
+    return layout, (matrix, *taps)
+
+
+@jax.custom_vjp
+def _inject(tap: Array, extended: Array, slope: Array, out: Array) -> Array:
+    """`out`; backwards, the tap receives the inputs and the slope tap the squared gradients."""
+    return out
+
+
+def _forward(tap, extended, slope, out):
+    return out, extended
+
+
+def _backward(extended, gradient):
+    # Vectors without influence on the loss (padding, masked positions) are not counted.
+    used = jnp.any(gradient != 0, axis=-1, keepdims=True)
+    square = jnp.sum(gradient**2, axis=tuple(range(gradient.ndim - 1)))
+    return jnp.where(used, extended, 0), jnp.zeros_like(extended), square, gradient
+
+
+_inject.defvjp(_forward, _backward)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Statistics of a layer over calibration data, double precision.
+
+    Attributes:
+        mean: of the inputs, [columns].
+        covariance: of the inputs, [columns, columns].
+        slope: mean square of the gradient with respect to each output, [rows].
+        count: vectors seen.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    slope: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, moment: np.ndarray, slope: np.ndarray) -> "Moments":
+        """From the summed gradients of the two taps."""
+        count = max(float(moment[-1, -1]), 1.0)
+        mean = np.asarray(moment[-1, :-1], np.float64) / count
+        second = np.asarray(moment[:-1, :-1], np.float64) / count
+        return cls(
+            mean, second - np.outer(mean, mean), np.asarray(slope, np.float64) / count, int(count)
+        )
