@@ -55,12 +55,23 @@ def report(
     parts[1:1] = sections
     for heading, table in (
         ("About the run", details),
-        ("Options", options),
+        ("Options", _flat(options)),
         ("Versions", versions),
     ):
         if table:
             parts.append(Table(heading, ("name", "value"), list(table.items())))
     write_page(path, page_html(title, parts, lead=_lead(result), facts=_facts(result)))
+
+
+def _flat(options: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested options as one table: {"data": {"seed": 0}} is {"data.seed": 0}."""
+    out = {}
+    for key, value in options.items():
+        if isinstance(value, Mapping) and value:
+            out |= _flat(value, f"{before}{key}.")
+        else:
+            out[f"{before}{key}"] = value
+    return out
 
 
 def _lead(result: SearchResult) -> str:
