@@ -1,14 +1,89 @@
 """Model files: nothing in them is executed, and what is read is what was written."""
 
+import io
+import json
 import os
 import pickle
 import zipfile
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors
+import safetensors.numpy
+from flax import nnx
 
+import tnjax
+import tnjax.nn as tnn
 from tests.helpers import normal
-from tnjax.nn import read_torch
+from tnjax.nn import read_torch, read_weights
+
+
+def small(key=0, width=12):
+    return eqx.nn.MLP(8, 3, width, 2, key=jax.random.key(key), dtype=jnp.float32)
+
+
+@pytest.fixture
+def compressed():
+    return tnjax.compress(small(), layers=["layers.0", "layers.1"], budget=0.6).model
+
+
+def test_a_compressed_model_comes_back(tmp_path, compressed):
+    file = tmp_path / "small.safetensors"
+    tnn.save_model(file, compressed, {"note": "ranks by spectra"})
+    again = tnn.load_model(file, small(key=1))
+    assert eqx.tree_equal(again, compressed)
+
+
+def test_the_weights_need_no_tnjax(tmp_path, compressed):
+    """The einsum in the header and NumPy give the matrix: no code of this package."""
+    file = tmp_path / "small.safetensors"
+    tnn.save_model(file, compressed)
+    with safetensors.safe_open(file, framework="numpy") as archive:
+        header = json.loads(archive.metadata()["tnjax"])
+        network = header["networks"]["layers.1"]
+        count = network["einsum"].split("->")[0].count(",") + 1
+        cores = [archive.get_tensor(f"layers.1.cores.{k}") for k in range(count)]
+    full = np.einsum(network["einsum"], *cores)
+    matrix = full.reshape(-1, network["columns"])[: network["rows"]]
+    np.testing.assert_allclose(matrix, compressed.layers[1].weight, rtol=1e-5, atol=1e-6)
+
+
+def test_flax_models_come_back(tmp_path):
+    class Net(nnx.Module):
+        def __init__(self, seed):
+            self.fc = nnx.Linear(6, 8, rngs=nnx.Rngs(seed))
+
+        def __call__(self, x):
+            return self.fc(x)
+
+    found = tnjax.compress(Net(0), layers="fc", budget=30).model
+    file = tmp_path / "small.safetensors"
+    tnn.save_model(file, found)
+    x = jnp.asarray(normal((3, 6), "float32"))
+    np.testing.assert_array_equal(tnn.load_model(file, Net(1))(x), found(x))
+
+
+def test_model_files_that_do_not_fit_are_told(tmp_path, compressed):
+    file = tmp_path / "small.safetensors"
+    tnn.save_model(file, compressed)
+    with pytest.raises(ValueError, match=r"layers.0.*is \(12, 8\) there, \(10, 8\)"):
+        tnn.load_model(file, small(width=10))
+    with pytest.raises(ValueError, match=r"no layer 'layers\.0'"):
+        tnn.load_model(file, (eqx.nn.Linear(2, 2, key=jax.random.key(0)),))
+    with pytest.raises(ValueError, match="must be JSON"):
+        tnn.save_model(file, compressed, {"x": float("nan")})
+    safetensors.numpy.save_file({"w": np.zeros(3, np.float32)}, file)
+    with pytest.raises(ValueError, match="not a model that tnjax wrote"):
+        tnn.load_model(file, small())
+    np.testing.assert_array_equal(tnn.read_weights(file)["w"], np.zeros(3))
+    file.write_bytes(b"junk")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        tnn.load_model(file, small())
+    with pytest.raises(FileNotFoundError):
+        tnn.read_weights(tmp_path / "none.safetensors")
 
 
 class Fake:
@@ -40,8 +115,6 @@ def global_(module, name):
 
 
 def write_torch(path, objects, storages, folder="archive"):
-    import io
-
     buffer = io.BytesIO()
     _Pickler(buffer, protocol=2).dump(objects)
     with zipfile.ZipFile(path, "w") as archive:
@@ -83,6 +156,8 @@ def test_tensors_come_back_without_torch(tmp_path):
     assert found["scalar"] == 5
     assert found["epoch"] == 7
     assert found["config"] == {"lr": 0.5, "name": "small"}
+    weights = read_weights(file)
+    assert sorted(weights) == ["half", "part", "scalar", "transposed", "weight"]
     found["weight"][0, 0] = 3  # a copy of its own, not the archive's bytes
 
 

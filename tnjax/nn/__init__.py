@@ -10,6 +10,9 @@ from ._allocate import allocate as allocate
 from ._compress import CompressedLayer as CompressedLayer
 from ._compress import CompressResult as CompressResult
 from ._compress import compress as compress
+from ._files import load_model as load_model
+from ._files import read_weights as read_weights
+from ._files import save_model as save_model
 from ._formats import block_tensor_train as block_tensor_train
 from ._formats import factor as factor
 from ._formats import low_rank as low_rank

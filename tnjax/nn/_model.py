@@ -47,6 +47,10 @@ class Adapter(abc.ABC):
     def slots(self, model: Any) -> dict[str, Slot]:
         """All layers that can be replaced, in the model's order."""
 
+    def layouts(self, model: Any) -> dict[str, Layout]:
+        """The layouts of the layers that are networks."""
+        return {s.name: s.layout for s in self.slots(model).values() if s.layout is not None}
+
     @abc.abstractmethod
     def replaced(
         self,
