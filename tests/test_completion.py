@@ -7,6 +7,7 @@ import pytest
 
 from tests.helpers import dense_oracle, random_network
 from tnjax import ALS, Completion, Structure, TensorNetwork, fit, relative_error, split_entries
+from tnjax.io import random_mask
 from tnjax.objectives import _samples
 from tnjax.objectives._samples import Blocks, predict
 
@@ -240,3 +241,14 @@ def test_nothing_of_the_size_of_the_tensor_is_planned():
     assert problem.flops(train) < 10**7
     result = fit(problem, train, key=jax.random.key(0), max_steps=2)
     assert np.isfinite(result.error)
+
+
+def test_a_fit_bears_that_the_held_out_error_rises_before_it_falls():
+    truth = np.multiply.outer(np.outer(np.linspace(1, 2, 5), np.linspace(-1.5, 2, 4)), [1.0, 3, 2])
+    indices = np.argwhere(random_mask(truth.shape, 2 / 3, seed=1))
+    values = truth[tuple(indices.T)]
+    key = jax.random.key(4)
+    problem = Completion(indices, values, truth.shape, validation=0.1, key=key)
+    result = fit(problem, Structure.rank_one(truth.shape), key=key, max_steps=100)
+    assert (np.diff(result.history) > 0).any()
+    assert result.error < 1e-9

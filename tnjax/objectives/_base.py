@@ -68,6 +68,12 @@ class Problem(eqx.Module):
 
     # The loss -------------------------------------------------------------------------------
 
+    @property
+    def patience(self) -> int:
+        """Steps without a lower error that a fit bears beyond its solver's own patience. An error
+        that is not what the steps lower (held-out entries) may rise before it falls."""
+        return 0
+
     @abc.abstractmethod
     def loss(self, network: TensorNetwork) -> Real[Array, ""]:
         """The number that solvers make small."""

@@ -29,6 +29,9 @@ from ._smoothness import Smoothness
 # odds), where 1 would be a lot.
 _LINK_START = 0.1
 
+# Sweeps that the held-out error may rise for: the first ones from a random start often do.
+_HELD_OUT_PATIENCE = 5
+
 
 class Samples(eqx.Module):
     """Entries on the device, in the units of the solvers.
@@ -261,6 +264,10 @@ class Completion(LeastSquares):
     @property
     def quadratic(self) -> bool:
         return self.loss_function.quadratic and self.smoothness is None
+
+    @property
+    def patience(self) -> int:
+        return 0 if self.held_out is None else _HELD_OUT_PATIENCE
 
     @property
     def work(self) -> int:

@@ -184,7 +184,7 @@ def limits_of(
         np.asarray(target, real),
         np.asarray(max_steps, np.int32),
         np.asarray(solver.rtol, real),
-        np.asarray(solver.patience, np.int32),
+        np.asarray(solver.patience + problem.patience, np.int32),
         np.asarray(give_up),
     )
 
