@@ -24,7 +24,14 @@ MAX_PARAMS = 60
 MAX_FITTED = 24
 
 # Options that make a strategy quick on a problem of this size; defaults for the others.
-QUICK: dict[str, dict] = {}
+QUICK: dict[str, dict] = {
+    "random-walk": {"max_rank": 3},
+    "random-search": {"samples": 8, "max_rank": 3},
+    "local-enumeration": {"max_rank": 3, "radius": 1},
+    "local-sampling": {"samples": 8, "rounds": 4, "max_rank": 3},
+    "genetic": {"population": 8, "max_rank": 3},
+    "sparse-diagonal": {"rank": 3, "levels": 8, "sweeps": 20, "factor": 3.0},
+}
 
 
 @pytest.fixture(scope="module")

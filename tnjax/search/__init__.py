@@ -6,8 +6,13 @@ from ._cuts import Certificate as Certificate
 from ._cuts import CutBounds as CutBounds
 from ._cuts import cut_bounds as cut_bounds
 from ._fixed import FixedFormat as FixedFormat
+from ._genetic import Genetic as Genetic
 from ._greedy import Greedy as Greedy
 from ._greedy_trial import GreedyTrial as GreedyTrial
+from ._local_enumeration import LocalEnumeration as LocalEnumeration
+from ._local_sampling import LocalSampling as LocalSampling
+from ._random import RandomSearch as RandomSearch
+from ._random import RandomWalk as RandomWalk
 from ._registry import make_strategy as make_strategy
 from ._registry import strategies as strategies
 from ._result import SearchResult as SearchResult
@@ -16,6 +21,7 @@ from ._screen import Screen as Screen
 from ._screen import Spectral as Spectral
 from ._screen import Trial as Trial
 from ._search import search as search
+from ._sparse_diagonal import SparseDiagonal as SparseDiagonal
 from ._strategy import Move as Move
 from ._strategy import Strategy as Strategy
 from ._tree_search import TreeSearch as TreeSearch

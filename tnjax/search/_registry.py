@@ -4,14 +4,25 @@ import dataclasses
 from typing import Any
 
 from ._fixed import FixedFormat
+from ._genetic import Genetic
 from ._greedy import Greedy
 from ._greedy_trial import GreedyTrial
+from ._local_enumeration import LocalEnumeration
+from ._local_sampling import LocalSampling
+from ._random import RandomSearch, RandomWalk
+from ._sparse_diagonal import SparseDiagonal
 from ._strategy import Strategy
 from ._tree_search import TreeSearch
 
 _STRATEGIES: dict[str, Any] = {
     "greedy": Greedy,
     "greedy-trial": GreedyTrial,
+    "random-walk": RandomWalk,
+    "random-search": RandomSearch,
+    "local-enumeration": LocalEnumeration,
+    "local-sampling": LocalSampling,
+    "genetic": Genetic,
+    "sparse-diagonal": SparseDiagonal,
     "fixed": FixedFormat,
     "tree": TreeSearch,
 }

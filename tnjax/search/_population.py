@@ -1,0 +1,243 @@
+"""A population of different structures, fitted together.
+
+Structures with the same nodes are padded with zeros to the shapes of a common capacity, which
+every solver leaves zero, and fitted in one program under `vmap`. Padding costs multiplications
+and a program costs a compilation: a forecast of both decides which structures share a capacity.
+Capacities are kept from one population to the next, so that a search soon compiles nothing; they
+are part of the state of a search, so that a resumed one makes the same choices.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from .. import _compile
+from .._network import TensorNetwork
+from .._structure import Structure
+from ..objectives import Problem
+from ..solve._solver import FitState, Limits, Solver, run
+from ._candidates import stacked
+from ._moves import Cores, pad, shrink, unpad
+from ._store import storable
+from ._strategy import Fit
+
+# Multiplications that take as long as one compilation.
+_PROGRAM = 7e8
+# A structure goes into a capacity that is there if that costs at most this factor, or this little.
+_WASTE = 2.0
+_SMALL = _PROGRAM / 100
+# Bytes that a batch may need if no limit is given.
+_BATCH_BYTES = 2 * 1024**3
+_MAX_BATCH = 64
+
+
+@storable
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Structures that share a program: the shapes it is compiled for, and how many at a time."""
+
+    capacity: Structure
+    batch: int
+
+
+class Fitted(NamedTuple):
+    """A fitted population: `fits` in the order that was given; `groups` for the next one."""
+
+    fits: tuple[Fit, ...]
+    groups: tuple[Group, ...]
+    programs: int
+    compile_seconds: float
+
+
+def fit_population(
+    problem: Problem,
+    solver: Solver,
+    starts: Sequence[tuple[Structure, Cores]],
+    groups: tuple[Group, ...] = (),
+    *,
+    limits: Limits,
+    memory_limit: int | None = None,
+) -> Fitted:
+    """Fit all structures from their starts.
+
+    Args:
+        problem, solver: as for `fit`.
+        starts: structures with their first cores, in units of the problem.
+        groups: capacities of the populations before.
+        limits: of every single fit.
+        memory_limit: bytes that a batch may need by the forecast. A structure that alone needs
+            more is fitted alone, in its own shapes.
+    """
+    groups, members = plan_groups(
+        problem, solver, [structure for structure, _ in starts], groups, memory_limit
+    )
+    fits: dict[int, Fit] = {}
+    programs, seconds = 0, 0.0
+    for group, own in zip(groups, members, strict=True):
+        for first in range(0, len(own), group.batch):
+            chunk = own[first : first + group.batch]
+            padded = [pad(*starts[n], group.capacity) for n in chunk]
+            padded += padded[:1] * (group.batch - len(chunk))  # so that one program serves all
+            cores = [np.stack(nodes) for nodes in zip(*padded, strict=True)]
+            args = (problem, solver, stacked(group.capacity, cores), limits)
+            work = 2 * solver.expected_passes * problem.work * group.batch
+            program = _compile.compiled(_fit_batch, (), args, tier=_compile.choose_tier(work))
+            network, errors = jax.device_get(program.call(*args))
+            programs, seconds = programs + program.programs, seconds + program.seconds
+            for lane, n in enumerate(chunk):
+                structure = starts[n][0]
+                found = tuple(core[lane] for core in network.cores)
+                fits[n] = Fit(
+                    structure, unpad(structure, found, group.capacity), float(errors[lane])
+                )
+    return Fitted(tuple(fits[n] for n in range(len(starts))), groups, programs, seconds)
+
+
+def _fit_batch(problem: Problem, solver: Solver, networks: TensorNetwork, limits: Limits):
+    def one(network: TensorNetwork):
+        state: FitState = run(solver, problem, network, limits)
+        return state.best, state.best_error
+
+    return jax.vmap(one)(networks)
+
+
+# Who shares a capacity ---------------------------------------------------------------------
+
+
+def plan_groups(
+    problem: Problem,
+    solver: Solver,
+    structures: Sequence[Structure],
+    groups: tuple[Group, ...],
+    memory_limit: int | None,
+) -> tuple[tuple[Group, ...], list[list[int]]]:
+    """Groups, old ones first, and the positions of the structures that are fitted in each.
+
+    A structure uses an old capacity where that wastes little. The others are joined one after
+    another, each with the group where it costs the least, as long as that is less than a program.
+    """
+    passes = solver.expected_passes
+    limit = _BATCH_BYTES if memory_limit is None else memory_limit
+    fits_memory = lambda structure: problem.fit_peak_bytes(structure) <= limit
+    cost = lambda structure: passes * _sweep_cost(problem.work, structure)
+
+    members: list[list[int]] = [[] for _ in groups]
+    left: list[int] = []
+    for n, structure in enumerate(structures):
+        own = cost(structure)
+        usable = [
+            (cost(group.capacity), g)
+            for g, group in enumerate(groups)
+            if _holds(group.capacity, structure)
+        ]
+        dear, g = min(usable, default=(math.inf, -1))
+        if dear <= max(_WASTE * own, own + _SMALL):
+            members[g].append(n)
+        else:
+            left.append(n)
+
+    joined: list[tuple[Structure, list[int]]] = []
+    for n in sorted(left, key=lambda n: (-cost(structures[n]), n)):
+        structure = structures[n]
+        best, where, union = _PROGRAM, -1, structure
+        for g, (capacity, own) in enumerate(joined):
+            if capacity.legs != structure.legs:
+                continue
+            both = _union(capacity, structure)
+            extra = cost(both) * (len(own) + 1) - cost(capacity) * len(own) - cost(structure)
+            if extra < best and fits_memory(both):
+                best, where, union = extra, g, both
+        if where < 0:
+            joined.append((structure, [n]))
+        else:
+            joined[where] = (union, [*joined[where][1], n])
+
+    new: list[Group] = []
+    for capacity, own in joined:
+        for edge in capacity.edges:  # room for the next populations, where it is cheap
+            roomy = capacity.grow(edge)
+            if (cost(roomy) - cost(capacity)) * len(own) < _SMALL and fits_memory(roomy):
+                capacity = roomy
+        many = max(1, limit // max(1, problem.fit_peak_bytes(capacity)))
+        batch = 2 ** math.ceil(math.log2(len(own)))
+        new.append(Group(capacity, int(max(1, min(batch, many, _MAX_BATCH)))))
+        members.append(own)
+    return (*groups, *new), members
+
+
+def _holds(capacity: Structure, structure: Structure) -> bool:
+    return capacity.legs == structure.legs and all(
+        rank <= capacity.rank(edge) for edge, rank in structure.edges.items()
+    )
+
+
+def _union(a: Structure, b: Structure) -> Structure:
+    edges = {edge: max(a.rank(edge), b.rank(edge)) for edge in (*a.edges, *b.edges)}
+    return dataclasses.replace(a, edges=edges)
+
+
+@functools.lru_cache(maxsize=65536)
+def _sweep_cost(work: int, structure: Structure) -> float:
+    """Multiplications of one sweep over the cores, roughly: for every node the data against the
+    widest core, the Gram matrix of the other cores, and its factorization. Quick, since many
+    unions of structures are weighed; only the structures chosen are planned exactly."""
+    nodes = range(structure.num_nodes)
+    bonds = [math.prod(structure.edges[e] for e in structure.core_edges(k)) for k in nodes]
+    grams = sum(_gram_cost(structure, node) + bonds[node] ** 3 / 3 for node in nodes)
+    return structure.num_nodes * work * max(bonds) + grams
+
+
+def _gram_cost(structure: Structure, node: int) -> float:
+    """Both layers of the other cores contracted one by one, each time the cheapest next one."""
+    left = [k for k in range(structure.num_nodes) if k != node]
+    around = {k: frozenset(structure.core_edges(k)) for k in left}
+    weigh = lambda edges: math.prod(structure.edges[edge] ** 2 for edge in edges)
+    total = sum(math.prod(structure.core_shape(k)) * math.sqrt(weigh(around[k])) for k in left)
+    held: frozenset = frozenset()
+    while left:
+        cost, k = min((weigh(held | around[k]), k) for k in left)
+        total += cost
+        left.remove(k)
+        needed = set(structure.core_edges(node)).union(*(around[j] for j in left))
+        held = (held | around[k]) & needed
+    return total
+
+
+# Where fits start --------------------------------------------------------------------------
+
+
+def distance(a: Structure, b: Structure) -> float:
+    """How far apart the ranks are, in doublings; infinite if the nodes differ."""
+    if a.legs != b.legs or a.dims != b.dims:
+        return math.inf
+    edges = {*a.edges, *b.edges}
+    return math.fsum(abs(math.log2(a.rank(edge) / b.rank(edge))) for edge in edges)
+
+
+def carried(
+    fit: Fit, structure: Structure, rng: np.random.Generator, *, noise: float = 0.3
+) -> Cores:
+    """The cores of a fitted network in the ranks of another structure with the same nodes.
+
+    Ranks are taken away as in a prune, by the smallest change of two cores' product. New slices
+    are Gaussian, `noise` times as large as the entries of their core: zeros would never leave.
+    """
+    old, cores = fit.structure, fit.cores
+    for edge in tuple(old.edges):
+        while old.rank(edge) > structure.rank(edge):
+            old, cores = shrink(old, cores, edge)
+    out = []
+    grown = pad(old, cores, structure)
+    inside = pad(old, tuple(np.ones(np.shape(core), bool) for core in cores), structure)
+    for node, core in enumerate(grown):
+        scale = noise * float(np.sqrt(np.mean(np.abs(cores[node]) ** 2)))
+        fresh = rng.standard_normal(core.shape)
+        if np.iscomplexobj(core):
+            fresh = fresh + 1j * rng.standard_normal(core.shape)
+        out.append(np.where(inside[node], core, np.asarray(scale * fresh, core.dtype)))
+    return tuple(out)
