@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 import tnjax
+from tests.cli_helpers import check_refusal, run, snapshot, strict_json
 from tests.helpers import dense_oracle
 from tnjax import Structure, load, load_metadata
 from tnjax.cli import main
@@ -53,35 +54,6 @@ def tensor(dims=(4, 4, 4), rank=2) -> np.ndarray:
 
 def relative_error(x, y) -> float:
     return float(np.linalg.norm(np.asarray(x) - y) / np.linalg.norm(y))
-
-
-def run(*arguments) -> tuple[int, str, str]:
-    """Exit status, standard output, standard error."""
-    words = [str(word) for word in arguments]
-    if words[0] == "decompose":
-        words += ["--cache", "none"]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = main(words)
-        except SystemExit as end:
-            status = end.code
-    return status, out.getvalue(), err.getvalue()
-
-
-def snapshot(folder) -> dict[str, bytes | None]:
-    """Everything below a folder: contents of files, None for folders."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-    }
-
-
-def strict_json(path) -> dict:
-    def refuse(word):
-        raise ValueError(f"{word} is no JSON")
-
-    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
 def dense(folder) -> np.ndarray:
@@ -411,20 +383,6 @@ def test_show_refuses_a_damaged_result(tmp_path, found, text):
 
 
 # Bad input ----------------------------------------------------------------------------------
-
-
-def check_refusal(folder, *arguments) -> str:
-    """Exit status 2, one line on standard error, nothing written; returns that line."""
-    before = snapshot(folder)
-    status, out, err = run(*arguments)
-    assert status == 2
-    assert out == ""
-    assert err.startswith("tnjax: error: ")
-    assert err.endswith("\n")
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-    assert snapshot(folder) == before
-    return err
 
 
 def array(name, values):

@@ -255,13 +255,13 @@ def run_search(options: SearchOptions, problem: Problem, title: str) -> SearchRe
         )
 
 
-def conclude(options: SearchOptions, result: SearchResult) -> int:
-    """Print one line about a finished run; returns the exit status."""
+def conclude(options: SearchOptions, result: SearchResult, more: str = "") -> int:
+    """Print one line about a finished run, with `more` after the error; returns the exit status."""
     from .. import Status
 
     page = options.out / "report.html"
     print(
-        f"error {result.error:.4g}, {result.num_params} parameters "
+        f"error {result.error:.4g}, {more}{result.num_params} parameters "
         f"({result.structure.compression_ratio:.4g}x compression), {result.seconds:.1f} s, "
         f"{result.status.message}; see {page if page.exists() else options.out}"
     )

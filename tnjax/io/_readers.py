@@ -153,7 +153,7 @@ def _read_npy(path: Path, variable: str | None, limit: int) -> np.ndarray:
         ) from error
 
 
-def _read_array(file: IO[bytes], size: int, limit: int) -> np.ndarray:
+def _read_array(file: IO[bytes] | zipfile.ZipExtFile, size: int, limit: int) -> np.ndarray:
     """The array in the format `.npy` that `file`, of `size` bytes, holds."""
     version = np.lib.format.read_magic(file)
     readers = {

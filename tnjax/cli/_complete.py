@@ -1,0 +1,164 @@
+"""`tnjax complete`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from ._common import (
+    InputError,
+    SearchOptions,
+    check_out,
+    check_search_options,
+    conclude,
+    run_search,
+    set_up_jax,
+    settings,
+    written_together,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Complete(SearchOptions):
+    """Learn a tensor network from some entries of a tensor, and predict the others.
+
+    INPUT is a dense tensor or an image, of which --observed tells what may be seen (without it,
+    all that is not NaN), or a list of entries: .tns, a table, or an .npz with indices and values.
+    A share of the entries is held out: it decides which bonds grow and when to stop, and
+    --target-error is compared with the error on it. Entries of a dense tensor that are known but
+    not observed, and the share --test, are looked at only at the end.
+
+    Writes a run folder: as decompose, and labels.json (the labels of a table's modes), the
+    completed image, completed.npy (of other dense input), predictions.* (with --predict). At
+    least one of --target-error and --max-params is needed.
+
+    Example: tnjax complete photo.png --observed 0.1 --max-params 4000 --reshape 4,4,4,4,4,4,4,4
+    --out run
+    """
+
+    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
+    """An image, .npy, .npz, .mat, .tns, .csv, .tsv or .parquet file."""
+    observed: str | None = None
+    """Of dense input: a mask (an image, bright where observed, or an array), or a share such as
+    0.1, drawn with --seed."""
+    validation: float = 0.1
+    """Share of the observed entries to hold out; 0 for none."""
+    test: float = 0.0
+    """Share of the observed entries to put aside for the error that is reported at the end."""
+    loss: Literal["squared", "huber", "poisson", "bernoulli"] = "squared"
+    """Loss of an entry: of real values, with outliers, of counts, of truth values (0 or 1)."""
+    offsets: Literal["none", "mean", "modes"] = "none"
+    """Add to the network the mean, or the mean and a bias for each index of each mode."""
+    ridge: float = 0.0
+    """Weight of the squared cores in the loss, in units of one entry."""
+    nonnegative: bool = False
+    """Only cores without negative entries."""
+    smooth: str | None = None
+    """Modes along which the tensor is smooth and how much, such as 2:0.1,5:0.1 (from 0)."""
+    predict: Path | None = None
+    """Entries to predict: a table with a column for each mode, a .tns, or an .npz with indices."""
+    value: str | None = None
+    """Of a table: the column of values, by default the last."""
+    modes: str | None = None
+    """Of a table: the columns that are modes, such as user,film; by default all others."""
+    weights: str | None = None
+    """Of a table: a column with the weight of each entry."""
+    duplicates: Literal["refuse", "sum", "mean"] = "refuse"
+    """What to do with an entry that is given more than once."""
+    reshape: str | None = None
+    """Of dense input: sizes of the modes to work in, such as 4,4,4,4,4,4,4,4."""
+    digits: Literal["row-major", "interleaved"] = "row-major"
+    """How --reshape splits modes: one after another, or each new mode from all old ones."""
+    fit: Literal["exact", "pad", "crop"] = "exact"
+    """If the sizes of --reshape do not multiply up: refuse, leave the rest unobserved, or drop."""
+    variable: str | None = None
+    """Name of the array, for .npz and .mat files that hold several."""
+
+    def run(self) -> int:
+        return _complete(self)
+
+
+def _complete(options: Complete) -> int:
+    check_search_options(options)
+    check_out(options.out, options.resume)
+    smooth = _check_options(options)
+
+    import jax
+
+    from ..io import read_requests, write_labels, write_predictions
+    from ..objectives import Completion
+    from ..report._run import write_run
+    from ..report._run_complete import completed_tensor, completion_run, predicted
+    from ._observed import read_observed
+
+    set_up_jax(options)
+    observed = read_observed(options)
+    wanted = places = None
+    if options.predict is not None:
+        wanted = read_requests(options.predict, observed.source_shape, observed.modes)
+        try:
+            places = observed.placed(wanted)
+        except ValueError as error:
+            raise InputError(f"{options.predict}: {error}") from error
+    entries = observed.training
+    try:
+        problem = Completion(
+            entries.indices,
+            entries.values,
+            observed.dims,
+            weights=entries.weights,
+            loss=options.loss,
+            validation=options.validation or None,
+            key=jax.random.key(options.seed),
+            offsets=None if options.offsets == "none" else options.offsets,
+            ridge=options.ridge,
+            nonnegative=options.nonnegative,
+            smooth=smooth,
+        )
+    except ValueError as error:
+        raise InputError(f"{options.input}: {error}") from error
+    result = run_search(options, problem, f"{options.input.name}: {observed.describe()}")
+    with written_together(options.out) as folder:
+        dense = None
+        if observed.plan is not None:
+            dense = observed.plan.undo(completed_tensor(problem, result.network))
+        run = completion_run(
+            options.input.name, observed, problem, result, dense, settings("complete", options)
+        )
+        write_run(folder, run)
+        if observed.modes is not None:
+            write_labels(folder / "labels.json", observed.modes)
+        if dense is not None and not observed.is_image:
+            np.save(folder / "completed.npy", observed.filled(dense))
+        if wanted is not None and places is not None and options.predict is not None:
+            values = predicted(problem, result.network, places)
+            suffix = Path(options.predict.name.removesuffix(".gz")).suffix.lower()
+            write_predictions(folder / f"predictions{suffix}", wanted, values, observed.modes)
+    test = run.extra["errors"].get("test", {}).get("error")
+    return conclude(options, result, "" if test is None else f"test error {test:.4g}, ")
+
+
+def _check_options(options: Complete) -> dict[int, float] | None:
+    """Raise `InputError` for an option that cannot be meant; returns the modes of --smooth."""
+    for name, most in (("validation", 1), ("test", 1), ("ridge", math.inf)):
+        value = getattr(options, name)
+        if not 0 <= value < most:
+            word = "a share of at least 0 and below 1" if most == 1 else "0 or more"
+            raise InputError(f"--{name} must be {word}, got {value}.")
+    if options.smooth is None:
+        return None
+    try:
+        pairs = [word.split(":") for word in options.smooth.split(",")]
+        found = {int(mode): float(strength) for mode, strength in pairs}
+    except ValueError:
+        found = {}
+    if not found or not all(0 <= strength < math.inf for strength in found.values()):
+        raise InputError(
+            f"--smooth {options.smooth!r}: expected modes and strengths such as 2:0.1,5:0.1."
+        )
+    return found

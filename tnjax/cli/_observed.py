@@ -1,0 +1,139 @@
+"""What `tnjax complete` may see: entries of a dense tensor, or of a list of entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ._common import InputError, parse_dims
+
+if TYPE_CHECKING:
+    from ..objectives._coordinates import Entries
+    from ..report._run_complete import Observed
+    from ._complete import Complete
+
+
+def read_observed(options: Complete) -> Observed:
+    """Read the input of a completion, and the mask of a dense one."""
+    from ..io import holds_coordinates
+
+    if holds_coordinates(options.input):
+        return _from_coordinates(options)
+    return _from_dense(options)
+
+
+def _from_coordinates(options: Complete) -> Observed:
+    from ..io import read_coordinates
+    from ..report._run_complete import Observed
+
+    for name in ("observed", "reshape", "variable"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} is for dense input; {options.input} lists entries.")
+    names = parse_names(options.modes)
+    found = read_coordinates(
+        options.input, value=options.value, modes=names, weights=options.weights
+    )
+    training, test = _prepared(
+        options, found.indices, found.values, found.shape, weights=found.weights
+    )
+    return Observed(found.shape, training, test, found.modes)
+
+
+def _from_dense(options: Complete) -> Observed:
+    from ..io import plan_reshape, read_tensor
+    from ..report._run_complete import Observed, places, unraveled
+
+    for name in ("value", "modes", "weights"):
+        if getattr(options, name) is not None:
+            raise InputError(
+                f"--{name} names columns of a table; {options.input} is a dense tensor."
+            )
+    data = read_tensor(options.input, options.variable)
+    array = data.array
+    known = ~np.isnan(array)
+    infinite = int(np.isinf(array).sum())
+    if infinite:
+        raise InputError(
+            f"{options.input}: {infinite} of {array.size} entries are infinite; mark what is "
+            "missing as NaN."
+        )
+    plan = plan_reshape(
+        array.shape,
+        parse_dims(options.reshape) or array.shape,
+        digits=options.digits,
+        fit=options.fit,
+    )
+    mask = known & _mask(options, array.shape)
+    kept = tuple(slice(n) for n in plan.kept)
+    where = places(plan)
+    seen, rest = mask[kept], (known & ~mask)[kept]
+    training, test = _prepared(
+        options,
+        unraveled(where[seen], plan.dims),
+        array[kept][seen],
+        plan.dims,
+        unseen=(unraveled(where[rest], plan.dims), array[kept][rest]),
+    )
+    return Observed(plan.dims, training, test, None, data, mask, plan)
+
+
+def _mask(options: Complete, shape: tuple[int, ...]) -> np.ndarray:
+    """What --observed lets be seen."""
+    from ..io import random_mask, read_mask
+
+    if options.observed is None:
+        return np.ones(shape, bool)
+    try:
+        share = float(options.observed)
+    except ValueError:
+        return read_mask(options.observed, shape)
+    if not 0 < share <= 1:
+        raise InputError(
+            f"--observed {options.observed}: expected a file, or a share above 0 and at most 1."
+        )
+    return random_mask(shape, share, abs(options.seed))
+
+
+def _prepared(
+    options: Complete,
+    indices: np.ndarray,
+    values: np.ndarray,
+    dims: tuple[int, ...],
+    *,
+    weights: np.ndarray | None = None,
+    unseen: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[Entries, Entries | None]:
+    """Entries for training, and those for the test: the unseen ones and the share --test."""
+    import jax
+
+    from ..objectives._coordinates import Entries, checked_entries, split_entries
+
+    real = np.dtype(options.dtype)
+    kind = np.result_type(real, np.complex64) if np.iscomplexobj(values) else real
+    with np.errstate(over="ignore"):
+        values = values.astype(kind)
+    try:
+        entries = checked_entries(indices, values, dims, weights, options.duplicates)
+        test = None
+        if options.test:
+            key = jax.random.fold_in(jax.random.key(options.seed), 1)
+            shares = (1 - options.test, options.test)
+            keep, aside = split_entries(len(entries.values), shares, key=key)
+            entries, test = entries.take(keep), entries.take(aside)
+    except ValueError as error:
+        raise InputError(f"{options.input}: {error}") from error
+    if unseen is not None and len(unseen[1]):
+        more = Entries(unseen[0], unseen[1].astype(kind), np.ones(len(unseen[1]), real))
+        test = more if test is None else Entries(*map(np.concatenate, zip(test, more)))
+    return entries, test
+
+
+def parse_names(text: str | None) -> tuple[str, ...] | None:
+    """The names of columns that --modes lists."""
+    if text is None:
+        return None
+    names = tuple(text.split(","))
+    if not all(names):
+        raise InputError(f"--modes {text!r}: expected names of columns such as user,film.")
+    return names
