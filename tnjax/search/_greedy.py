@@ -204,7 +204,9 @@ class Greedy(Strategy):
         if budget.target_error is not None and self.power > 0:
             loss, goal = map(problem.loss_of_error, (state.error, budget.target_error))
             gain = np.minimum(gain, max(loss - goal, 0.0))
-        cost = np.asarray([self._added(state.structure, edge) for edge in edges], np.float64)
+        params = lambda structure: problem.num_params(structure)
+        grown = [state.structure.grow(edge, self.increment) for edge in edges]
+        cost = np.asarray([params(s) - params(state.structure) for s in grown], np.float64)
         score = gain / cost**self.power
         return [edges[i] for i in np.argsort(-score, kind="stable")]
 

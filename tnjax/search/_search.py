@@ -16,10 +16,11 @@ from .._init import host_cores
 from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
-from ..objectives import Problem
+from ..objectives import Decomposition, Problem
 from ..solve._fit import check_shape, positive
 from ._archive import Archive
 from ._checkpoint import Saved, Totals, fingerprint, read_latest, write_checkpoint
+from ._compress import Compression, compress_problem, worthwhile
 from ._greedy import Greedy
 from ._result import SearchResult, Step
 from ._strategy import Budget, Info, State, Strategy
@@ -42,6 +43,7 @@ def search(
     stop: Callable[[], bool] | None = None,
     checkpoints: str | os.PathLike | None = None,
     resume: bool = False,
+    compress: bool | str = "auto",
 ) -> SearchResult:
     """Learn a tensor network: the graph, the ranks and the cores.
 
@@ -69,6 +71,11 @@ def search(
             result of an uninterrupted search, bit for bit on the same machine and versions.
             `max_steps`, `max_fitted` and `max_seconds` may differ from before; what earlier runs
             used counts.
+        compress: search on the HOSVD core of the tensor, at a tenth of the target error, where
+            that has at most half the entries ("auto"), wherever it is smaller (True), or never.
+            Decompositions with a target error only. Parameters are counted with the original
+            sizes all the same, errors are those on the whole data, and the network found is
+            fitted to them.
 
     At least one of the limits on error, parameters, flops, steps, fits and seconds is needed.
 
@@ -106,6 +113,30 @@ def search(
     if all(value is None for value in limits.values()):
         raise ValueError(f"search: give at least one limit of {', '.join(limits)}.")
     strategy.check(problem)
+    compression = _compression(problem, target_error, compress)
+    if compression is not None and target_error is not None:
+        outer = None if on_step is None else (lambda step: on_step(compression.step(step)))
+        found = search(
+            compression.problem,
+            key=key,
+            strategy=strategy,
+            target_error=target_error,
+            max_params=max_params,
+            max_flops=max_flops,
+            max_steps=max_steps,
+            max_fitted=max_fitted,
+            max_seconds=max_seconds,
+            memory_limit=memory_limit,
+            start=compression.inside(start),
+            on_step=outer,
+            stop=stop,
+            checkpoints=checkpoints,
+            resume=resume,
+            compress=False,
+        )
+        solver = getattr(strategy, "solver", None)
+        result = compression.result(found, target_error, solver)
+        return dataclasses.replace(result, seconds=time.perf_counter() - begin)
     seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
     network = _start(problem, start, seed)
     budget = Budget(target_error, max_params, memory_limit, max_flops=max_flops)
@@ -152,7 +183,7 @@ def search(
             step = Step(
                 info.move,
                 state.structure,
-                state.structure.num_params,
+                problem.num_params(state.structure),
                 state.error,
                 now - since,
                 totals.compile_seconds - before.compile_seconds,
@@ -220,6 +251,25 @@ def search(
         totals.compile_seconds,
         seed,
     )
+
+
+def _compression(
+    problem: Problem, target_error: float | None, compress: bool | str
+) -> Compression | None:
+    """How to search on a smaller tensor, or None to search on the problem itself."""
+    if compress not in (True, False, "auto"):
+        raise ValueError(f'search: compress must be True, False or "auto", got {compress!r}.')
+    able = type(problem) is Decomposition and target_error is not None and target_error < 1
+    if compress is True and not able:
+        raise ValueError(
+            "search: compress=True needs a Decomposition and a target_error below 1, a tenth of "
+            'which the projection may use; leave it at "auto".'
+        )
+    if not compress or not able or not isinstance(problem, Decomposition):
+        return None
+    assert target_error is not None
+    found = compress_problem(problem, target_error)
+    return found if compress is True or worthwhile(found) else None
 
 
 def _as_strategy(strategy: Strategy | None) -> Strategy:

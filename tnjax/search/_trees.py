@@ -74,6 +74,7 @@ def best_trees(
     multiplier = math.prod(sizes) ** 0.5 / error**2
     for _ in range(_MULTIPLIERS):
         tree, dropped = _optimum(sizes, parts, options, multiplier)
+        tree = dataclasses.replace(tree, dims=unfoldings.dims)
         trees[tree] = None
         if dropped > error**2:
             low = multiplier
