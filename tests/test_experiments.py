@@ -106,7 +106,7 @@ def test_figure_4_in_a_small_setting(experiment, tmp_path, monkeypatch):
     figure4 = experiment("figure4")
     table = figure4.run(compose("figure4", "size=small", f"output={tmp_path / 'out'}"))
     assert {row["method"]: row["planted"] for row in table} == dict.fromkeys(
-        ("greedy", "tt", "tucker", "cp"), 32
+        ("greedy", "random-walk", "tt", "tucker", "cp"), 32
     )
     found = {row["method"]: row["median_params"] for row in table}
     assert found["greedy"] <= 32

@@ -22,7 +22,12 @@ from ._screen import Spectral as Spectral
 from ._screen import Trial as Trial
 from ._search import search as search
 from ._sparse_diagonal import SparseDiagonal as SparseDiagonal
+from ._store import storable as storable
+from ._strategy import Budget as Budget
+from ._strategy import Fit as Fit
+from ._strategy import Info as Info
 from ._strategy import Move as Move
+from ._strategy import State as State
 from ._strategy import Strategy as Strategy
 from ._tree_search import TreeSearch as TreeSearch
 from ._tree_svd import hierarchical_tucker_svd as hierarchical_tucker_svd
