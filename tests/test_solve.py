@@ -19,8 +19,8 @@ from tnjax import (
     fit,
     relative_error,
 )
-from tnjax.solve._als import solve_rows
 from tnjax.solve._fit import limits_of
+from tnjax.solve._rows import solve_rows
 from tnjax.solve._solver import run
 
 TREE = Structure.from_edges((3, 4, 3, 2), {(0, 4): 2, (1, 4): 2, (2, 4): 2, (2, 3): 2})

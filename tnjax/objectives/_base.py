@@ -47,6 +47,12 @@ class Problem(eqx.Module):
         """Whether no core may have a negative entry."""
         return False
 
+    def feasible(self, network: TensorNetwork) -> TensorNetwork:
+        """The network without what the problem does not allow."""
+        if not self.nonnegative:
+            return network
+        return TensorNetwork(network.structure, [jnp.maximum(core, 0) for core in network.cores])
+
     def prepared(self, network: TensorNetwork) -> TensorNetwork:
         """A random network as a start for this problem."""
         return network
@@ -159,6 +165,10 @@ class LeastSquares(Problem):
     @abc.abstractmethod
     def residual(self, network: TensorNetwork) -> Array:
         """Data minus prediction, scaled so that the loss is the sum of its squared moduli."""
+
+    def tangent(self, network: TensorNetwork, at: TensorNetwork) -> Array:
+        """A vector whose Jacobian J makes 2 JᵀJ the curvature of the parabola at `at`."""
+        return self.residual(network)
 
     @abc.abstractmethod
     def normal_equations(

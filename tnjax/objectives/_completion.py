@@ -1,5 +1,6 @@
 """Completion of a tensor from some of its entries."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from ._coordinates import (
     split_entries,
     warn_unseen,
 )
+from ._leading import leading_vectors
 from ._losses import Loss, as_loss
 from ._samples import Blocks, piece_size, predict, row_equations, sample_bytes, sample_flops
 from ._smoothness import Smoothness
@@ -28,6 +30,10 @@ from ._smoothness import Smoothness
 # Root mean square of a random start's entries in the units of a link function (log rate, log
 # odds), where 1 would be a lot.
 _LINK_START = 0.1
+# A mean of this share of the root mean square is worth starting from; what random numbers are
+# added to a start that is known.
+_LARGE_MEAN = 0.3
+_NOISE = 0.1
 
 # Sweeps that the held-out error may rise for: the first ones from a random start often do.
 _HELD_OUT_PATIENCE = 5
@@ -285,20 +291,47 @@ class Completion(LeastSquares):
         return vectors + piece * sample_bytes(structure, dtype) + 4 * gram * dtype.itemsize
 
     def prepared(self, network: TensorNetwork) -> TensorNetwork:
-        """A random start with E||T||² = 1, given the size of the data; rows that are nowhere
+        """A random start, given the size of the data and, in the first term of all bonds, what
+        pairs of entries or their mean tell of it (see `leading_vectors`). Rows that are nowhere
         observed are zero."""
-        cells = math.fsum(math.log(n) for n in self.shape)
-        size = math.exp(cells / 2 / len(network.cores)) * float(self._start_size) ** (
-            1 / len(network.cores)
-        )
+        structure, size = network.structure, float(self._start_size)
+        log_size = math.fsum(map(math.log, self.shape)) / 2 + math.log(size)
+        factor = math.exp(log_size / len(network.cores))
+        share = size ** (1 / len(network.cores))
+        vectors = self._leading()
         cores = []
         for node, core in enumerate(network.cores):
-            core = jnp.abs(core) if self.nonnegative else core
-            for axis, mode in enumerate(network.structure.legs[node]):
-                seen = jnp.bincount(self.training.indices[:, mode], length=self.shape[mode]) > 0
+            legs = structure.legs[node]
+            core = np.array(core) * np.asarray(factor, core.dtype)
+            first = (..., *(0,) * (core.ndim - len(legs)))
+            if self.nonnegative:
+                core = np.abs(core)
+            if vectors is not None:
+                known = functools.reduce(np.multiply.outer, [vectors[mode] for mode in legs], share)
+                core[first] = _NOISE * core[first] + known
+            for axis, mode in enumerate(legs):
+                seen = np.bincount(self.training.indices[:, mode], minlength=self.shape[mode]) > 0
                 core = core * seen.reshape(-1, *(1,) * (core.ndim - axis - 1)).astype(core.dtype)
-            cores.append(core * jnp.asarray(size, core.dtype))
-        return TensorNetwork(network.structure, cores)
+            cores.append(core)
+        return TensorNetwork(structure, cores)
+
+    def _leading(self) -> list[np.ndarray] | None:
+        """A vector of each mode whose outer product is worth starting from, or None."""
+        samples = self.training
+        values = np.asarray(samples.values - samples.base)
+        if not self.loss_function.quadratic or np.iscomplexobj(values):
+            return None
+        shuffle = np.random.default_rng(0)
+        found = leading_vectors(np.asarray(samples.indices), values, self.shape, shuffle)
+        flat = abs(np.average(values, weights=samples.weights)) > _LARGE_MEAN
+        if not flat and all(vector is None for vector in found):
+            return None
+        fallback = lambda n: np.ones(n) if flat else shuffle.standard_normal(n)
+        vectors = [
+            fallback(n) if vector is None else vector
+            for n, vector in zip(self.shape, found, strict=True)
+        ]
+        return [np.abs(vector) for vector in vectors] if self.nonnegative else vectors
 
     # The loss -------------------------------------------------------------------------------
 
@@ -322,6 +355,13 @@ class Completion(LeastSquares):
     def residual(self, network: TensorNetwork) -> Array:
         samples = self.training
         data = jnp.sqrt(samples.weights) * (samples.values - self._at(network, samples))
+        root = jnp.sqrt(self.penalty).astype(network.dtype)
+        return jnp.concatenate([data, *(root * core.ravel() for core in network.cores)])
+
+    def tangent(self, network: TensorNetwork, at: TensorNetwork) -> Array:
+        samples = self.training
+        curvature = self.loss_function.weight(self._at(at, samples), samples.values) / 2
+        data = jnp.sqrt(samples.weights * curvature) * self._at(network, samples)
         root = jnp.sqrt(self.penalty).astype(network.dtype)
         return jnp.concatenate([data, *(root * core.ravel() for core in network.cores)])
 

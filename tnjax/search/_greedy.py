@@ -44,6 +44,7 @@ class GreedyState(State):
         phase: "grow", "prune", "swap" or "done".
         queue: bonds that the phase has not tried yet.
         status: why growth ended, once it has.
+        lowest, fruitless: the lowest error of the growth, and the moves since then.
     """
 
     structure: Structure
@@ -55,6 +56,8 @@ class GreedyState(State):
     phase: str = "grow"
     queue: tuple[Edge, ...] = ()
     status: Status = Status.RUNNING
+    lowest: float = math.inf
+    fruitless: int = 0
 
     @property
     def done(self) -> bool:
@@ -168,6 +171,8 @@ class Greedy(Strategy):
     # Growth ---------------------------------------------------------------------------
 
     def _grow(self, problem, state, budget):
+        if state.fruitless > problem.patience > 0:  # held-out entries say that it is enough
+            return dataclasses.replace(state, phase="done", status=Status.STAGNATED), Info()
         edges = self._edges(state.structure)
         order = self.ranking(problem, state, edges, budget)
         allowed = [e for e in order if not self._forbidden(problem, state.structure, e, budget)]
@@ -225,7 +230,14 @@ class Greedy(Strategy):
         if budget.target_error is not None and state.error <= budget.target_error:
             state = dataclasses.replace(state, status=Status.TARGET_REACHED, phase="done")
             return self._enter(state, "prune") if self.prune else state, info
-        return dataclasses.replace(state, phase="grow", status=Status.RUNNING), info
+        better = state.error < state.lowest
+        return dataclasses.replace(
+            state,
+            phase="grow",
+            status=Status.RUNNING,
+            lowest=min(state.error, state.lowest),
+            fruitless=0 if better else state.fruitless + 1,
+        ), info
 
     # Pruning and swapping -------------------------------------------------------------
 

@@ -15,9 +15,9 @@ from jaxtyping import Array, Float
 from .._network import TensorNetwork, safe_norm
 from .._structure import Edge
 from ..objectives import LeastSquares, Problem
-from ..solve._als import solve_rows
 from ..solve._optax import descend
 from ..solve._real import from_real, to_real
+from ..solve._rows import row_steps
 from ._candidates import candidate_networks, on_edge, stacked
 
 Cores = tuple[Array, ...]
@@ -84,13 +84,18 @@ class Screen(eqx.Module):
         total = jnp.zeros(len(edges), jnp.finfo(network.dtype).dtype)
         found = []
         increment = starts[0].shape[0]
+        if problem.nonnegative:
+            starts = tuple(jnp.abs(part) for part in starts)
         for n in range(increment):
             gain, slices = self.improve(
                 problem, point, network, edges, tuple(part[n] for part in starts), size
             )
             if problem.judges:
                 judge = lambda point, delta: problem.judged(point, delta)
-                gain = _map(judge, point, edges, size)(candidate_networks(network, edges, slices))
+                deltas = candidate_networks(network, edges, slices)
+                judged = _map(judge, point, edges, size)(deltas)
+                # Where no candidate stands the test by itself, the refit may still make one do.
+                gain = jnp.where(jnp.any(judged > 0), judged, gain)
             good = jnp.isfinite(gain) & (gain > 0)
             total += jnp.where(good, gain, 0)
             found.append(jax.tree.map(lambda x: jnp.where(jnp.isfinite(x), x, 0), slices))
@@ -207,7 +212,7 @@ def _alternate(problem, point, old, edges, slices, batch_size, sweeps: int):
             def solve(point, delta, node=node):
                 gram, rhs = problem.normal_equations(delta, node, point)
                 x = delta.cores[node].reshape(rhs.shape)
-                x = x + solve_rows(gram, rhs, x, ridge)
+                x = x + row_steps(gram, rhs, x, ridge, problem.nonnegative)
                 fitted = jnp.sum(x.conj() * (gram @ x[..., None])[..., 0])
                 gain = (2 * jnp.sum(x.conj() * rhs) - fitted).real
                 return gain, x.reshape(delta.cores[node].shape)

@@ -240,9 +240,13 @@ def search(
         status = Status.INTERRUPTED
     if state.tidying and status in (Status.MAX_SECONDS, Status.MAX_FITTED):
         status = state.status  # the target was met; only the tidying was cut short
+    network, error = TensorNetwork(state.structure, state.cores), state.error
+    best = archive.choose("error", max_params=max_params)
+    if not budget.meets(error) and best.network is not None and best.error < error:
+        network, error = best.network, best.error
     return SearchResult(
-        scaled(TensorNetwork(state.structure, state.cores), problem.scale),
-        state.error,
+        scaled(network, problem.scale),
+        error,
         tuple(path),
         status,
         archive.scaled(problem.scale),

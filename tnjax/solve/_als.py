@@ -1,13 +1,16 @@
 """Alternating least squares."""
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from .._network import TensorNetwork, balance
 from ..objectives import LeastSquares, Problem
+from ._rows import row_steps
 from ._solver import Solver
+
+# A step that raises a loss that is not quadratic is halved up to so many times, then not made.
+_HALVINGS = 20
 
 
 class ALS(Solver):
@@ -23,6 +26,10 @@ class ALS(Solver):
     arithmetic a sweep never raises the loss; in single precision one can, where a Gram matrix
     is singular to rounding (a larger ridge helps), and `fit` keeps the best network. A failed
     Cholesky factorization is answered by a hundred times the ridge.
+
+    For a loss that is not quadratic the system is that of the parabola that the problem puts in
+    its place (iteratively reweighted least squares), and a step that raises the loss is halved.
+    Where the problem asks for nonnegative cores, rows are solved for by coordinate descent.
 
     Args:
         max_steps: sweeps at the most.
@@ -62,34 +69,29 @@ class ALS(Solver):
             cores = list(network.cores)
             gram, rhs = problem.normal_equations(network, node)
             core = cores[node].reshape(rhs.shape)
-            cores[node] = (core + solve_rows(gram, rhs, core, state)).reshape(cores[node].shape)
-            network = TensorNetwork(network.structure, cores)
+            step = row_steps(gram, rhs, core, state, problem.nonnegative)
+
+            def moved(length, node=node, cores=cores, step=step, structure=network.structure):
+                core = cores[node] + (length * step).reshape(cores[node].shape)
+                return TensorNetwork(structure, [*cores[:node], core, *cores[node + 1 :]])
+
+            length = jnp.ones((), state.dtype)
+            if not problem.quadratic:
+                length = _length(lambda length: problem.loss(moved(length)), length)
+            network = moved(length.astype(network.dtype))
         return TensorNetwork(network.structure, balance(network.cores)), state
 
     def recover(self, state: Float[Array, ""]) -> Float[Array, ""]:
         return 100 * state
 
 
-def solve_rows(gram: Array, rhs: Array, x: Array, ridge: Array | float) -> Array:
-    """The step d of every row: (G + ridge tr(G)/n I) d = rhs - G x.
+def _length(loss, full: Array) -> Array:
+    """The first of 1, 1/2, 1/4, ... whose loss is not above that of 0, else 0."""
+    before = loss(jnp.zeros_like(full))
 
-    Args:
-        gram: [rows or 1, n, n], Hermitian.
-        rhs, x: [rows, n].
-    """
-    size = gram.shape[-1]
-    mean = jnp.trace(gram, axis1=-2, axis2=-1).real / size
-    shift = jnp.maximum(ridge * mean, jnp.finfo(mean.dtype).tiny).astype(gram.dtype)
-    system = gram + shift[:, None, None] * np.eye(size, dtype=gram.dtype)
-    factor = lax.linalg.cholesky(system, symmetrize_input=False)
-    residual = rhs - (gram @ x[..., None])[..., 0]
-    if gram.shape[0] == 1:  # one Gram matrix for all rows
-        factor, residual = factor[0], residual.T
-    else:
-        residual = residual[..., None]
-    lower = dict(left_side=True, lower=True)
-    half = lax.linalg.triangular_solve(factor, residual, **lower)
-    step = lax.linalg.triangular_solve(
-        factor, half, **lower, transpose_a=True, conjugate_a=jnp.iscomplexobj(factor)
-    )
-    return step.T if gram.shape[0] == 1 else step[..., 0]
+    def failed(state):
+        length, tries = state
+        return ~(loss(length) <= before) & (tries < _HALVINGS)
+
+    length, tries = lax.while_loop(failed, lambda s: (s[0] / 2, s[1] + 1), (full, 0))
+    return jnp.where(tries < _HALVINGS, length, 0)

@@ -16,9 +16,10 @@ from ._solver import Solver
 class GaussNewton(Solver):
     r"""All cores at once: $(H + \mu I)\, d = -g$ by conjugate gradients, never forming H.
 
-    H is the Gauss-Newton matrix $2 J^T J$ of a least squares problem and the Hessian of any
-    other loss. A step is accepted if it lowers the loss; the damping follows the ratio of the
-    actual to the predicted decrease (Nielsen's rule).
+    H is the Gauss-Newton matrix $2 J^T J$ of a least squares problem (and of the parabola that
+    stands for another loss of sampled entries) and the Hessian of any other loss. A step is
+    accepted if it lowers the loss; the damping follows the ratio of the actual to the predicted
+    decrease (Nielsen's rule).
 
     Args:
         max_steps: outer iterations at the most.
@@ -38,6 +39,12 @@ class GaussNewton(Solver):
     cg_steps: int = eqx.field(static=True, default=30)
     damping: float = 1e-3
 
+    def check(self, problem: Problem) -> None:
+        if problem.nonnegative:
+            raise ValueError(
+                "GaussNewton cannot keep cores nonnegative; use ALS() or an optax transformation."
+            )
+
     def init(self, problem: Problem, network: TensorNetwork) -> tuple[Float[Array, ""], Array]:
         real = jnp.finfo(problem.dtype).dtype
         return jnp.asarray(self.damping, real), jnp.asarray(2.0, real)
@@ -49,8 +56,8 @@ class GaussNewton(Solver):
         x, unravel = ravel_pytree(to_real(network))
         loss = lambda x: problem.loss(rebuild(unravel(x)))
         value, gradient = jax.value_and_grad(loss)(x)
-        if isinstance(problem, LeastSquares) and problem.quadratic:
-            residual = lambda x: to_real_vector(problem.residual(rebuild(unravel(x))))
+        if isinstance(problem, LeastSquares):
+            residual = lambda x: to_real_vector(problem.tangent(rebuild(unravel(x)), network))
             _, forward = jax.linearize(residual, x)
             backward = jax.linear_transpose(forward, x)
             product = lambda v: 2 * backward(forward(v))[0]

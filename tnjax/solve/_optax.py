@@ -59,12 +59,16 @@ class Optax(Solver):
     def step(self, problem: Problem, network: TensorNetwork, state):
         rebuild = from_real(network.structure, network.dtype)
         loss = lambda x: problem.loss(rebuild(x))
-        x, state = descend(self.transformation, loss, to_real(network), state, self.updates)
+        project = (lambda x: problem.feasible(rebuild(x)).cores) if problem.nonnegative else None
+        x, state = descend(
+            self.transformation, loss, to_real(network), state, self.updates, project
+        )
         return rebuild(x), state
 
 
-def descend(transformation, loss, x, state, count):
-    """`count` updates of `x` by an optax transformation, line searches included."""
+def descend(transformation, loss, x, state, count, project=None):
+    """`count` updates of `x` by an optax transformation, line searches included; `project` brings
+    each one back to what is allowed."""
     optimizer = optax.with_extra_args_support(transformation)
 
     def update(_, carry):
@@ -73,6 +77,7 @@ def descend(transformation, loss, x, state, count):
         change, state = optimizer.update(
             gradient, state, x, value=value, grad=gradient, value_fn=loss
         )
-        return optax.apply_updates(x, change), state
+        x = optax.apply_updates(x, change)
+        return x if project is None else project(x), state
 
     return lax.fori_loop(0, count, update, (x, state))

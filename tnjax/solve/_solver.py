@@ -95,6 +95,7 @@ def start(
     solver: Solver, problem: Problem, network: TensorNetwork, history_size: int = 0
 ) -> FitState:
     """The state before the first step. `history_size` errors will be recorded."""
+    network = problem.feasible(network)
     error = problem.error(network)
     zero = jnp.zeros((), jnp.int32)
     return FitState(

@@ -1,0 +1,67 @@
+"""Small systems of normal equations, one for each row of a core."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+# Passes of coordinate descent over the unknowns of a row that must not be negative.
+_PASSES = 5
+
+
+def row_steps(gram: Array, rhs: Array, x: Array, ridge: Array | float, nonnegative: bool) -> Array:
+    """The step of every row towards the solution of its normal equations.
+
+    Args:
+        gram: [rows or 1, n, n], Hermitian.
+        rhs, x: [rows, n].
+        ridge: relative to the mean diagonal, on the step.
+        nonnegative: the rows must stay without a negative entry (as x must be).
+    """
+    if nonnegative:
+        return nonnegative_rows(gram, rhs, x) - x
+    return solve_rows(gram, rhs, x, ridge)
+
+
+def solve_rows(gram: Array, rhs: Array, x: Array, ridge: Array | float) -> Array:
+    """The step d of every row: (G + ridge tr(G)/n I) d = rhs - G x."""
+    size = gram.shape[-1]
+    mean = jnp.trace(gram, axis1=-2, axis2=-1).real / size
+    shift = jnp.maximum(ridge * mean, jnp.finfo(mean.dtype).tiny).astype(gram.dtype)
+    system = gram + shift[:, None, None] * np.eye(size, dtype=gram.dtype)
+    factor = lax.linalg.cholesky(system, symmetrize_input=False)
+    residual = rhs - (gram @ x[..., None])[..., 0]
+    if gram.shape[0] == 1:  # one Gram matrix for all rows
+        factor, residual = factor[0], residual.T
+    else:
+        residual = residual[..., None]
+    lower = dict(left_side=True, lower=True)
+    half = lax.linalg.triangular_solve(factor, residual, **lower)
+    step = lax.linalg.triangular_solve(
+        factor, half, **lower, transpose_a=True, conjugate_a=jnp.iscomplexobj(factor)
+    )
+    return step.T if gram.shape[0] == 1 else step[..., 0]
+
+
+def nonnegative_rows(gram: Array, rhs: Array, x: Array) -> Array:
+    """Rows that lower x'Gx - 2 x'b within x >= 0, by passes over their entries.
+
+    Each entry in turn is set to its exact optimum, so that no pass raises the loss.
+
+    Reference:
+        Cichocki, Phan, IEICE Trans. Fundamentals E92-A (2009): hierarchical ALS.
+    """
+    size = gram.shape[-1]
+    gram = jnp.broadcast_to(gram, (x.shape[0], size, size))
+
+    def update(n, x):
+        column = n % size
+        row = lax.dynamic_index_in_dim(gram, column, 1, keepdims=False)
+        diagonal = lax.dynamic_index_in_dim(row, column, 1, keepdims=False)
+        old = lax.dynamic_index_in_dim(x, column, 1, keepdims=False)
+        slope = lax.dynamic_index_in_dim(rhs, column, 1, keepdims=False) - jnp.sum(row * x, 1)
+        safe = jnp.where(diagonal > 0, diagonal, 1)
+        new = jnp.where(diagonal > 0, jnp.maximum(old + slope / safe, 0), old)
+        return lax.dynamic_update_index_in_dim(x, new, column, 1)
+
+    return lax.fori_loop(0, _PASSES * size, update, x)
