@@ -16,8 +16,8 @@ from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Structure
 from ..objectives import LeastSquares, Problem
-from ..solve._als import solve_rows
 from ..solve._fit import as_solver, limits_of
+from ..solve._rows import solve_rows
 from ._moves import Cores
 from ._population import Fitted, Group, fit_population
 from ._store import storable
