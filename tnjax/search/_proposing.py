@@ -12,16 +12,18 @@ from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Edge, Structure
 from ..objectives import Decomposition, Problem
-from ..solve import Solver
+from ..solve import ALS, Solver
 from ..solve._fit import as_solver
 from ._moves import Cores, pad, shrink
-from ._refit import refit
+from ._refit import assess, refit
 from ._store import storable
 from ._strategy import Budget, Fit, Info, Move, State, Strategy
 from ._tree_svd import Tree, decompose
 
 # Effort of a fit, in units of the solver's own steps.
 _EFFORT = 3.0
+# Bonds of one core, all together, past which it is not fitted: its Gram matrix is the square.
+_LARGEST_GRAM = 4096
 # Trimming takes this part of a bond's rank at a time at first, single ranks at the end.
 _STRIDE = 8
 
@@ -126,7 +128,7 @@ class Proposing(Strategy):
 
     def _propose(self, problem, state: ProposingState, budget: Budget, structure, groups):
         cores = self.start_cores(problem, structure, state)
-        fit, info = self._fit(problem, structure, cores, budget)
+        fit, info = self._fit(problem, structure, cores, budget, give_up=budget.meets(state.error))
         if budget.target_error is not None and not budget.meets(fit.error):
             groups = groups[1:]  # the bolder ones of its kind will miss the target too
         state = dataclasses.replace(
@@ -149,7 +151,7 @@ class Proposing(Strategy):
     def _end_of_proposals(self, state: ProposingState, budget: Budget) -> ProposingState:
         if budget.meets(state.error):
             state = dataclasses.replace(state, status=Status.TARGET_REACHED)
-            if self.trim and state.structure.edges:
+            if self.trim and state.structure.edges and not self._final(state.structure):
                 return dataclasses.replace(
                     state,
                     phase="trim",
@@ -161,6 +163,10 @@ class Proposing(Strategy):
             status = Status.MAX_PARAMS if limited else Status.STAGNATED
             state = dataclasses.replace(state, status=status)
         return dataclasses.replace(state, phase="done")
+
+    def _final(self, structure: Structure) -> bool:
+        """Whether there is nothing to trim: of two nodes, no smaller rank does (Eckart, Young)."""
+        return structure.num_nodes == 2 and self.word in ("svd", "tree")
 
     # Trimming -------------------------------------------------------------------------
 
@@ -195,7 +201,10 @@ class Proposing(Strategy):
     def _fit(
         self, problem, structure, cores, budget: Budget, capacity=None, give_up: bool = False
     ) -> tuple[Fit, Info]:
+        """Fit a network, or only look at its error where a sweep would be out of proportion."""
         solver: Solver = as_solver(self.solver, problem)
+        if isinstance(solver, ALS) and _largest_gram(capacity or structure) > _LARGEST_GRAM:
+            return assess(problem, structure, cores)
         return refit(
             problem,
             solver,
@@ -206,6 +215,13 @@ class Proposing(Strategy):
             effort=_EFFORT,
             give_up=give_up,
         )
+
+
+def _largest_gram(structure: Structure) -> int:
+    """Rows of the largest Gram matrix of a sweep."""
+    legs = structure.legs
+    nodes = range(structure.num_nodes)
+    return max(math.prod(structure.core_shape(node)[len(legs[node]) :]) for node in nodes)
 
 
 def better(problem: Problem, budget: Budget, new: Fit, old: Any) -> bool:

@@ -50,6 +50,19 @@ def refit(
     return fit, Info(None, program.programs, program.seconds, (fit,))
 
 
+def assess(problem: Problem, structure: Structure, cores: Cores) -> tuple[Fit, Info]:
+    """The error of a network as it is."""
+    args = (problem, TensorNetwork(structure, [np.asarray(core, problem.dtype) for core in cores]))
+    program = _compile.compiled(_error, (), args, tier=_compile.choose_tier(problem.work))
+    error = float(program.call(*args))
+    fit = Fit(structure, tuple(map(np.asarray, cores)), error)
+    return fit, Info(None, program.programs, program.seconds, (fit,))
+
+
+def _error(problem: Problem, network: TensorNetwork):
+    return problem.error(network)
+
+
 def _run(problem: Problem, solver: Solver, network: TensorNetwork, limits: Limits):
     state = run(solver, problem, network, limits)
     return state.best, state.best_error
