@@ -1,7 +1,6 @@
 """Small systems of normal equations, one for each row of a core."""
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array
 
@@ -28,7 +27,7 @@ def solve_rows(gram: Array, rhs: Array, x: Array, ridge: Array | float) -> Array
     size = gram.shape[-1]
     mean = jnp.trace(gram, axis1=-2, axis2=-1).real / size
     shift = jnp.maximum(ridge * mean, jnp.finfo(mean.dtype).tiny).astype(gram.dtype)
-    system = gram + shift[:, None, None] * np.eye(size, dtype=gram.dtype)
+    system = gram + shift[:, None, None] * jnp.eye(size, dtype=gram.dtype)
     factor = lax.linalg.cholesky(system, symmetrize_input=False)
     residual = rhs - (gram @ x[..., None])[..., 0]
     if gram.shape[0] == 1:  # one Gram matrix for all rows
