@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -112,8 +112,9 @@ def fit_population(
                 structure = starts[n].structure
                 found = tuple(core[lane] for core in network.cores)
                 found = unpad(placed[n][0], found, group.capacity)
-                if orders[n] is not None:
-                    found = _restored(starts[n], *orders[n], found)
+                order = orders[n]
+                if order is not None:
+                    found = _restored(starts[n], order, found)
                 fits[n] = Fit(structure, found, float(errors[lane]))
     return Fitted(tuple(fits[n] for n in range(len(starts))), groups, programs, seconds)
 
@@ -153,15 +154,18 @@ def _axes(structure: Structure, nodes: tuple[int, ...], modes: tuple[int, ...]):
     return new, axes
 
 
-def _reordered(start: Start, nodes, modes) -> tuple[Structure, Cores]:
+def _reordered(
+    start: Start, nodes: tuple[int, ...], modes: tuple[int, ...]
+) -> tuple[Structure, Cores]:
     new, axes = _axes(start.structure, nodes, modes)
     return new, tuple(
         np.transpose(start.cores[old], axis) for old, axis in zip(nodes, axes, strict=True)
     )
 
 
-def _restored(start: Start, nodes, modes, cores: Cores) -> Cores:
+def _restored(start: Start, order: Order, cores: Cores) -> Cores:
     """The inverse of `_reordered` for the cores."""
+    nodes, modes = order
     _, axes = _axes(start.structure, nodes, modes)
     found = {
         old: np.transpose(core, np.argsort(axis))
@@ -170,7 +174,7 @@ def _restored(start: Start, nodes, modes, cores: Cores) -> Cores:
     return tuple(found[node] for node in range(len(nodes)))
 
 
-def _permuted(problem: Problem, orders: Sequence[Order | None]) -> Problem:
+def _permuted(problem: Any, orders: Sequence[Order | None]) -> Problem:
     """One problem for each order, stacked along a leading axis."""
     identity = tuple(range(len(problem.shape)))
     modes = [identity if order is None else order[1] for order in orders]
