@@ -44,7 +44,7 @@ def forward(model: fcpe.FCPE, mels: jax.Array) -> jax.Array:
 
 def measure(options: argparse.Namespace) -> list[dict]:
     if options.small:
-        model = fcpe.FCPE(jax.random.key(0), width=16, inner=16, depth=2, kernel=5)
+        model = fcpe.FCPE(jax.random.key(0), width=16, inner=16, depth=1, kernel=5)
     else:
         model = load()
     mels, pitch = fcpe.tones(options.clips, seed=options.seed)

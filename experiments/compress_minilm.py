@@ -45,7 +45,7 @@ def load() -> tuple[minilm.MiniLM, minilm.Tokenizer]:
 def small() -> tuple[minilm.MiniLM, minilm.Tokenizer]:
     letters = [chr(n) for n in range(ord("a"), ord("z") + 1)]
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", ",", *letters, *(f"##{c}" for c in letters)]
-    shape = {"vocabulary": len(words), "width": 16, "inner": 32, "depth": 2, "heads": 2}
+    shape = {"vocabulary": len(words), "width": 16, "inner": 32, "depth": 1, "heads": 2}
     return minilm.MiniLM(jax.random.key(0), **shape), minilm.Tokenizer(words)
 
 

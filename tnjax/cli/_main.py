@@ -9,11 +9,18 @@ from collections.abc import Sequence
 import tyro
 
 from ._complete import Complete
+from ._compress import Compress
 from ._decompose import Decompose
 from ._report import Report
 from ._show import Show
 
-_COMMANDS = {"decompose": Decompose, "complete": Complete, "show": Show, "report": Report}
+_COMMANDS = {
+    "decompose": Decompose,
+    "complete": Complete,
+    "compress": Compress,
+    "show": Show,
+    "report": Report,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

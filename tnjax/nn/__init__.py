@@ -35,7 +35,10 @@ from ._screening import GradientScreen as GradientScreen
 from ._screening import LayerScreen as LayerScreen
 from ._screening import TrialScreen as TrialScreen
 from ._spectra import approximate as approximate
+from ._tap import dense_layout as dense_layout
 from ._task import Calibration as Calibration
 from ._task import Task as Task
 from ._task import validate as validate
+from ._timing import LayerCost as LayerCost
+from ._timing import layer_cost as layer_cost
 from ._torch_file import read_torch as read_torch

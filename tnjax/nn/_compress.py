@@ -12,7 +12,7 @@ import optax
 from .._status import Status
 from ._allocate import Blocks, LowRank, budget_of
 from ._formats import factor, paired
-from ._grow import GrowStep, grow_layers
+from ._grow import GrowStep, current, grow_layers
 from ._layout import Layout
 from ._measure import moments
 from ._model import Adapter, Slot, adapter_for, pick
@@ -97,7 +97,7 @@ def compress(
     family: LowRank | Blocks | None = None,
     calibration: Calibration | None = None,
     allocation: Allocation = "auto",
-    ridge: float = 0.03,
+    ridge: float = 0.003,
     train_only: Literal["layers", "all"] = "layers",
     frozen: Sequence[str] = (),
     transformation: optax.GradientTransformation | None = None,
@@ -125,9 +125,10 @@ def compress(
         layers: paths of layers, "blocks.0.expand", or patterns, "blocks.*".
         budget: parameters of all networks, or a fraction (below 1) of the weights they replace.
         method: see above.
-        start: for "grow": layouts by path, or a function of a `Slot` to its layout. By default
-            paired digits of sizes near 4 without bonds, padded where sizes do not factor. The
-            cores are fitted to the weights.
+        start: for "grow": layouts by path, or a function of a `Slot` to its layout; the cores are
+            fitted to the weights. By default a layer that is a network already grows from what
+            it is, and a dense one starts at paired digits of sizes near 4 without bonds, padded
+            where sizes do not factor.
         screen: for "grow": "gradient", "trial" (the paper's), or a `LayerScreen`.
         family: for "spectra": `LowRank()` or `Blocks(...)`.
         calibration: for "spectra": unlabeled data.
@@ -188,7 +189,7 @@ def compress(
         path = grow_layers(
             adapter,
             model,
-            _starts(chosen, start),
+            _starts(adapter, model, chosen, start),
             problem,
             limit,
             screen=_screen(screen),
@@ -245,9 +246,12 @@ def default_start(slot: Slot) -> Layout:
     )
 
 
-def _starts(chosen: Sequence[Slot], start: Starts | None) -> dict:
+def _starts(adapter: Adapter, model: Any, chosen: Sequence[Slot], start: Starts | None) -> dict:
     networks = {}
     for slot in chosen:
+        if start is None and slot.layout is not None:
+            networks |= current(adapter, model, {slot.name: (slot.layout, ())})
+            continue
         if start is None:
             layout = default_start(slot)
         elif callable(start):

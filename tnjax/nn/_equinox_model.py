@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import equinox as tne
-from ._model import Adapter, Slot
+from ._model import Adapter, Build, Slot
 
 _LAYERS = (eqx.nn.Linear, eqx.nn.Conv, eqx.nn.Embedding, tne.TNLinear, tne.TNConv, tne.TNEmbedding)
 
@@ -66,17 +66,13 @@ class EquinoxAdapter(Adapter):
 
     def arrays(self, model):
         flat, treedef = jax.tree_util.tree_flatten_with_path(model)
-        names = [_name(path) for path, _ in flat]
-        leaves = [leaf for _, leaf in flat]
-        floats = {n for n, leaf in zip(names, leaves, strict=True) if eqx.is_inexact_array(leaf)}
+        floats = {_name(path): jnp.asarray(x) for path, x in flat if eqx.is_inexact_array(x)}
+        others = {_name(path): x for path, x in flat if not eqx.is_inexact_array(x)}
+        return floats, Build(tuple(_name(path) for path, _ in flat), others, treedef, _unflatten)
 
-        def build(arrays):
-            new = [arrays.get(n, leaf) for n, leaf in zip(names, leaves, strict=True)]
-            return jax.tree_util.tree_unflatten(treedef, new)
 
-        return {
-            n: jnp.asarray(leaf) for n, leaf in zip(names, leaves, strict=True) if n in floats
-        }, build
+def _unflatten(names, leaves, treedef):
+    return jax.tree_util.tree_unflatten(treedef, [leaves[name] for name in names])
 
 
 def _kind(layer: Any):

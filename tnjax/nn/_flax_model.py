@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 
 from . import flax as tnf
-from ._model import Adapter, Slot
+from ._model import Adapter, Build, Slot
 
 _TN = (tnf.TNLinear, tnf.TNConv, tnf.TNEmbedding)
 _DENSE = (nnx.Linear, nnx.Conv, nnx.Embed)
@@ -69,22 +69,18 @@ class FlaxAdapter(Adapter):
 
     def arrays(self, model):
         graphdef, state = nnx.split(model)
-        flat = {path: leaf for path, leaf in nnx.to_flat_state(state)}
-        names = {path: ".".join(map(str, path)) for path in flat}
-        floats = {
-            path
-            for path, leaf in flat.items()
-            if jnp.issubdtype(jnp.asarray(leaf.get_value()).dtype, jnp.inexact)
-        }
+        flat = dict(nnx.to_flat_state(state))
+        names = {".".join(map(str, path)): path for path in flat}
+        is_float = lambda leaf: jnp.issubdtype(jnp.asarray(leaf.get_value()).dtype, jnp.inexact)
+        floats = {n: flat[p].get_value() for n, p in names.items() if is_float(flat[p])}
+        others = {n: flat[p].get_value() for n, p in names.items() if n not in floats}
+        kinds = tuple((name, path, type(flat[path])) for name, path in names.items())
+        return floats, Build(kinds, others, graphdef, _merge)
 
-        def build(arrays):
-            new = {
-                path: leaf.replace(arrays[names[path]]) if path in floats else leaf
-                for path, leaf in flat.items()
-            }
-            return nnx.merge(graphdef, nnx.from_flat_state(new))
 
-        return {names[path]: flat[path].get_value() for path in floats}, build
+def _merge(kinds, leaves, graphdef):
+    flat = {path: kind(leaves[name]) for name, path, kind in kinds}
+    return nnx.merge(graphdef, nnx.from_flat_state(flat))
 
 
 def _kind(layer: Any):

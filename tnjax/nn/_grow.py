@@ -14,12 +14,12 @@ from ..search._moves import grow as grow_bond
 from ._layout import Layout
 from ._model import Adapter
 from ._screening import Candidate, LayerScreen
-from ._task import Task, jit, train
+from ._task import Task, mean_value, train
 
 # Factors of new slices that the line search tries.
 _LENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)
 
-Networks = Mapping[str, tuple[Layout, Sequence[np.ndarray]]]
+Networks = Mapping[str, tuple[Layout, Sequence[Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +89,7 @@ def grow_layers(
             steps=steps,
             batches=stream,
             adapter=adapter,
+            tier="fast",  # a structure lives for a few steps only
         )
         model = trained.last
         if not math.isfinite(trained.metric):
@@ -169,13 +170,11 @@ def _best_length(adapter, model, networks, chosen, task, batches, options) -> An
     """The model with the chosen slices, all of them times the factor with the least loss. The
     candidates were found one by one, so that together they may go too far; a factor of zero, a
     saddle, is not tried."""
-    best, least, loss = None, math.inf, None
+    best, least = None, math.inf
     for factor in _LENGTHS:
         longer = adapter.replaced(model, with_growth(networks, chosen, factor), **options)
         arrays, build = adapter.arrays(longer)
-        if loss is None:
-            loss = jit(lambda arrays, batch, build=build: task.loss(build(arrays), batch))
-        value = float(np.mean([float(loss(arrays, batch)) for batch in batches]))
+        value = mean_value(task.loss, build, batches, "fast")(arrays)
         if best is None or value < least or not math.isfinite(least):
             best, least = longer, value
     return best

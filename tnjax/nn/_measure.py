@@ -9,7 +9,7 @@ import numpy as np
 
 from ._model import Adapter, Slot, core_names
 from ._tap import Moments, tapped
-from ._task import Calibration, Task, _fresh, jit
+from ._task import Calibration, Task, fresh, gradient_program
 
 
 def moments(
@@ -29,7 +29,7 @@ def moments(
 
     key = jax.random.key(seed)
     batches = (
-        (batch, jax.random.fold_in(key, n)) for n, batch in enumerate(_fresh(calibration.batches))
+        (batch, jax.random.fold_in(key, n)) for n, batch in enumerate(fresh(calibration.batches))
     )
     sums, _ = _tapped_gradients(adapter, model, slots, lambda m, b: probe(m, *b), batches)
     return {name: Moments.of(moment, slope) for name, (_, moment, slope) in sums.items()}
@@ -53,13 +53,11 @@ def _tapped_gradients(
     arrays, build = adapter.arrays(adapter.replaced(model, networks))
     names = {slot.name: core_names(slot.name, networks[slot.name][0]) for slot in slots}
     live = {name: arrays.pop(name) for group in names.values() for name in group}
-    gradient = jit(
-        lambda live, rest, batch: jax.grad(lambda live: loss(build({**rest, **live}), batch))(live)
-    )
+    gradient = gradient_program(loss, build, "full")
     total, count = None, 0
     for batch in batches:
-        fresh = gradient(live, arrays, batch)
-        total = fresh if total is None else jax.tree.map(jnp.add, total, fresh)
+        new = gradient(live, arrays, batch)
+        total = new if total is None else jax.tree.map(jnp.add, total, new)
         count += 1
     if total is None:
         raise ValueError("There is no batch to measure on.")

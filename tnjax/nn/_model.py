@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from jaxtyping import Array
 
@@ -40,6 +41,47 @@ class Slot:
         return self.matrix.size
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Build:
+    """Builds a model of its floating arrays. Two of them are equal if they do the same, so that
+    compiled programs are found again for another model of the same structure.
+
+    Attributes:
+        names: of all leaves.
+        others: leaves that are not floating arrays.
+        structure: what holds the leaves together, hashable.
+        assemble: `assemble(names, leaves, structure)`, a module-level function.
+    """
+
+    names: tuple
+    others: Mapping[str, Any]
+    structure: Any
+    assemble: Callable[..., Any]
+
+    def __call__(self, arrays: Mapping[str, Array]) -> Any:
+        return self.assemble(self.names, {**self.others, **arrays}, self.structure)
+
+    def __hash__(self) -> int:
+        return hash((self.names, self.structure))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Build)
+            and (self.names, self.structure) == (other.names, other.structure)
+            and all(_same(x, other.others.get(name)) for name, x in self.others.items())
+        )
+
+
+def _same(x: Any, y: Any) -> bool:
+    if isinstance(x, np.ndarray | Array):
+        if not isinstance(y, np.ndarray | Array) or x.dtype != y.dtype or x.shape != y.shape:
+            return False
+        if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x, y = jax.random.key_data(x), jax.random.key_data(y)
+        return np.array_equal(np.asarray(x), np.asarray(y))
+    return x is y or bool(x == y)
+
+
 class Adapter(abc.ABC):
     """What compression asks of a framework."""
 
@@ -62,7 +104,7 @@ class Adapter(abc.ABC):
         """A new model with networks in place of layers; other parts shared with the old one."""
 
     @abc.abstractmethod
-    def arrays(self, model: Any) -> tuple[dict[str, Array], Callable[[dict[str, Array]], Any]]:
+    def arrays(self, model: Any) -> tuple[dict[str, Array], Build]:
         """All floating arrays by path, and the pure function that builds the model of them."""
 
 

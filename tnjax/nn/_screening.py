@@ -22,9 +22,9 @@ from ._formats import complete_edges
 from ._layout import Layout
 from ._measure import functional_gradients
 from ._model import Adapter, Slot, core_names
-from ._project import padded_tensor
+from ._project import padded_tensor, rebuild
 from ._tap import dense_layout
-from ._task import Task, _mean_metric, jit
+from ._task import Task, jit, mean_value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LayerScreen(abc.ABC):
         self,
         adapter: Adapter,
         model: Any,
-        networks: Mapping[str, tuple[Layout, Sequence[np.ndarray]]],
+        networks: Mapping[str, tuple[Layout, Sequence[Any]]],
         task: Task,
         batches: Sequence[Any],
         *,
@@ -73,15 +73,19 @@ class GradientScreen(LayerScreen):
     are those of the spectral screen for the residual $-G/h$, and gain is in units of the loss, so
     that layers compare. The curvature h is that of the layer in the direction of G by its
     Kronecker factors: mean squared output gradients times the variance of the inputs along G.
+    That is a rough number, so that the slices are then tried at a few lengths by forward passes,
+    and the largest fall of the loss is the gain.
 
     Args:
         sweeps: of the spectral screen.
+        lengths: factors of the slices that are tried; none takes the predicted gains as they are.
 
     Reference:
         Evci et al., arXiv 2201.05125; Martens and Grosse, arXiv 1503.05671.
     """
 
     sweeps: int = 3
+    lengths: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
 
     def __call__(self, adapter, model, networks, task, batches, *, increment, seed):
         slots = [_slot(adapter, model, name) for name in networks]
@@ -107,7 +111,46 @@ class GradientScreen(LayerScreen):
                 increment=increment,
                 seed=seed,
             )
+        return self._tried(adapter, model, slots, networks, task, batches, out)
+
+    def _tried(self, adapter, model, slots, networks, task, batches, candidates):
+        """The candidates at their best lengths, with the fall of the loss as gain."""
+        if not self.lengths:
+            return candidates
+        matrices = {s.name: (dense_layout(*s.matrix.shape), (s.matrix,)) for s in slots}
+        arrays, build = adapter.arrays(adapter.replaced(model, matrices))
+        loss = mean_value(task.loss, build, batches, "fast")
+        before = loss(arrays)
+        out = []
+        for candidate in candidates:
+            layout, cores = networks[candidate.layer]
+            (path,) = core_names(candidate.layer, matrices[candidate.layer][0])
+            change = jnp.asarray(_change(layout, cores, candidate), arrays[path].dtype)
+            after = [
+                loss({**arrays, path: arrays[path] + factor * change}) for factor in self.lengths
+            ]
+            best = int(np.argmin(np.where(np.isfinite(after), after, np.inf)))
+            root = self.lengths[best] ** (1 / len(candidate.edge))
+            out.append(
+                dataclasses.replace(
+                    candidate,
+                    gain=before - after[best],
+                    slices=tuple(tuple(root * p for p in term) for term in candidate.slices),
+                )
+            )
         return out
+
+
+def _change(layout: Layout, cores: Sequence[Any], candidate: Candidate) -> np.ndarray:
+    """The dense matrix that the candidate adds."""
+    structure, total = layout.structure, 0.0
+    single = structure.with_rank(candidate.edge, 1)
+    for term in candidate.slices:
+        parts = [np.asarray(core) for core in cores]
+        for node, part in zip(candidate.edge, term, strict=True):
+            parts[node] = part
+        total = total + rebuild(dataclasses.replace(layout, structure=single), parts)
+    return np.asarray(total)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +176,7 @@ class TrialScreen(LayerScreen):
         slots = [_slot(adapter, model, name) for name in networks]
         dense = {s.name: (dense_layout(*s.matrix.shape), (s.matrix,)) for s in slots}
         arrays, build = adapter.arrays(adapter.replaced(model, dense))
-        metric = _mean_metric(task, build)
+        metric = mean_value(task.metric or task.loss, build, list(task.held_out()))
         before = metric(arrays)
         out = []
         for slot in slots:

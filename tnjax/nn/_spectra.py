@@ -22,7 +22,7 @@ def approximate(
     family: LowRank | Blocks | None = None,
     moments: Mapping[str, Moments] | None = None,
     allocation: Allocation = "auto",
-    ridge: float = 0.03,
+    ridge: float = 0.003,
 ) -> tuple[dict[str, tuple[Layout, tuple[np.ndarray, ...]]], dict[str, np.ndarray]]:
     r"""Networks for all layers, and biases that make up for the mean of what was left out.
 
@@ -38,7 +38,7 @@ def approximate(
         allocation: what ranks are shared out by. "error": squared errors as they are; "relative":
             as fractions of each layer; "output": output errors times the sensitivity of the
             model's outputs to the layer's (needs moments); "uniform": the same rank everywhere.
-            "auto": "relative" with moments, "error" without.
+            "auto": "uniform" with moments, "error" without, as measured best on two networks.
         ridge: added to C, relative to its mean variance: how far the calibration is trusted.
 
     Raises:
@@ -47,7 +47,7 @@ def approximate(
     family = family or LowRank()
     moments = moments or {}
     if allocation == "auto":
-        allocation = "relative" if moments else "error"
+        allocation = "uniform" if moments else "error"
     if allocation not in ("error", "relative", "output", "uniform"):
         raise ValueError(
             f'allocation={allocation!r}; expected "auto", "error", "relative", "output" or '

@@ -1,6 +1,7 @@
 """What a model is for: the user's loss on the user's batches; and what it does, for calibration."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from .._compile import _options
 from .._status import Status
-from ._model import Adapter, adapter_for
+from ._model import Adapter, Build, adapter_for
 
 Batches = Iterable[Any] | Callable[[], Iterable[Any]]
 
@@ -48,16 +49,16 @@ class Task:
                     f"Task: {name} is an iterator, which can be gone through only once. Pass a "
                     "list, or a function that returns a fresh iterator."
                 )
-            if given is not None and next(iter(_fresh(given)), None) is None:
+            if given is not None and next(iter(fresh(given)), None) is None:
                 raise ValueError(f"Task: {name} holds no batch.")
 
     def epochs(self) -> Iterator[Any]:
         """Training batches without end."""
         while True:
-            yield from _fresh(self.batches)
+            yield from fresh(self.batches)
 
     def held_out(self) -> Iterable[Any]:
-        return _fresh(self.batches if self.validation is None else self.validation)
+        return fresh(self.batches if self.validation is None else self.validation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,17 +79,41 @@ class Calibration:
 def _check_calibration(self: Calibration) -> None:
     if not callable(self.forward):
         raise ValueError(f"Calibration: forward must be callable, got {self.forward!r}.")
-    if next(iter(_fresh(self.batches)), None) is None:
+    if next(iter(fresh(self.batches)), None) is None:
         raise ValueError("Calibration: batches holds no batch.")
 
 
-def _fresh(batches: Batches) -> Iterable[Any]:
+def fresh(batches: Batches) -> Iterable[Any]:
     return batches() if callable(batches) else batches
 
 
-def jit(function: Callable) -> Callable:
-    """`jax.jit` with the options of the package's full tier."""
-    return jax.jit(function, compiler_options=_options(jax.default_backend(), "full"))
+def jit(function: Callable, tier: str = "full") -> Callable:
+    """`jax.jit` with the options of one of the package's tiers."""
+    return jax.jit(function, compiler_options=_options(jax.default_backend(), tier))
+
+
+@functools.lru_cache(maxsize=256)
+def _value_program(loss: Callable, build: Build, tier: str) -> Callable:
+    return jit(lambda arrays, batch: loss(build(arrays), batch), tier)
+
+
+@functools.lru_cache(maxsize=256)
+def gradient_program(loss: Callable, build: Build, tier: str) -> Callable:
+    """(live, rest, batch) -> gradient of the loss with respect to the arrays in `live`."""
+    return jit(
+        lambda live, rest, batch: jax.grad(lambda x: loss(build({**rest, **x}), batch))(live), tier
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _step_program(loss: Callable, build: Build, transformation, tier: str) -> Callable:
+    def step(live, frozen, state, batch):
+        value, gradient = jax.value_and_grad(lambda x: loss(build({**frozen, **x}), batch))(live)
+        change, state = transformation.update(gradient, state, live)
+        new = jax.tree.map(lambda x, d: x + d.astype(x.dtype), live, change)
+        return new, state, value
+
+    return jit(step, tier)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,18 +130,15 @@ class Trained:
 def validate(model: Any, task: Task, adapter: Adapter | None = None) -> float:
     """Mean metric over the validation batches."""
     arrays, build = (adapter or adapter_for(model)).arrays(model)
-    return _mean_metric(task, build)(arrays)
+    return mean_value(task.metric or task.loss, build, task.held_out())(arrays)
 
 
-def _mean_metric(task: Task, build) -> Callable[[dict], float]:
-    metric = task.metric or task.loss
-    one = jit(lambda arrays, batch: metric(build(arrays), batch))
-
-    def mean(arrays: dict) -> float:
-        values = [float(one(arrays, batch)) for batch in task.held_out()]
-        return float(np.mean(values))
-
-    return mean
+def mean_value(
+    function: Callable, build: Build, batches: Iterable[Any], tier: str = "full"
+) -> Callable[[dict], float]:
+    """arrays -> mean of `function(model, batch)` over the batches."""
+    program = _value_program(function, build, tier)
+    return lambda arrays: float(np.mean([float(program(arrays, batch)) for batch in batches]))
 
 
 def train(
@@ -129,6 +151,7 @@ def train(
     checks: int = 4,
     batches: Iterator[Any] | None = None,
     adapter: Adapter | None = None,
+    tier: str = "full",
 ) -> Trained:
     """Train the arrays whose path `names` accepts; all others stay as they are, bit by bit.
 
@@ -145,15 +168,9 @@ def train(
     if not live:
         raise ValueError(f"train: nothing to train; arrays of the model: {', '.join(arrays)}.")
 
-    def step(live, frozen, state, batch):
-        loss = lambda live: task.loss(build({**frozen, **live}), batch)
-        value, gradient = jax.value_and_grad(loss)(live)
-        change, state = transformation.update(gradient, state, live)
-        new = jax.tree.map(lambda x, d: x + d.astype(x.dtype), live, change)
-        return new, state, value
-
-    step = jit(step)
-    metric = _mean_metric(task, build)
+    step = _step_program(task.loss, build, transformation, tier)
+    function = task.metric or task.loss
+    metric = lambda arrays: mean_value(function, build, task.held_out(), tier)(arrays)
     state = transformation.init(live)
     best, best_metric = live, metric(arrays)
     if not math.isfinite(best_metric):

@@ -108,8 +108,7 @@ class LocalSampling(AskTell):
         if view.round:  # the center has been fitted before
             asked = asked[1:]
         memory = dataclasses.replace(memory, asked=tuple(asked))
-        nodes = view.best.structure
-        return [Proposal(self._structure(nodes, one), order=one[0]) for one in asked], memory
+        return [Proposal(self._structure(view.best.structure, one)) for one in asked], memory
 
     def tell(self, memory: Sampling, found: Sequence[Scored], view: View) -> Sampling:
         scores = {one.structure: one.score for one in found}

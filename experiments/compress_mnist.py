@@ -1,0 +1,259 @@
+"""Digits with a compressed layer: accuracy against parameters for fixed formats and a learned
+structure.
+
+    python experiments/compress_mnist.py --seeds 0 1 --out mnist.json --plot mnist.png
+    python experiments/compress_mnist.py --data FOLDER   # IDX files of MNIST or Fashion-MNIST
+
+The network of the paper: a layer 1024 x 1024, ReLU, and a dense classifier. The layer is dense, low
+rank, TT, TR, Tucker, Block Tensor-Train, or a network of five nodes of 4 x 4 whose bonds grow under
+the loss, at equal parameters (the largest ranks that stay within the budget). All are trained from
+scratch by Adam for as many steps as the learned structure has had when it reaches the budget; the
+model that is best on validation images is measured on test images.
+"""
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import digits
+import tables
+
+from tnjax import compress
+from tnjax.nn import (
+    Layout,
+    Task,
+    block_tensor_train,
+    low_rank,
+    paired,
+    tr_matrix,
+    tt_matrix,
+    tucker_matrix,
+)
+from tnjax.nn._task import train
+from tnjax.nn.equinox import TNLinear
+
+SIDE = 1024
+
+
+class Classifier(eqx.Module):
+    hidden: eqx.Module
+    out: eqx.nn.Linear
+
+    def __call__(self, x):
+        return self.out(jax.nn.relu(self.hidden(x)))
+
+    def batched(self, x):
+        """Logits of a batch; the layer sees all of it at once."""
+        if isinstance(self.hidden, TNLinear):
+            hidden = self.hidden(x)
+        else:
+            hidden = x @ self.hidden.weight.T + self.hidden.bias
+        return jax.nn.relu(hidden) @ self.out.weight.T + self.out.bias
+
+
+def formats(dims: tuple[int, ...]) -> dict[str, Callable[[int], Layout]]:
+    size = int(np.prod(dims))
+    half = int(np.prod(dims[: len(dims) // 2])), int(np.prod(dims[len(dims) // 2 :]))
+    return {
+        "low rank": lambda r: low_rank(size, size, r),
+        "TT": lambda r: tt_matrix(dims, dims, r),
+        "TR": lambda r: tr_matrix(dims, dims, r),
+        "Tucker": lambda r: tucker_matrix(dims, dims, r),
+        "BTT": lambda r: block_tensor_train(half, half[::-1], r),
+    }
+
+
+def largest(layout: Callable[[int], Layout], budget: int) -> Layout | None:
+    """The format at its largest rank within the budget."""
+    rank = 0
+    while layout(rank + 1).num_params <= budget:
+        rank += 1
+    return layout(rank) if rank else None
+
+
+def loss(model, batch):
+    logits = model.batched(batch[0])
+    return optax.softmax_cross_entropy_with_integer_labels(logits, batch[1]).mean()
+
+
+def wrong(model, batch):
+    return jnp.mean(jnp.argmax(model.batched(batch[0]), axis=-1) != batch[1])
+
+
+def measure(options: argparse.Namespace) -> list[dict]:
+    dims = tuple(options.dims)
+    size = int(np.prod(dims))
+    rows = []
+    optimizer = optax.adam(options.rate)  # one object, so that programs are shared
+    for seed in options.seeds:
+        data = digits.load(options.data, train=options.train, test=options.test, seed=seed)
+        parts = {
+            name: [(jnp.asarray(x[:, -size:]), jnp.asarray(y)) for x, y in _batches(part, options)]
+            for name, part in data.items()
+        }
+        task = Task(loss, parts["train"], validation=parts["validation"], metric=wrong)
+        accuracy = functools.partial(test_accuracy, parts["test"])
+        budgets = [int(fraction * size**2) for fraction in options.fractions]
+        learned = learn(options, dims, seed, task, budgets, optimizer)
+        for fraction, budget, (model, params, steps) in zip(options.fractions, budgets, learned):
+            row = {"seed": seed, "fraction": fraction, "budget": budget}
+            structure = model.hidden.layout.structure
+            edges = {"-".join(map(str, edge)): rank for edge, rank in structure.edges.items()}
+            rows.append(
+                row | {"method": "learned", "params": params, "accuracy": accuracy(model),
+                       "steps": steps, "edges": edges}
+            )  # fmt: skip
+            _tell(rows[-1])
+            for name in options.formats:
+                layout = largest(formats(dims)[name], budget)
+                if layout is None:
+                    continue
+                hidden = TNLinear(layout, key=jax.random.key(seed))
+                trained = fresh(hidden, size, seed, task, options, steps, optimizer)
+                rows.append(
+                    row | {"method": name, "params": layout.num_params,
+                           "accuracy": accuracy(trained), "steps": steps}
+                )  # fmt: skip
+                _tell(rows[-1])
+        if options.dense:
+            hidden = eqx.nn.Linear(size, size, key=jax.random.key(seed))
+            trained = fresh(hidden, size, seed, task, options, learned[-1][2], optimizer)
+            rows.append(
+                {"seed": seed, "fraction": 1.0, "method": "dense", "params": size**2,
+                 "accuracy": accuracy(trained), "steps": learned[-1][2]}
+            )  # fmt: skip
+            _tell(rows[-1])
+    return rows
+
+
+def learn(options, dims, seed: int, task: Task, budgets: list[int], optimizer) -> list[tuple]:
+    """(model, parameters, steps so far) at every budget: one growth through all of them."""
+    size = int(np.prod(dims))
+    hidden = TNLinear(paired(dims, dims), key=jax.random.key(seed))
+    model = Classifier(hidden, eqx.nn.Linear(size, 10, key=jax.random.key(seed + 1)))
+    found, steps = [], 0
+    for budget in budgets:
+        result = compress(
+            model,
+            task,
+            layers="hidden",
+            budget=budget,
+            train_only="all",
+            transformation=optimizer,
+            steps=options.steps,
+            final_steps=options.final_steps,
+            factor_per_move=options.factor,
+            power=options.power,
+            screen_batches=options.screen_batches,
+            seed=seed,
+        )
+        steps += options.steps * (len(result.path) - 1) + options.final_steps
+        model = result.model
+        found.append((model, result.num_params, steps))
+    return found
+
+
+def fresh(hidden, size: int, seed: int, task: Task, options, steps: int, optimizer) -> Classifier:
+    model = Classifier(hidden, eqx.nn.Linear(size, 10, key=jax.random.key(seed + 1)))
+    return train(
+        model,
+        task,
+        names=lambda name: True,
+        transformation=optimizer,
+        steps=steps,
+        checks=options.checks,
+    ).model
+
+
+def test_accuracy(batches: list, model: Classifier) -> float:
+    errors = jax.jit(lambda arrays, batch: wrong(eqx.combine(arrays, static), batch))
+    arrays, static = eqx.partition(model, eqx.is_array)
+    return 1 - float(np.mean([errors(arrays, batch) for batch in batches]))
+
+
+def _batches(part, options):
+    x, y = part
+    size = min(options.batch, len(x))
+    for start in range(0, len(x) - size + 1, size):
+        yield x[start : start + size], y[start : start + size]
+
+
+def _tell(row: dict) -> None:
+    tables.show([row], ["seed", "fraction", "method", "params", "accuracy", "steps", "edges"])
+
+
+def summary(rows: list[dict]) -> list[dict]:
+    """Mean test accuracy by method and budget."""
+    out = []
+    for fraction in sorted({row["fraction"] for row in rows}):
+        own = [row for row in rows if row["fraction"] == fraction]
+        line = {"fraction": fraction}
+        for method in dict.fromkeys(row["method"] for row in rows):
+            found = [row["accuracy"] for row in own if row["method"] == method]
+            if found:
+                line[method] = float(np.mean(found))
+        out.append(line)
+    return out
+
+
+def plot(rows: list[dict], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4))
+    table = summary(rows)
+    for method in dict.fromkeys(row["method"] for row in rows):
+        points = [(line["fraction"], line[method]) for line in table if method in line]
+        style = {"linewidth": 3} if method == "learned" else {"linewidth": 1}
+        axes.plot(*zip(*points), marker="o", label=method, **style)
+    axes.set(xscale="log", xlabel="parameters / dense", ylabel="test accuracy")
+    axes.legend()
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> list[dict]:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of IDX files; MNIST-5k by default")
+    parser.add_argument("--fractions", type=float, nargs="+", default=[0.01, 0.02, 0.05, 0.1, 0.2])
+    parser.add_argument("--formats", nargs="*", default=["low rank", "TT", "TR", "Tucker", "BTT"])
+    parser.add_argument("--dims", type=int, nargs="+", default=[4, 4, 4, 4, 4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--train", type=int, default=3400)
+    parser.add_argument("--test", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=50, help="after every move")
+    parser.add_argument("--final-steps", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--factor", type=float, default=3.0)
+    parser.add_argument("--power", type=float, default=0.5)
+    parser.add_argument("--screen-batches", type=int, default=4)
+    parser.add_argument("--checks", type=int, default=6)
+    parser.add_argument("--dense", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args(arguments)
+    rows = measure(options)
+    print()
+    table = summary(rows)
+    tables.show(table, list(dict.fromkeys(key for line in table for key in line)))
+    tables.write(options.out, rows, arguments)
+    if options.plot:
+        plot(rows, options.plot)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

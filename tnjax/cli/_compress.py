@@ -1,0 +1,274 @@
+"""`tnjax compress`."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+import yaml
+
+from ._common import InputError, check_out, written_together
+
+if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
+    from ..nn import CompressResult
+    from ..report import Section
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compress:
+    """Replace layers of a neural network by tensor networks.
+
+    MODEL names a function that returns an Equinox or Flax nnx model. Without --task, weights are
+    approximated, ranks shared out among layers by their spectra; with it, networks grow under the
+    task's loss. Leaves a folder with model.safetensors, result.json, config.yaml, report.html.
+
+    Example: tnjax compress mine.models:classifier --layers "blocks.*" --budget 0.2 --out run
+    """
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """module:function that returns the trained model."""
+    out: Path
+    """Folder to write; it must not exist, or be empty."""
+    layers: tuple[str, ...]
+    """Paths of layers, or patterns such as "blocks.*"."""
+    budget: float
+    """Parameters of all networks, or a fraction (below 1) of the weights that they replace."""
+    config: Path | None = None
+    """YAML or JSON file with keyword arguments: of the model's function under `model`, of the
+    task's under `task`, of the calibration's under `calibration`."""
+    task: str | None = None
+    """module:function that returns a tnjax.nn.Task: loss, batches, validation batches."""
+    calibration: str | None = None
+    """module:function that returns a tnjax.nn.Calibration: unlabeled batches."""
+    method: Literal["auto", "grow", "spectra"] = "auto"
+    """Grow under the loss, or approximate by spectra; auto: grow if there is a task and no
+    calibration."""
+    screen: Literal["gradient", "trial"] = "gradient"
+    """How bonds are compared while growing."""
+    steps: int = 100
+    """Training steps after every move."""
+    final_steps: int = 200
+    """Training steps at the end."""
+    batch_sizes: tuple[int, ...] = (1, 32, 256)
+    """Batch sizes at which layers are timed."""
+    seed: int = 0
+    """Seed of all random numbers."""
+
+    def run(self) -> int:
+        return _compress(self)
+
+
+def _compress(options: Compress) -> int:
+    check_out(options.out, False)
+    if min(options.batch_sizes, default=1) < 1:
+        raise InputError(f"--batch-sizes must be positive, got {options.batch_sizes}.")
+    given = _config(options.config)
+    from .. import compress
+    from ..nn import Calibration, Task, save_model
+    from ..report import page_html
+
+    model = _made("model", options.model, given)
+    task = None if options.task is None else _made("task", options.task, given, Task)
+    calibration = None
+    if options.calibration is not None:
+        calibration = _made("calibration", options.calibration, given, Calibration)
+    result = compress(
+        model,
+        task,
+        layers=options.layers,
+        budget=options.budget,
+        method=options.method,
+        calibration=calibration,
+        screen=options.screen,
+        steps=options.steps,
+        final_steps=options.final_steps,
+        seed=options.seed,
+    )
+    record = _record(result, options.batch_sizes)
+    settings = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in dataclasses.asdict(options).items()
+    }
+    page = page_html(
+        "Compressed model",
+        _sections(result, record),
+        lead=f"<p>{html.escape(options.model)}</p>",
+        facts={
+            "parameters of the layers": (result.num_params, f"of {result.dense_params}"),
+            "metric": (record["metric"], f"dense: {record['dense_metric']}"),
+        },
+    )
+    with written_together(options.out) as folder:
+        save_model(folder / "model.safetensors", result.model)
+        text = json.dumps(record, indent=2) + "\n"
+        (folder / "result.json").write_text(text, encoding="utf-8")
+        text = yaml.safe_dump({"command": "compress", **settings}, sort_keys=False)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        (folder / "report.html").write_text(page, encoding="utf-8")
+    metric = "" if result.metric is None else f", metric {result.metric:.4g}"
+    before = "" if result.dense_metric is None else f" (dense {result.dense_metric:.4g})"
+    print(
+        f"{len(result.layers)} layers, {result.num_params} parameters for {result.dense_params}"
+        f"{metric}{before}, {result.seconds:.1f} s; see {options.out / 'report.html'}"
+    )
+    return 0
+
+
+def _config(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path}: not YAML or JSON ({error}).") from error
+    known = ("model", "task", "calibration")
+    if not isinstance(found, dict) or not set(found) <= set(known):
+        raise InputError(f"--config {path}: expected the keys {', '.join(known)}, got {found!r}.")
+    for key, value in found.items():
+        if not isinstance(value, dict):
+            raise InputError(f"--config {path}: {key} must hold keyword arguments, got {value!r}.")
+    return found
+
+
+def _made(what: str, name: str, given: dict[str, Any], kind: type | None = None) -> Any:
+    """Call the function that "module:function" names; modules beside the user are found too."""
+    module, colon, function = name.partition(":")
+    if not (module and colon and function):
+        raise InputError(f"{what} {name!r}: expected module:function, such as mine.models:make.")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except ImportError as error:
+        raise InputError(f"{what} {name!r}: the module cannot be imported ({error}).") from error
+    except AttributeError as error:
+        raise InputError(f"{what} {name!r}: {module} has no {function!r}.") from error
+    try:
+        made = make(**given.get(what, {}))
+    except TypeError as error:
+        raise InputError(f"{what} {name!r}: the call failed ({error}).") from error
+    if kind is not None and not isinstance(made, kind):
+        raise InputError(f"{what} {name!r}: returned {type(made).__name__}, not {kind.__name__}.")
+    return made
+
+
+def _record(result: CompressResult, batch_sizes: tuple[int, ...]) -> dict[str, Any]:
+    """Everything about the run as plain values; layers are timed here."""
+    from ..nn import dense_layout, layer_cost
+    from ..nn._model import adapter_for
+
+    adapter = adapter_for(result.model)
+    arrays, _ = adapter.arrays(result.model)
+    slots = adapter.slots(result.model)
+    layers = []
+    for layer in result.layers:
+        cores = [arrays[f"{layer.name}.cores.{k}"] for k in range(len(layer.layout.core_shapes))]
+        costs = []
+        for batch in batch_sizes if layer.kind != "embedding" else ():
+            dense = layer_cost(dense_layout(*layer.shape), [slots[layer.name].matrix], batch)
+            costs.append(
+                {
+                    "network": dataclasses.asdict(layer_cost(layer.layout, cores, batch)),
+                    "dense": dataclasses.asdict(dense),
+                }
+            )
+        layers.append(
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "shape": list(layer.shape),
+                "dense_params": layer.dense_params,
+                "num_params": layer.num_params,
+                "error": layer.error,
+                "layout": layer.layout.to_dict(),
+                "costs": costs,
+            }
+        )
+    path = [
+        {
+            "grown": [[name, list(edge), rank] for name, edge, rank in step.grown],
+            "num_params": step.num_params,
+            "metric": step.metric,
+            "status": step.status.name,
+        }
+        for step in result.path
+    ]
+    return {
+        "num_params": result.num_params,
+        "dense_params": result.dense_params,
+        "metric": result.metric,
+        "dense_metric": result.dense_metric,
+        "status": result.status.name,
+        "seconds": result.seconds,
+        "layers": layers,
+        "path": path,
+    }
+
+
+def _sections(result: CompressResult, record: dict[str, Any]) -> list[Section]:
+    from ..report import Curves, Table
+
+    sections: list[Section] = [
+        Table(
+            "Layers",
+            ("layer", "kind", "rows", "columns", "dense", "network", "weight error"),
+            [
+                (x["name"], x["kind"], *x["shape"], x["dense_params"], x["num_params"], x["error"])
+                for x in record["layers"]
+            ],
+            "Parameters of the dense weight and of the network; the error is relative Frobenius.",
+        ),
+        _drawings("Structures", {x.name: x.layout.structure for x in result.layers}),
+        Table(
+            "Speed and memory",
+            (
+                *("layer", "batch", "forward ms", "dense ms", "backward ms", "dense ms"),
+                *("backward MiB", "dense MiB"),
+            ),
+            [
+                (
+                    layer["name"],
+                    cost["network"]["batch"],
+                    1e3 * cost["network"]["forward"],
+                    1e3 * cost["dense"]["forward"],
+                    1e3 * cost["network"]["backward"],
+                    1e3 * cost["dense"]["backward"],
+                    cost["network"]["backward_bytes"] / 2**20,
+                    cost["dense"]["backward_bytes"] / 2**20,
+                )
+                for layer in record["layers"]
+                for cost in layer["costs"]
+            ],
+            "Medians as measured on this machine; a network can be slower than the dense layer.",
+        ),
+    ]
+    if len(result.path) > 1:
+        points = [(step.num_params, step.metric) for step in result.path]
+        sections.append(Curves("Growth", "parameters", "metric", {"validation": points}))
+    return sections
+
+
+def _drawings(title: str, structures: dict[str, Any]) -> Section:
+    from ..plot import structure_svg
+    from ..report import Section
+
+    @dataclasses.dataclass(frozen=True)
+    class Drawings(Section):
+        title: str
+
+        def body(self) -> str:
+            figures = (
+                f"<figure>{structure_svg(structure)}<figcaption>{html.escape(name)}</figcaption>"
+                "</figure>"
+                for name, structure in structures.items()
+            )
+            return f'<div class="row">{"".join(figures)}</div>'
+
+    return Drawings(title)
