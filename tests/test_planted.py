@@ -60,13 +60,37 @@ def test_benchmark_of_planted_structures_writes_a_table(tmp_path, capsys):
     if REFERENCE.exists():
         command += ["--reference", str(REFERENCE)]
     rows = planted.main(command)
-    own = [row for row in rows if row["method"] == "tnjax"]
+    own = [row for row in rows if row["method"] == "greedy"]
     assert len(own) == 4
     assert sum(row["s2"] for row in own) >= 2
     assert len(rows) == (8 if REFERENCE.exists() else 4)
     record = json.loads(out.read_text())
     assert [row["found"] for row in record["rows"]] == [row["found"] for row in rows]
     assert "planted size or smaller" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_benchmark_sets_strategies_side_by_side(tmp_path, capsys):
+    planted = load(BENCHMARKS / "planted.py")
+    out = tmp_path / "planted.json"
+    command = ["--families", "ring-6", "--structures", "6, no. 1", "--cores", "normal"]
+    command += ["--strategies", "greedy", "random-walk", "--max-fitted", "12", "--seeds", "1"]
+    command += ["--set", "random-walk.max_rank=3", "--warm", "--tensorly"]
+    rows = planted.main([*command, "--noise", "0.05", "--out", str(out)])
+    names = ["greedy", "random-walk", "tensorly cp", "tensorly tucker", "tensorly tt"]
+    assert [row["method"] for row in rows] == names
+    for row in rows:
+        (run,) = row["details"]
+        assert (row["eff"] > 0) == (run["error"] <= 0.05 * 1.02)
+        curve = sorted(run["curve"])
+        within = [params for params, error in curve if error <= 0.5]
+        assert row["params_at"]["0.5"] == (within[0] if within else None)
+    for row in rows[:2]:
+        assert row["fitted"] <= 12 + 4
+        assert row["seconds"] >= row["compile_seconds"] > 0
+        assert row["warm_seconds"] is not None
+    assert json.loads(out.read_text())["rows"] == json.loads(json.dumps(rows))
+    assert "within an error" in capsys.readouterr().out
 
 
 @pytest.mark.slow

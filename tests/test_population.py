@@ -9,7 +9,14 @@ from tnjax import ALS, Decomposition, Structure, TensorNetwork, _compile, fit
 from tnjax._init import host_cores
 from tnjax._network import scaled
 from tnjax.search import _population
-from tnjax.search._population import Group, carried, distance, fit_population, plan_groups
+from tnjax.search._population import (
+    Group,
+    Start,
+    carried,
+    distance,
+    fit_population,
+    plan_groups,
+)
 from tnjax.search._strategy import Fit
 from tnjax.solve._fit import limits_of
 
@@ -30,7 +37,7 @@ def problem(dtype="float64"):
 
 def starts(structures=STRUCTURES, dtype="float64"):
     rng = np.random.default_rng(0)
-    return [(s, host_cores(s, rng, np.dtype(dtype))) for s in structures]
+    return [Start(s, host_cores(s, rng, np.dtype(dtype))) for s in structures]
 
 
 def limits(problem, steps=8):
@@ -44,11 +51,38 @@ def test_fitted_together_they_are_as_fitted_one_by_one(dtype):
     out = fit_population(own, SOLVER, given, limits=limits(own))
     assert [found.structure for found in out.fits] == STRUCTURES[:3]
     assert len(out.groups) == 1  # so that padding is at work
-    for (structure, cores), found in zip(given, out.fits, strict=True):
+    for (structure, cores, _), found in zip(given, out.fits, strict=True):
         start = scaled(TensorNetwork(structure, cores), own.scale)
         alone = fit(own, start, solver=SOLVER, max_steps=8)
         np.testing.assert_allclose(found.error, alone.error, rtol=0, atol=1e-10)
         difference = np.asarray(own.target) - dense_oracle(structure, found.cores)
+        np.testing.assert_allclose(found.error, np.linalg.norm(difference), atol=1e-10)
+
+
+def test_permuted_networks_share_a_program_on_permuted_data():
+    own = Decomposition(normal((3, 2, 3, 3), "float64", 2))
+    shape, ring = own.shape, Structure.tensor_ring(own.shape, (2, 3, 2, 2))
+    orders = [(0, 1, 2, 3), (2, 1, 0, 3), (3, 1, 2, 0), (1, 0, 2, 3)]
+    networks = []
+    for order in orders:
+        edges = {tuple(order[k] for k in edge): rank for edge, rank in ring.edges.items()}
+        networks.append(Structure.from_edges(shape, edges))
+    given = [
+        start._replace(order=order) for start, order in zip(starts(networks), orders, strict=True)
+    ]
+    out = fit_population(own, SOLVER, given, limits=limits(own))
+    assert {group.capacity.dims for group in out.groups} == {shape}  # not (2, 3, 3, 3)
+    first = fit_population(own, SOLVER, given[:3], limits=limits(own))
+    assert len(first.groups) == 1
+    assert len(first.groups[0].capacity.edges) == 4
+    still = fit_population(own, SOLVER, given[:3], first.groups, limits=limits(own, steps=0))
+    for begin, before in zip(given, still.fits, strict=False):
+        for old, new in zip(begin.cores, before.cores, strict=True):
+            np.testing.assert_array_equal(old, new)
+    for found, before in zip(out.fits, still.fits, strict=False):
+        assert found.error < before.error
+    for found in (*out.fits, *still.fits):
+        difference = np.asarray(own.target) - dense_oracle(found.structure, found.cores)
         np.testing.assert_allclose(found.error, np.linalg.norm(difference), atol=1e-10)
 
 
@@ -108,7 +142,7 @@ def test_structures_of_other_nodes_do_not_share_shapes():
 
 def test_a_network_is_carried_to_more_and_fewer_ranks():
     structure = Structure.tensor_train(SHAPE, (2, 2))
-    ((_, cores),) = starts([structure])
+    ((_, cores, _),) = starts([structure])
     known = Fit(structure, cores, 0.5)
     rng = np.random.default_rng(1)
     before = dense_oracle(structure, cores)
@@ -122,6 +156,16 @@ def test_a_network_is_carried_to_more_and_fewer_ranks():
     fewer = Structure.from_edges(SHAPE, {(0, 1): 2})
     smaller = dense_oracle(fewer, carried(known, fewer, rng))
     assert 0 < np.linalg.norm(before - smaller) < np.linalg.norm(before)
+
+
+def test_a_bond_that_is_larger_than_its_cores_loses_nothing_when_it_shrinks():
+    structure = Structure.from_edges((3, 4), {(0, 1): 6})
+    cores = host_cores(structure, np.random.default_rng(0), np.dtype("float64"))
+    before = dense_oracle(structure, cores)
+    for rank in (5, 3):
+        fewer = structure.with_rank((0, 1), rank)
+        out = carried(Fit(structure, cores, 0.5), fewer, np.random.default_rng(1), noise=0.0)
+        np.testing.assert_allclose(dense_oracle(fewer, out), before, atol=1e-14)
 
 
 def test_distance_counts_doublings():

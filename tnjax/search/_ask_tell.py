@@ -21,10 +21,13 @@ from ..objectives import Problem
 from ..solve._fit import as_solver, limits_of
 from ._archive import check_cost
 from ._moves import Cores
-from ._population import Group, carried, distance, fit_population
+from ._population import Group, Start, carried, distance, fit_population
 from ._store import storable
 from ._strategy import Budget, Fit, Info, Move, State, Strategy
 
+# Steps of a fit, in those of the solver: there is no later fit that would make up for one that
+# has not converged.
+_EFFORT = 3
 # Fitted networks that are kept to start others from.
 _POOL = 24
 
@@ -40,10 +43,12 @@ class Scored(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """A structure to fit, and a network to start from (the nearest known one by default)."""
+    """A structure to fit, a network to start from (the nearest known one by default), and maybe
+    the order of its nodes in which it resembles other proposals."""
 
     structure: Structure
     start: Fit | None = None
+    order: tuple[int, ...] | None = None
 
 
 @storable
@@ -160,7 +165,7 @@ class AskTell(Strategy):
         self, problem: Problem, start: TensorNetwork, budget: Budget, *, seed: tuple[int, ...]
     ) -> tuple[AskTellState, Info]:
         cores = tuple(np.asarray(core) for core in start.cores)
-        fits, groups, account = self._fit(problem, [(start.structure, cores)], (), budget)
+        fits, groups, account = self._fit(problem, [Start(start.structure, cores)], (), budget)
         fit = fits[0]
         first = self._scored(problem, budget, fit.structure, fit.error)
         state = AskTellState(
@@ -195,7 +200,7 @@ class AskTell(Strategy):
         new = [p for p in reversed(wanted.values()) if p.structure not in state.known]
         if budget.fits_left is not None:
             new = new[: budget.fits_left]
-        starts = [(p.structure, self._start(problem, state, p, rng)) for p in new]
+        starts = [Start(p.structure, self._start(problem, state, p, rng), p.order) for p in new]
         fits, groups, info = self._fit(problem, starts, state.groups, budget)
         known = state.known | {fit.structure: fit.error for fit in fits}
         found = [
@@ -236,7 +241,7 @@ class AskTell(Strategy):
                 solver,
                 problem,
                 target_error=budget.target_error,
-                max_steps=solver.max_steps,
+                max_steps=_EFFORT * solver.max_steps,
             ),
             memory_limit=budget.memory_limit,
         )
@@ -245,7 +250,7 @@ class AskTell(Strategy):
     def _start(
         self, problem: Problem, state: AskTellState, proposal: Proposal, rng: np.random.Generator
     ) -> Cores:
-        structure, near = proposal
+        structure, near, _ = proposal
         if near is None and self.warm:
             near = min(state.pool, key=lambda fit: distance(fit.structure, structure))
             if math.isinf(distance(near.structure, structure)):

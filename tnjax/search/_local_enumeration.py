@@ -52,7 +52,8 @@ class LocalEnumeration(AskTell):
     radius 1 that improved nothing.
 
     Args:
-        template: "full", "ring" or "train": the bonds that are there at first.
+        template: "full", "ring" or "train": the bonds that are there at first (of a thinner
+            template where the budget forbids them), and the variables.
         rank: of these bonds at first. A start that has bonds takes their place.
         radius: of the first round trip: ranks up to so many more or fewer are tried.
         exchange: enumerate exchanges of nodes too.
@@ -83,15 +84,14 @@ class LocalEnumeration(AskTell):
         return "enumerate"
 
     def begin(self, start: Scored) -> Enumeration:
-        center, score = start.structure, start.score
-        if not center.edges:
-            edges = template_edges(self.template, center)
-            center, score = with_ranks(center, dict.fromkeys(edges, self.rank)), math.inf
-        return Enumeration(center, score, (), self.radius)
+        score = start.score if start.structure.edges else math.inf
+        return Enumeration(start.structure, score, (), self.radius)
 
     def ask(self, memory: Enumeration, view: View) -> tuple[Sequence[Proposal], Enumeration]:
-        if memory.score == math.inf and not memory.trips and view.allowed(memory.center):
-            return [Proposal(memory.center)], dataclasses.replace(memory, trips=1)
+        if memory.score == math.inf and not memory.trips:
+            center = self._first(memory.center, view)
+            memory = dataclasses.replace(memory, center=center, trips=1)
+            return [Proposal(center)], memory
         while True:
             if not memory.queue:
                 if memory.trips >= self.trips:
@@ -111,6 +111,15 @@ class LocalEnumeration(AskTell):
             near = [s for s in self._neighbors(memory, variable) if view.allowed(s)]
             if near:
                 return [Proposal(structure) for structure in near], memory
+
+    def _first(self, start: Structure, view: View) -> Structure:
+        """The template at its first ranks, or a thinner one where that is too large."""
+        for template in dict.fromkeys((self.template, "ring", "train")):
+            edges = template_edges(template, start)
+            center = with_ranks(start, dict.fromkeys(edges, self.rank))
+            if view.allowed(center):
+                return center
+        return start
 
     def _variables(self, center: Structure) -> tuple[Edge, ...]:
         ranks = tuple(dict.fromkeys((*center.edges, *template_edges(self.template, center))))

@@ -108,7 +108,8 @@ class LocalSampling(AskTell):
         if view.round:  # the center has been fitted before
             asked = asked[1:]
         memory = dataclasses.replace(memory, asked=tuple(asked))
-        return [Proposal(self._structure(view.best.structure, one)) for one in asked], memory
+        nodes = view.best.structure
+        return [Proposal(self._structure(nodes, one), order=one[0]) for one in asked], memory
 
     def tell(self, memory: Sampling, found: Sequence[Scored], view: View) -> Sampling:
         scores = {one.structure: one.score for one in found}

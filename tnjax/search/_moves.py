@@ -61,8 +61,12 @@ def _truncate_pair(a, b, axis_a: int, axis_b: int, rank: int) -> list[np.ndarray
     qb, rb = np.linalg.qr(b.reshape(len(b), -1).T)
     u, s, v = np.linalg.svd(ra @ rb.T)
     root = np.sqrt(s[:rank])
-    left = (qa @ (u[:, :rank] * root)).reshape(*a.shape[:-1], rank)
-    right = ((root[:, None] * v[:rank]) @ qb.T).reshape(rank, *b.shape[1:])
+    kept = len(root)  # fewer than `rank` where a core is smaller than its bond: zeros fill it up
+    left = np.zeros((len(qa), rank), qa.dtype)
+    left[:, :kept] = qa @ (u[:, :kept] * root)
+    right = np.zeros((rank, len(qb)), qb.dtype)
+    right[:kept] = (root[:, None] * v[:kept]) @ qb.T
+    left, right = left.reshape(*a.shape[:-1], rank), right.reshape(rank, *b.shape[1:])
     return [np.moveaxis(left, -1, axis_a), np.moveaxis(right, 0, axis_b)]
 
 

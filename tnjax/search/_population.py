@@ -11,15 +11,16 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 
 from .. import _compile
 from .._network import TensorNetwork
-from .._structure import Structure
-from ..objectives import Problem
+from .._structure import Structure, as_edge
+from ..objectives import Decomposition, Problem
 from ..solve._solver import FitState, Limits, Solver, run
 from ._candidates import stacked
 from ._moves import Cores, pad, shrink, unpad
@@ -27,10 +28,12 @@ from ._store import storable
 from ._strategy import Fit
 
 # Multiplications that take as long as one compilation.
-_PROGRAM = 7e8
+_PROGRAM = 1.5e9
 # A structure goes into a capacity that is there if that costs at most this factor, or this little.
 _WASTE = 2.0
-_SMALL = _PROGRAM / 100
+_SMALL = _PROGRAM / 50
+# A new capacity gets room for later populations that costs at most this much in one.
+_ROOM = _PROGRAM / 5
 # Bytes that a batch may need if no limit is given.
 _BATCH_BYTES = 2 * 1024**3
 _MAX_BATCH = 64
@@ -45,6 +48,15 @@ class Group:
     batch: int
 
 
+class Start(NamedTuple):
+    """A structure with its first cores. `order` may name its nodes in an order in which it
+    resembles others: then it shares shapes with them, on the data with permuted modes."""
+
+    structure: Structure
+    cores: Cores
+    order: tuple[int, ...] | None = None
+
+
 class Fitted(NamedTuple):
     """A fitted population: `fits` in the order that was given; `groups` for the next one."""
 
@@ -57,7 +69,7 @@ class Fitted(NamedTuple):
 def fit_population(
     problem: Problem,
     solver: Solver,
-    starts: Sequence[tuple[Structure, Cores]],
+    starts: Sequence[Start],
     groups: tuple[Group, ...] = (),
     *,
     limits: Limits,
@@ -67,43 +79,109 @@ def fit_population(
 
     Args:
         problem, solver: as for `fit`.
-        starts: structures with their first cores, in units of the problem.
+        starts: structures with their first cores, in units of the problem. Orders are followed
+            for a `Decomposition` where the permuted data have the same shape.
         groups: capacities of the populations before.
         limits: of every single fit.
         memory_limit: bytes that a batch may need by the forecast. A structure that alone needs
             more is fitted alone, in its own shapes.
     """
-    groups, members = plan_groups(
-        problem, solver, [structure for structure, _ in starts], groups, memory_limit
-    )
+    orders = [_useful_order(problem, start) for start in starts]
+    placed = [
+        (start.structure, start.cores) if order is None else _reordered(start, *order)
+        for start, order in zip(starts, orders, strict=True)
+    ]
+    groups, members = plan_groups(problem, solver, [s for s, _ in placed], groups, memory_limit)
+    permuted = any(order is not None for order in orders)
     fits: dict[int, Fit] = {}
     programs, seconds = 0, 0.0
     for group, own in zip(groups, members, strict=True):
         for first in range(0, len(own), group.batch):
             chunk = own[first : first + group.batch]
-            padded = [pad(*starts[n], group.capacity) for n in chunk]
-            padded += padded[:1] * (group.batch - len(chunk))  # so that one program serves all
+            lanes = chunk + chunk[:1] * (group.batch - len(chunk))  # one program serves all
+            padded = [pad(*placed[n], group.capacity) for n in lanes]
             cores = [np.stack(nodes) for nodes in zip(*padded, strict=True)]
-            args = (problem, solver, stacked(group.capacity, cores), limits)
+            data = _permuted(problem, [orders[n] for n in lanes]) if permuted else problem
+            args = (data, solver, stacked(group.capacity, cores), limits)
             work = 2 * solver.expected_passes * problem.work * group.batch
-            program = _compile.compiled(_fit_batch, (), args, tier=_compile.choose_tier(work))
+            tier = _compile.choose_tier(work)
+            program = _compile.compiled(_fit_batch, (permuted,), args, tier=tier)
             network, errors = jax.device_get(program.call(*args))
             programs, seconds = programs + program.programs, seconds + program.seconds
             for lane, n in enumerate(chunk):
-                structure = starts[n][0]
+                structure = starts[n].structure
                 found = tuple(core[lane] for core in network.cores)
-                fits[n] = Fit(
-                    structure, unpad(structure, found, group.capacity), float(errors[lane])
-                )
+                found = unpad(placed[n][0], found, group.capacity)
+                order = orders[n]
+                if order is not None:
+                    found = _restored(starts[n], order, found)
+                fits[n] = Fit(structure, found, float(errors[lane]))
     return Fitted(tuple(fits[n] for n in range(len(starts))), groups, programs, seconds)
 
 
-def _fit_batch(problem: Problem, solver: Solver, networks: TensorNetwork, limits: Limits):
-    def one(network: TensorNetwork):
+def _fit_batch(
+    permuted: bool, problem: Problem, solver: Solver, networks: TensorNetwork, limits: Limits
+):
+    def one(problem: Problem, network: TensorNetwork):
         state: FitState = run(solver, problem, network, limits)
         return state.best, state.best_error
 
-    return jax.vmap(one)(networks)
+    return jax.vmap(one, in_axes=(0 if permuted else None, 0))(problem, networks)
+
+
+# Networks in another order of their nodes ----------------------------------------------------
+
+Order = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def _useful_order(problem: Problem, start: Start) -> Order | None:
+    """Nodes and modes in the order of the start, if the permuted data have the same shape."""
+    if start.order is None or type(problem) is not Decomposition:
+        return None
+    modes = tuple(mode for node in start.order for mode in start.structure.legs[node])
+    same = all(problem.shape[mode] == size for mode, size in zip(modes, problem.shape, strict=True))
+    return (start.order, modes) if same else None
+
+
+def _axes(structure: Structure, nodes: tuple[int, ...], modes: tuple[int, ...]):
+    """The structure in another order, and for each new node the axes of its old core."""
+    new = structure.relabel(nodes, modes)
+    axes = []
+    for node, old in enumerate(nodes):
+        edges = [as_edge(nodes[n] for n in edge) for edge in new.core_edges(node)]
+        legs = [structure.legs[old].index(modes[mode]) for mode in new.legs[node]]
+        axes.append((*legs, *(structure.axis(old, edge) for edge in edges)))
+    return new, axes
+
+
+def _reordered(
+    start: Start, nodes: tuple[int, ...], modes: tuple[int, ...]
+) -> tuple[Structure, Cores]:
+    new, axes = _axes(start.structure, nodes, modes)
+    return new, tuple(
+        np.transpose(start.cores[old], axis) for old, axis in zip(nodes, axes, strict=True)
+    )
+
+
+def _restored(start: Start, order: Order, cores: Cores) -> Cores:
+    """The inverse of `_reordered` for the cores."""
+    nodes, modes = order
+    _, axes = _axes(start.structure, nodes, modes)
+    found = {
+        old: np.transpose(core, np.argsort(axis))
+        for old, core, axis in zip(nodes, cores, axes, strict=True)
+    }
+    return tuple(found[node] for node in range(len(nodes)))
+
+
+def _permuted(problem: Any, orders: Sequence[Order | None]) -> Problem:
+    """One problem for each order, stacked along a leading axis."""
+    identity = tuple(range(len(problem.shape)))
+    modes = [identity if order is None else order[1] for order in orders]
+    target = np.asarray(problem.target)
+    stacks = jax.tree.map(lambda leaf: np.stack([leaf] * len(orders)), problem)
+    targets = np.stack([np.transpose(target, order) for order in modes])
+    return eqx.tree_at(lambda p: p.target, stacks, targets)
 
 
 # Who shares a capacity ---------------------------------------------------------------------
@@ -159,9 +237,10 @@ def plan_groups(
 
     new: list[Group] = []
     for capacity, own in joined:
-        for edge in capacity.edges:  # room for the next populations, where it is cheap
+        needed = cost(capacity)
+        for edge in (*capacity.edges, *capacity.edges):
             roomy = capacity.grow(edge)
-            if (cost(roomy) - cost(capacity)) * len(own) < _SMALL and fits_memory(roomy):
+            if (cost(roomy) - needed) * len(own) < _ROOM and fits_memory(roomy):
                 capacity = roomy
         many = max(1, limit // max(1, problem.fit_peak_bytes(capacity)))
         batch = 2 ** math.ceil(math.log2(len(own)))
@@ -233,11 +312,10 @@ def carried(
             old, cores = shrink(old, cores, edge)
     out = []
     grown = pad(old, cores, structure)
-    inside = pad(old, tuple(np.ones(np.shape(core), bool) for core in cores), structure)
     for node, core in enumerate(grown):
         scale = noise * float(np.sqrt(np.mean(np.abs(cores[node]) ** 2)))
         fresh = rng.standard_normal(core.shape)
         if np.iscomplexobj(core):
             fresh = fresh + 1j * rng.standard_normal(core.shape)
-        out.append(np.where(inside[node], core, np.asarray(scale * fresh, core.dtype)))
+        out.append(np.where(core != 0, core, np.asarray(scale * fresh, core.dtype)))
     return tuple(out)

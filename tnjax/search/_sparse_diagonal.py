@@ -19,7 +19,7 @@ from ..objectives import LeastSquares, Problem
 from ..solve._fit import as_solver, limits_of
 from ..solve._rows import solve_rows
 from ._moves import Cores
-from ._population import Fitted, Group, fit_population
+from ._population import Fitted, Group, Start, fit_population
 from ._store import storable
 from ._strategy import Budget, Fit, Info, Move, State, Strategy
 
@@ -143,7 +143,7 @@ class SparseDiagonal(Strategy):
         self, problem: Problem, start: TensorNetwork, budget: Budget, *, seed: tuple[int, ...]
     ) -> tuple[SparseState, Info]:
         """Fit the start, and draw the full network."""
-        begin = (start.structure, tuple(np.asarray(core) for core in start.cores))
+        begin = Start(start.structure, tuple(np.asarray(core) for core in start.cores))
         out = self._fit(problem, budget, begin, ())
         (fit,) = out.fits
         full = self._full(problem, budget)
@@ -196,7 +196,7 @@ class SparseDiagonal(Strategy):
             or budget.fits_left == 0
         ):
             return (state if structure.edges else self._end(state)), info
-        out = self._fit(problem, budget, (structure, sparse), state.groups)
+        out = self._fit(problem, budget, Start(structure, sparse), state.groups)
         (fit,) = out.fits
         info = info + Info(None, out.programs, out.compile_seconds, out.fits)
         state = dataclasses.replace(state, tried=(*state.tried, structure), groups=out.groups)
@@ -219,7 +219,7 @@ class SparseDiagonal(Strategy):
         status = Status.STAGNATED if state.status is Status.RUNNING else state.status
         return dataclasses.replace(state, finished=True, status=status)
 
-    def _fit(self, problem: Problem, budget: Budget, start, groups) -> Fitted:
+    def _fit(self, problem: Problem, budget: Budget, start: Start, groups) -> Fitted:
         solver = as_solver(self.solver, problem)
         limits = limits_of(
             solver, problem, target_error=budget.target_error, max_steps=solver.max_steps
