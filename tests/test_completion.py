@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 
 from tests.helpers import dense_oracle, random_network
-from tnjax import ALS, Completion, Structure, TensorNetwork, fit, relative_error, split_entries
+from tnjax import (
+    ALS,
+    Completion,
+    Greedy,
+    Status,
+    Structure,
+    TensorNetwork,
+    choose_ridge,
+    cross_validate,
+    fit,
+    relative_error,
+    search,
+    split_entries,
+)
 from tnjax.io import random_mask
 from tnjax.objectives import _samples
 from tnjax.objectives._samples import Blocks, predict
@@ -252,3 +265,48 @@ def test_a_fit_bears_that_the_held_out_error_rises_before_it_falls():
     result = fit(problem, Structure.rank_one(truth.shape), key=key, max_steps=100)
     assert (np.diff(result.history) > 0).any()
     assert result.error < 1e-9
+
+
+def test_folds_cover_the_entries_and_score_a_structure():
+    tensor, indices = data((6, 6, 6))
+    values = tensor[tuple(indices.T)]
+    folds = Completion.folds(indices, values, (6, 6, 6), count=4, key=jax.random.key(0))
+    held = [np.asarray(fold.held_out.indices) for fold in folds if fold.held_out is not None]
+    together = np.concatenate(held)
+    assert len(np.unique(together, axis=0)) == len(together) >= len(values) - 3
+    score = cross_validate(folds, Structure.rank_one((6, 6, 6)), key=jax.random.key(0))
+    np.testing.assert_allclose(score.standard_error, np.std(score.errors, ddof=1) / 2)
+    assert 0.8 < score.mean < 1.5
+    with pytest.raises(ValueError, match="two or more folds"):
+        cross_validate(folds[:1], Structure.rank_one((6, 6, 6)), key=jax.random.key(0))
+
+
+def test_the_ridge_is_chosen_by_held_out_entries():
+    rng = np.random.default_rng(0)
+    truth = np.einsum("i,j,k", *rng.random((3, 6)))
+    noisy = truth + 0.3 * truth.std() * rng.standard_normal(truth.shape)
+    problem = Completion.from_mask(
+        noisy, rng.random(truth.shape) < 0.5, validation=0.25, key=jax.random.key(1)
+    )
+    wide = Structure.tensor_train((6, 6, 6), 4)
+    choice = choose_ridge(problem, wide, key=jax.random.key(0), grid=(0.0, 0.1, 100.0))
+    assert choice.ridge == 0.1
+    assert choice.result.error == min(choice.errors.values()) < choice.errors[0.0]
+    assert float(choice.problem.penalty) == pytest.approx(0.1 / problem.training.count)
+    with pytest.raises(ValueError, match="holds nothing out"):
+        choose_ridge(Completion.from_mask(noisy), wide, key=jax.random.key(0))
+
+
+def test_a_search_ends_by_held_out_entries_and_returns_its_best_network():
+    rng = np.random.default_rng(0)
+    truth = np.einsum("i,j,k", *rng.random((3, 5)))
+    noisy = truth + 0.5 * truth.std() * rng.standard_normal(truth.shape)
+    problem = Completion.from_mask(
+        noisy, rng.random(truth.shape) < 0.8, validation=0.25, key=jax.random.key(1)
+    )
+    result = search(problem, key=jax.random.key(0), max_params=1000, strategy=Greedy())
+    assert result.status is Status.STAGNATED
+    assert result.error == min(step.error for step in result.path)
+    assert result.path[-1].error > result.error
+    inner = result.network / problem.scale
+    np.testing.assert_allclose(problem.error(inner), result.error, rtol=1e-9)

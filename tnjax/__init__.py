@@ -78,10 +78,16 @@ from .search import tensor_train_svd as tensor_train_svd
 from .search import tree_svd as tree_svd
 from .search import tucker_svd as tucker_svd
 from .solve import ALS as ALS
+from .solve import CrossValidation as CrossValidation
 from .solve import FitResult as FitResult
 from .solve import GaussNewton as GaussNewton
+from .solve import Minibatch as Minibatch
 from .solve import Optax as Optax
+from .solve import RidgeChoice as RidgeChoice
 from .solve import Solver as Solver
+from .solve import choose_ridge as choose_ridge
+from .solve import cross_validate as cross_validate
 from .solve import fit as fit
+from .solve import fit_stream as fit_stream
 
 __version__ = _version("tnjax")

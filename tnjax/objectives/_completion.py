@@ -1,14 +1,14 @@
 """Completion of a tensor from some of its entries."""
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._network import TensorNetwork
 from .._structure import Structure
@@ -19,46 +19,28 @@ from ._coordinates import (
     Offsets,
     checked_entries,
     fit_offsets,
-    split_entries,
+    root_mean_square,
+    split_held_out,
     warn_unseen,
 )
-from ._leading import leading_vectors
+from ._leading import informed_start
 from ._losses import Loss, as_loss
-from ._samples import Blocks, piece_size, predict, row_equations, sample_bytes, sample_flops
+from ._samples import (
+    Blocks,
+    Samples,
+    piece_size,
+    predict,
+    row_equations,
+    sample_bytes,
+    sample_flops,
+)
 from ._smoothness import Smoothness
 
 # Root mean square of a random start's entries in the units of a link function (log rate, log
 # odds), where 1 would be a lot.
 _LINK_START = 0.1
-# A mean of this share of the root mean square is worth starting from; what random numbers are
-# added to a start that is known.
-_LARGE_MEAN = 0.3
-_NOISE = 0.1
-
 # Sweeps that the held-out error may rise for: the first ones from a random start often do.
 _HELD_OUT_PATIENCE = 5
-
-
-class Samples(eqx.Module):
-    """Entries on the device, in the units of the solvers.
-
-    Attributes:
-        indices: [samples, modes].
-        values: observed there.
-        weights: of the samples; they sum to 1.
-        base: offsets, part of every prediction; a scalar zero without.
-        unit: the error is the root of the loss times this (relative losses only).
-    """
-
-    indices: Int[Array, "samples modes"]
-    values: Inexact[Array, " samples"]
-    weights: Float[Array, " samples"]
-    base: Float[Array, "*samples"]
-    unit: Float[Array, ""]
-
-    @property
-    def count(self) -> int:
-        return self.indices.shape[0]
 
 
 class Predictions(NamedTuple):
@@ -160,11 +142,10 @@ class Completion(LeastSquares):
         shape = tuple(int(n) for n in shape)
         loss = as_loss(loss)
         loss.check(entries.values)
-        if not np.isfinite(ridge) or ridge < 0:
-            raise ValueError(f"Completion: ridge must be 0 or more, got {ridge!r}.")
+        _check_ridge(ridge)
         if nonnegative and np.iscomplexobj(entries.values):
             raise ValueError("Completion: nonnegative cores need real values.")
-        training, held_out = _split(entries, validation, key)
+        training, held_out = split_held_out(entries, validation, key)
         what = "zero" if offsets is None else "the offset"
         warn_unseen(training.indices, shape, what + (" (or their neighbors)" if smooth else ""))
         self.offsets = None if offsets is None else fit_offsets(training, shape, loss, offsets)
@@ -172,7 +153,7 @@ class Completion(LeastSquares):
         centered = training.values
         if self.offsets is not None:
             centered = centered - self.offsets.at(training.indices)
-        size = _mean_square(centered, training.weights)
+        size = root_mean_square(centered, training.weights)
         relative = loss.quadratic
         if relative and size == 0:
             raise ValueError(
@@ -199,7 +180,7 @@ class Completion(LeastSquares):
         base = np.zeros(())
         if self.offsets is not None:
             base = self.offsets.at(entries.indices) / scale
-        norm = _mean_square(entries.values, entries.weights)
+        norm = root_mean_square(entries.values, entries.weights)
         if relative and norm == 0:
             raise ValueError(
                 "Completion: the values are all zero, so that a relative error has no meaning."
@@ -248,6 +229,42 @@ class Completion(LeastSquares):
             options["weights"] = np.asarray(weights)[mask]
         return cls(np.argwhere(mask), tensor[mask], tensor.shape, **options)
 
+    @classmethod
+    def folds(
+        cls,
+        indices: Any,
+        values: Any,
+        shape: Sequence[int],
+        *,
+        count: int,
+        key: PRNGKeyArray,
+        **options: Any,
+    ) -> "list[Completion]":
+        """One problem for each of `count` folds of equal size, that fold held out (and those few
+        entries that the division leaves over in none).
+
+        Args:
+            options: as of `Completion`.
+
+        Raises:
+            ValueError: if there are fewer than two folds or fewer entries than folds.
+        """
+        entries = len(np.asarray(values))
+        if not 2 <= count <= entries:
+            raise ValueError(
+                f"Completion: expected 2 to {entries} folds of {entries} entries, got {count}."
+            )
+        seed = np.asarray(jax.random.key_data(key)).ravel()
+        order = np.random.default_rng(seed).permutation(entries)
+        parts = order[: entries // count * count].reshape(count, -1)
+        return [cls(indices, values, shape, validation=part, **options) for part in parts]
+
+    def with_ridge(self, ridge: float) -> "Completion":
+        """The same problem with another ridge (and the same compiled programs)."""
+        _check_ridge(ridge)
+        penalty = jnp.asarray(ridge / self.training.count, self.penalty.dtype)
+        return eqx.tree_at(lambda problem: problem.penalty, self, penalty)
+
     # What every problem has -----------------------------------------------------------------
 
     @property
@@ -291,47 +308,18 @@ class Completion(LeastSquares):
         return vectors + piece * sample_bytes(structure, dtype) + 4 * gram * dtype.itemsize
 
     def prepared(self, network: TensorNetwork) -> TensorNetwork:
-        """A random start, given the size of the data and, in the first term of all bonds, what
-        pairs of entries or their mean tell of it (see `leading_vectors`). Rows that are nowhere
-        observed are zero."""
-        structure, size = network.structure, float(self._start_size)
-        log_size = math.fsum(map(math.log, self.shape)) / 2 + math.log(size)
-        factor = math.exp(log_size / len(network.cores))
-        share = size ** (1 / len(network.cores))
-        vectors = self._leading()
-        cores = []
-        for node, core in enumerate(network.cores):
-            legs = structure.legs[node]
-            core = np.array(core) * np.asarray(factor, core.dtype)
-            first = (..., *(0,) * (core.ndim - len(legs)))
-            if self.nonnegative:
-                core = np.abs(core)
-            if vectors is not None:
-                known = functools.reduce(np.multiply.outer, [vectors[mode] for mode in legs], share)
-                core[first] = _NOISE * core[first] + known
-            for axis, mode in enumerate(legs):
-                seen = np.bincount(self.training.indices[:, mode], minlength=self.shape[mode]) > 0
-                core = core * seen.reshape(-1, *(1,) * (core.ndim - axis - 1)).astype(core.dtype)
-            cores.append(core)
-        return TensorNetwork(structure, cores)
-
-    def _leading(self) -> list[np.ndarray] | None:
-        """A vector of each mode whose outer product is worth starting from, or None."""
-        samples = self.training
-        values = np.asarray(samples.values - samples.base)
-        if not self.loss_function.quadratic or np.iscomplexobj(values):
-            return None
-        shuffle = np.random.default_rng(0)
-        found = leading_vectors(np.asarray(samples.indices), values, self.shape, shuffle)
-        flat = abs(np.average(values, weights=samples.weights)) > _LARGE_MEAN
-        if not flat and all(vector is None for vector in found):
-            return None
-        fallback = lambda n: np.ones(n) if flat else shuffle.standard_normal(n)
-        vectors = [
-            fallback(n) if vector is None else vector
-            for n, vector in zip(self.shape, found, strict=True)
-        ]
-        return [np.abs(vector) for vector in vectors] if self.nonnegative else vectors
+        """A random start, given the size of the data and what pairs of entries or their mean tell
+        of its first term."""
+        samples, loss = self.training, self.loss_function
+        centered = np.asarray(samples.values - samples.base) if loss.quadratic else None
+        return informed_start(
+            network,
+            np.asarray(samples.indices),
+            centered,
+            np.asarray(samples.weights),
+            size=float(self._start_size),
+            nonnegative=self.nonnegative,
+        )
 
     # The loss -------------------------------------------------------------------------------
 
@@ -357,6 +345,27 @@ class Completion(LeastSquares):
         data = jnp.sqrt(samples.weights) * (samples.values - self._at(network, samples))
         root = jnp.sqrt(self.penalty).astype(network.dtype)
         return jnp.concatenate([data, *(root * core.ravel() for core in network.cores)])
+
+    def batch_loss(self, network: TensorNetwork, ids: Int[Array, " batch"]) -> Array:
+        """The loss over some entries of training, an unbiased estimate where they are drawn from
+        all with equal chances."""
+        samples = self.training
+        pick = lambda x: x if x.ndim == 0 else x[ids]
+        part = Samples(
+            samples.indices[ids],
+            samples.values[ids],
+            samples.weights[ids] * (samples.count / len(ids)),
+            pick(samples.base),
+            samples.unit,
+        )
+        return self._mean_loss(part, self._at(network, part)) + self._penalties(network)
+
+    def of_entries(self, indices: Array, values: Array) -> "Completion":
+        """The same loss of other entries, of equal weight and already in the solvers' units."""
+        real = self.training.weights.dtype
+        weights = jnp.full(values.shape, 1 / len(values), real)
+        samples = Samples(indices, values, weights, jnp.zeros((), real), self.training.unit)
+        return eqx.tree_at(lambda problem: problem.training, self, samples)
 
     def tangent(self, network: TensorNetwork, at: TensorNetwork) -> Array:
         samples = self.training
@@ -462,43 +471,9 @@ class Completion(LeastSquares):
         return total if self.smoothness is None else total + self.smoothness.penalty(network)
 
 
-def _split(
-    entries: Entries, validation: float | Sequence[int] | np.ndarray | None, key
-) -> tuple[Entries, Entries | None]:
-    """Training and held-out entries."""
-    if validation is None:
-        return entries, None
-    count = len(entries.values)
-    if isinstance(validation, (int, float)):
-        if not 0 < validation < 1:
-            raise ValueError(
-                f"Completion: validation={validation!r}; expected a share between 0 and 1."
-            )
-        if key is None:
-            raise ValueError("Completion: a validation share needs `key=jax.random.key(seed)`.")
-        _, held = split_entries(count, (1 - validation, validation), key=key)
-    else:
-        held = np.asarray(validation)
-        fits = held.ndim == 1 and held.dtype.kind in "iu" and held.size
-        if not fits or (held < 0).any() or (held >= count).any() or len(np.unique(held)) == count:
-            raise ValueError(
-                f"Completion: validation must name some, not all, of the entries 0..{count - 1}."
-            )
-    rest = np.ones(count, bool)
-    rest[held] = False
-    for part, what in ((rest, "left for training"), (~rest, "held out")):
-        if not entries.weights[part].any():
-            raise ValueError(f"Completion: no entry with a positive weight is {what}.")
-    return entries.take(rest), entries.take(~rest)
-
-
-def _mean_square(values: np.ndarray, weights: np.ndarray) -> float:
-    """Weighted root mean square, without overflow on the way."""
-    largest = float(np.abs(values).max())
-    if largest == 0:
-        return 0.0
-    square = np.abs(values / largest).astype(np.float64) ** 2
-    return largest * math.sqrt(float(np.average(square, weights=weights)))
+def _check_ridge(ridge: float) -> None:
+    if not np.isfinite(ridge) or ridge < 0:
+        raise ValueError(f"Completion: ridge must be 0 or more, got {ridge!r}.")
 
 
 def _bonds(structure: Structure, node: int) -> int:

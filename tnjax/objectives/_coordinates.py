@@ -1,6 +1,7 @@
 """Checked coordinates and values, splits by key, and offsets."""
 
 import itertools
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -78,18 +79,32 @@ def checked_entries(indices, values, shape, weights, duplicates: Duplicates) -> 
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise ValueError("Completion: weights must be finite, 0 or more, and not all zero.")
     entries = Entries(np.asarray(indices, np.int32), values, np.asarray(weights, real))
-    return _without_duplicates(entries, duplicates)
+    return _without_duplicates(entries, shape, duplicates)
 
 
-def _without_duplicates(entries: Entries, duplicates: Duplicates) -> Entries:
+def entry_keys(indices: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Integers that are equal for equal rows of indices and only for them."""
+    keys, seen = np.zeros(len(indices), np.int64), 1
+    for mode, dim in enumerate(shape):
+        if seen * dim >= 2**62:
+            keys = np.unique(keys, return_inverse=True)[1].ravel()
+            seen = len(keys)
+        keys, seen = keys * dim + indices[:, mode], seen * dim
+    return keys
+
+
+def _without_duplicates(
+    entries: Entries, shape: tuple[int, ...], duplicates: Duplicates
+) -> Entries:
     if duplicates not in ("refuse", "sum", "mean"):
         raise ValueError(
             f'Completion: duplicates={duplicates!r}; expected "refuse", "sum" or "mean".'
         )
     indices, values, weights = entries
-    order = np.lexsort(indices.T[::-1])
+    keys = entry_keys(indices, shape)
+    order = np.argsort(keys, kind="stable")
     new = np.ones(len(order), bool)
-    new[1:] = (indices[order[1:]] != indices[order[:-1]]).any(1)
+    new[1:] = np.diff(keys[order]) > 0
     if new.all():
         return entries
     if duplicates == "refuse":
@@ -204,3 +219,42 @@ def fit_offsets(entries: Entries, shape: tuple[int, ...], loss: Loss, kind: str)
             biases[mode] += step
             prediction = prediction + step[rows]
     return Offsets(np.asarray(mean), tuple(biases) if kind == "modes" else ())
+
+
+def split_held_out(
+    entries: Entries, validation: float | Sequence[int] | np.ndarray | None, key
+) -> tuple[Entries, Entries | None]:
+    """Training and held-out entries."""
+    if validation is None:
+        return entries, None
+    count = len(entries.values)
+    if isinstance(validation, (int, float)):
+        if not 0 < validation < 1:
+            raise ValueError(
+                f"Completion: validation={validation!r}; expected a share between 0 and 1."
+            )
+        if key is None:
+            raise ValueError("Completion: a validation share needs `key=jax.random.key(seed)`.")
+        _, held = split_entries(count, (1 - validation, validation), key=key)
+    else:
+        held = np.asarray(validation)
+        fits = held.ndim == 1 and held.dtype.kind in "iu" and held.size
+        if not fits or (held < 0).any() or (held >= count).any() or len(np.unique(held)) == count:
+            raise ValueError(
+                f"Completion: validation must name some, not all, of the entries 0..{count - 1}."
+            )
+    rest = np.ones(count, bool)
+    rest[held] = False
+    for part, what in ((rest, "left for training"), (~rest, "held out")):
+        if not entries.weights[part].any():
+            raise ValueError(f"Completion: no entry with a positive weight is {what}.")
+    return entries.take(rest), entries.take(~rest)
+
+
+def root_mean_square(values: np.ndarray, weights: np.ndarray) -> float:
+    """The weighted root mean square, without overflow on the way."""
+    largest = float(np.abs(values).max())
+    if largest == 0:
+        return 0.0
+    square = np.abs(values / largest).astype(np.float64) ** 2
+    return largest * math.sqrt(float(np.average(square, weights=weights)))

@@ -1,15 +1,78 @@
 """Where to start from: the leading vector of each mode, by pairs of observed entries."""
 
+import functools
+import math
+
+import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, eigsh
+
+from .._network import TensorNetwork
+from ._coordinates import entry_keys
 
 # A leading eigenvalue counts if it exceeds that of shuffled values by this factor.
 _SIGNIFICANT = 1.3
 # Values beyond this quantile of moduli are cut down to it: single large ones hide the rest.
 _TRIM = 0.9
 _DENSE_DIM = 400
+# A mean of this share of the root mean square is worth starting from; how much of the random
+# numbers stays in a start that is known.
+_LARGE_MEAN = 0.3
+_NOISE = 0.1
 _MAX_ENTRIES = 1_000_000
+
+
+def informed_start(
+    network: TensorNetwork,
+    indices: np.ndarray,
+    values: np.ndarray | None,
+    weights: np.ndarray,
+    *,
+    size: float,
+    nonnegative: bool,
+) -> TensorNetwork:
+    """A random start with E||T||² = 1 in the size of the data, its first term (position 0 of all
+    bonds) the outer product of what is known of each mode. Rows that are nowhere observed are
+    zero.
+
+    Args:
+        indices, values, weights: what is observed; without values nothing is known.
+        size: root mean square that the entries of T should have.
+        nonnegative: no core may have a negative entry.
+    """
+    structure, dims = network.structure, network.dims
+    share = size ** (1 / len(network.cores))
+    factor = share * math.exp(math.fsum(map(math.log, dims)) / 2 / len(network.cores))
+    vectors = None
+    if values is not None and not np.iscomplexobj(values):
+        vectors = _known_vectors(indices, values, weights, dims)
+    cores = []
+    for node, core in enumerate(network.cores):
+        legs = structure.legs[node]
+        core = np.array(core) * np.asarray(factor, core.dtype)
+        if vectors is not None:
+            first = (..., *(0,) * (core.ndim - len(legs)))
+            known = functools.reduce(np.multiply.outer, [vectors[mode] for mode in legs], share)
+            core[first] = _NOISE * core[first] + known
+        if nonnegative:
+            core = np.abs(core)
+        for axis, mode in enumerate(legs):
+            seen = np.bincount(indices[:, mode], minlength=dims[mode]) > 0
+            core = core * seen.reshape(-1, *(1,) * (core.ndim - axis - 1)).astype(core.dtype)
+        cores.append(jnp.asarray(core))
+    return TensorNetwork(structure, cores)
+
+
+def _known_vectors(indices, values, weights, dims) -> list[np.ndarray] | None:
+    """A vector of each mode, or None if chance would tell as much."""
+    draw = np.random.default_rng(0)
+    found = leading_vectors(indices, values, dims, draw)
+    flat = abs(np.average(values, weights=weights)) > _LARGE_MEAN
+    if not flat and all(vector is None for vector in found):
+        return None
+    fallback = np.ones if flat else draw.standard_normal
+    return [fallback(n) if v is None else v for n, v in zip(dims, found, strict=True)]
 
 
 def leading_vectors(
@@ -36,7 +99,9 @@ def leading_vectors(
     found: list[np.ndarray | None] = []
     for mode, dim in enumerate(shape):
         others = [m for m in range(len(shape)) if m != mode]
-        columns = _numbered(indices[:, others], [shape[m] for m in others])
+        columns = np.unique(
+            entry_keys(indices[:, others], [shape[m] for m in others]), return_inverse=True
+        )[1]
         vector = None
         if dim > 1 and columns.max() + 1 < len(values):
             top, vector = _leading(indices[:, mode], columns, values, dim)
@@ -44,18 +109,6 @@ def leading_vectors(
             vector = vector * np.sqrt(dim) if top > _SIGNIFICANT * max(chance, 0) else None
         found.append(vector)
     return found
-
-
-def _numbered(indices: np.ndarray, dims: list[int]) -> np.ndarray:
-    """Equal rows get equal numbers, counted from 0."""
-    key = np.zeros(len(indices), np.int64)
-    seen = 1
-    for mode, dim in enumerate(dims):
-        if seen * dim >= 2**62:
-            key = np.unique(key, return_inverse=True)[1].ravel()
-            seen = len(key)
-        key, seen = key * dim + indices[:, mode], seen * dim
-    return np.unique(key, return_inverse=True)[1].ravel()
 
 
 def _leading(rows, columns, values, dim: int) -> tuple[float, np.ndarray]:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Inexact, Int, Integer
+from jaxtyping import Array, Float, Inexact, Int, Integer
 
 from .._contract import kernels
 from .._contract.equation import entries_equation, rows_equation
@@ -25,6 +25,28 @@ from .._structure import Structure
 # Bytes that one piece of the samples may take on the way, and the sizes of blocks.
 _PIECE_BYTES = 8 * 1024**2
 _BLOCK_SIZES = (8, 16, 32, 64, 128)
+
+
+class Samples(eqx.Module):
+    """Entries on the device, in the units of the solvers.
+
+    Attributes:
+        indices: [samples, modes].
+        values: observed there.
+        weights: of the samples; they sum to 1.
+        base: offsets, part of every prediction; a scalar zero without.
+        unit: the error is the root of the loss times this (relative losses only).
+    """
+
+    indices: Int[Array, "samples modes"]
+    values: Inexact[Array, " samples"]
+    weights: Float[Array, " samples"]
+    base: Float[Array, "*samples"]
+    unit: Float[Array, ""]
+
+    @property
+    def count(self) -> int:
+        return self.indices.shape[0]
 
 
 class Blocks(eqx.Module):

@@ -4,5 +4,11 @@ from ._als import ALS as ALS
 from ._fit import FitResult as FitResult
 from ._fit import fit as fit
 from ._gauss_newton import GaussNewton as GaussNewton
+from ._minibatch import Minibatch as Minibatch
 from ._optax import Optax as Optax
 from ._solver import Solver as Solver
+from ._stream import fit_stream as fit_stream
+from ._validate import CrossValidation as CrossValidation
+from ._validate import RidgeChoice as RidgeChoice
+from ._validate import choose_ridge as choose_ridge
+from ._validate import cross_validate as cross_validate

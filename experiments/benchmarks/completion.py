@@ -1,0 +1,232 @@
+"""Completion at scale and of planted structures: tables and a JSON file.
+
+    python experiments/benchmarks/completion.py --parts planted sparse sweep --out completion.json
+
+- planted: does the search find rings 20^4 from 5 % and trains 15^5 from 1 % of the entries? Error
+  over all entries that were not observed, parameters found against those planted.
+- sparse: order 10, dims 20 (1e13 cells), 2e5 entries of a train of rank 2.
+- sweep: CPU seconds of one ALS sweep against the number of samples (order 4, dims 100, ring of
+  rank 3), the fitted exponent, and the peak of resident memory, each size in its own process.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import tnjax
+from tnjax import ALS, Completion, Greedy, Structure, TensorNetwork
+
+PLANTED = {
+    "ring 20^4, 5 %": (Structure.tensor_ring((20,) * 4, 3), 0.05),
+    "train 15^5, 1 %": (Structure.tensor_train((15,) * 5, 3), 0.01),
+    "small ring 8^3, 50 %": (Structure.tensor_ring((8,) * 3, 2), 0.5),
+}
+
+
+def planted_network(structure: Structure, cores: str, seed: int) -> TensorNetwork:
+    rng = np.random.default_rng(seed)
+    draw = rng.standard_normal if cores == "normal" else rng.random
+    return TensorNetwork(
+        structure, [draw(structure.core_shape(k)) for k in range(structure.num_nodes)]
+    )
+
+
+def run_planted(name: str, cores: str, seed: int) -> dict:
+    """One search on one planted tensor; a tenth of the observed entries is held out by it."""
+    structure, share = PLANTED[name]
+    tensor = np.asarray(planted_network(structure, cores, seed).to_dense())
+    rng = np.random.default_rng([seed, 1])
+    seen = np.sort(rng.choice(tensor.size, round(share * tensor.size), replace=False))
+    indices = np.stack(np.unravel_index(seen, tensor.shape), 1)
+    problem = Completion(
+        indices, tensor.ravel()[seen], tensor.shape, validation=0.1, key=jax.random.key(seed)
+    )
+    result = tnjax.search(
+        problem,
+        key=jax.random.key(seed),
+        target_error=5e-4,  # of the held-out entries; those that count are others
+        max_params=math.floor(1.5 * structure.num_params),
+        strategy=Greedy(solver=ALS(max_steps=60)),
+    )
+    unseen = np.setdiff1d(np.arange(tensor.size), seen)
+    residual = np.asarray(result.network.to_dense()).ravel()[unseen] - tensor.ravel()[unseen]
+    test = float(np.linalg.norm(residual) / np.linalg.norm(tensor.ravel()[unseen]))
+    return {
+        "structure": name,
+        "cores": cores,
+        "seed": seed,
+        "test_error": test,
+        "held_out_error": result.error,
+        "planted": structure.num_params,
+        "params": result.num_params,
+        "hit": test <= 1e-3 and result.num_params <= 1.5 * structure.num_params,
+        "status": result.status.value,
+        "seconds": result.seconds,
+        "compile_seconds": result.compile_seconds,
+    }
+
+
+def run_sparse(samples: int, seed: int) -> dict:
+    """1e13 cells: only coordinates exist."""
+    shape = (20,) * 10
+    truth = planted_network(Structure.tensor_train(shape, 2), "uniform", seed)
+    rng = np.random.default_rng([seed, 1])
+    indices = rng.integers(0, 20, (samples, 10))
+    tested = rng.integers(0, 20, (20_000, 10))
+    begin = time.perf_counter()
+    problem = Completion(
+        indices,
+        truth.entries(indices),
+        shape,
+        duplicates="mean",
+        validation=0.1,
+        key=jax.random.key(seed),
+    )
+    result = tnjax.search(
+        problem, key=jax.random.key(seed), target_error=5e-3, max_params=1200, max_seconds=280
+    )
+    exact = np.asarray(truth.entries(tested))
+    residual = np.asarray(problem.predict(result.network, tested)) - exact
+    return {
+        "samples": samples,
+        "seed": seed,
+        "test_error": float(np.linalg.norm(residual) / np.linalg.norm(exact)),
+        "held_out_error": result.error,
+        "planted": truth.num_params,
+        "params": result.num_params,
+        "status": result.status.value,
+        "seconds": time.perf_counter() - begin,
+        "compile_seconds": result.compile_seconds,
+        "peak_bytes": peak_resident(),
+    }
+
+
+def run_sweep(samples: int, seed: int) -> dict:
+    """The median CPU time of a sweep, compiled before."""
+    shape = (100,) * 4
+    truth = planted_network(Structure.tensor_ring(shape, 3), "uniform", seed)
+    rng = np.random.default_rng([seed, 1])
+    indices = rng.integers(0, 100, (samples, 4), dtype=np.int32)
+    values = np.concatenate(
+        [np.asarray(truth.entries(part)) for part in np.array_split(indices, samples // 10**6 + 1)]
+    )
+    problem = Completion(indices, values, shape, duplicates="mean")
+    solver = ALS()
+    network = problem.prepared(TensorNetwork.random(truth.structure, key=jax.random.key(seed)))
+    state = solver.init(problem, network)
+    step = jax.jit(lambda problem, network, state: solver.step(problem, network, state))
+    network, state = jax.block_until_ready(step(problem, network, state))
+    seconds = []
+    for _ in range(3):
+        begin = time.process_time()
+        network, state = jax.block_until_ready(step(problem, network, state))
+        seconds.append(time.process_time() - begin)
+    return {
+        "samples": samples,
+        "cpu_seconds": statistics.median(seconds),
+        "error": float(problem.error(network)),
+        "peak_bytes": peak_resident(),
+    }
+
+
+def peak_resident() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def alone(part: str, samples: int, seed: int) -> dict:
+    """One measurement in a process of its own, so that its peak memory is its own."""
+    command = [sys.executable, __file__, "--one", part, str(samples), str(seed)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(out.splitlines()[-1])
+
+
+def measure_planted(options) -> list[dict]:
+    rows = []
+    for name in options.structures:
+        for cores in options.cores:
+            for seed in range(options.seeds):
+                rows.append(run_planted(name, cores, seed))
+                row = rows[-1]
+                print(
+                    f"{name:<22}{cores:<9}{seed:>3}  test {row['test_error']:.2e}"
+                    f"{row['params']:>6} of {row['planted']:<6}{row['status']:<16}"
+                    f"{row['seconds']:6.1f} s ({row['compile_seconds']:.1f} compiling)",
+                    flush=True,
+                )
+            own = [r for r in rows if (r["structure"], r["cores"]) == (name, cores)]
+            print(f"{name:<22}{cores:<9} hits {sum(r['hit'] for r in own)} of {len(own)}")
+    return rows
+
+
+def measure_sweep(options) -> dict:
+    rows = []
+    for samples in options.samples:
+        rows.append(alone("sweep", samples, 0))
+        row = rows[-1]
+        print(
+            f"{samples:>10} samples  {row['cpu_seconds']:9.4f} CPU s a sweep  "
+            f"{row['peak_bytes'] / 2**30:.2f} GiB",
+            flush=True,
+        )
+    x = np.log([row["samples"] for row in rows])
+    slope = float(np.polyfit(x, np.log([row["cpu_seconds"] for row in rows]), 1)[0])
+    print(f"fitted exponent {slope:.3f}")
+    return {"rows": rows, "exponent": slope}
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", choices=["planted", "sparse", "sweep"])
+    parser.add_argument("--structures", nargs="+", choices=PLANTED, default=list(PLANTED)[:2])
+    parser.add_argument("--cores", nargs="+", default=["uniform", "normal"])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--samples", nargs="+", type=int, default=[10**k for k in range(4, 8)])
+    parser.add_argument("--sparse-samples", type=int, default=200_000)
+    parser.add_argument("--sparse-seeds", type=int, default=1)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args(arguments)
+    jax.config.update("jax_enable_x64", True)
+    if options.one:
+        part, samples, seed = options.one
+        row = {"sweep": run_sweep, "sparse": run_sparse}[part](int(samples), int(seed))
+        print(json.dumps(row))
+        return row
+    record: dict = {
+        "command": "completion.py " + " ".join(arguments or sys.argv[1:]),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
+        "versions": {"tnjax": tnjax.__version__, "jax": jax.__version__},
+    }
+    for part in options.parts or ["planted", "sparse", "sweep"]:
+        if part == "planted":
+            record[part] = measure_planted(options)
+        elif part == "sweep":
+            record[part] = measure_sweep(options)
+        else:
+            seeds = range(options.sparse_seeds)
+            record[part] = [alone("sparse", options.sparse_samples, seed) for seed in seeds]
+            for row in record[part]:
+                print(
+                    f"1e13 cells, {row['samples']} samples: test {row['test_error']:.2e}, "
+                    f"{row['params']} parameters of {row['planted']}, {row['seconds']:.0f} s "
+                    f"({row['compile_seconds']:.0f} compiling), "
+                    f"{row['peak_bytes'] / 2**30:.2f} GiB, {row['status']}"
+                )
+        if options.out:
+            options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return record
+
+
+if __name__ == "__main__":
+    main()

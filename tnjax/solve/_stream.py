@@ -1,0 +1,177 @@
+"""Fitting to entries that do not fit into memory: read from disk, chunk by chunk."""
+
+import functools
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jaxtyping import PRNGKeyArray
+
+from .._network import TensorNetwork, scaled
+from .._status import Status
+from .._structure import Structure
+from ..objectives import Completion
+from ._fit import FitResult, check_shape, positive
+from ._minibatch import batch_update
+from ._real import from_real, to_real
+
+
+def fit_stream(
+    problem: Completion,
+    indices: Any,
+    values: Any,
+    structure_or_network: Structure | TensorNetwork,
+    *,
+    key: PRNGKeyArray,
+    transformation: optax.GradientTransformation | None = None,
+    epochs: int = 1,
+    chunk_size: int = 1_000_000,
+    batch_size: int = 4096,
+    target_error: float | None = None,
+    max_seconds: float | None = None,
+) -> FitResult:
+    """Minibatch gradient steps over coordinates that stay on disk.
+
+    The chunks of a pass come in random order, each shuffled, and the next one is read while the
+    device works on the present one: memory holds two chunks, whatever the size of the data.
+
+    Args:
+        problem: a `Completion` of a sample of the data that fits into memory. It supplies the
+            loss, the scale and, by its `error` after each chunk, which network is the best (by
+            its held-out entries where it has some). Without offsets and penalties.
+        indices: integers [entries, modes] such as `np.load(path, mmap_mode="r")`.
+        values: numbers [entries], memory-mapped too.
+        structure_or_network: a structure to start at random cores, or a network to improve.
+        key: for the start and the order of the entries.
+        transformation: an optax transformation; `optax.adam(3e-3)` by default.
+        epochs: passes over the data.
+        chunk_size, batch_size: entries read at a time, and in one update.
+        target_error, max_seconds: stop there, looked at after every chunk.
+
+    Returns:
+        a `FitResult` whose steps are chunks.
+
+    Raises:
+        ValueError: for arrays or a structure that do not fit the problem, an index out of range
+            or a value that is not finite (found when its chunk is read), a problem with offsets,
+            or a limit that is not positive.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from tnjax import Completion, Structure, TensorNetwork, fit_stream
+        >>> truth = TensorNetwork.random(Structure.rank_one((4, 5)), key=jax.random.key(1))
+        >>> indices = np.argwhere(np.ones((4, 5)))
+        >>> values = np.asarray(truth.entries(indices))
+        >>> problem = Completion(indices[::2], values[::2], (4, 5))
+        >>> result = fit_stream(
+        ...     problem, indices, values, truth.structure, key=jax.random.key(0), batch_size=4
+        ... )
+        >>> result.steps
+        1
+    """
+    begin = time.perf_counter()
+    for value, what in ((epochs, "epochs"), (chunk_size, "chunk_size"), (batch_size, "batch_size")):
+        positive(value, f"fit_stream: {what}")
+    positive(target_error, "fit_stream: target_error")
+    positive(max_seconds, "fit_stream: max_seconds")
+    count, modes = len(values), len(problem.shape)
+    if np.shape(indices) != (count, modes) or np.ndim(values) != 1 or not count:
+        raise ValueError(
+            f"fit_stream: expected indices [entries, {modes}] and values [entries], got "
+            f"{np.shape(indices)} and {np.shape(values)}."
+        )
+    if problem.offsets is not None:
+        raise ValueError("fit_stream: offsets are not for streamed entries; subtract them before.")
+    start_key, order_key = jax.random.split(key)
+    network = _start(problem, structure_or_network, start_key)
+    transformation = optax.adam(3e-3) if transformation is None else transformation
+    batch_size = min(batch_size, count, chunk_size)
+    size = min(chunk_size, count) // batch_size * batch_size  # what is left over waits its turn
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(order_key)).ravel())
+    optimizer = optax.with_extra_args_support(transformation)
+    state = jax.jit(optimizer.init)(to_real(network))
+    run = jax.jit(functools.partial(_chunk, transformation, network.structure, batch_size))
+    measure = jax.jit(lambda problem, network: problem.error(network))
+    best, best_error, history = network, float(measure(problem, network)), []
+    status, compile_seconds = Status.MAX_STEPS, 0.0
+    chunks = _chunks(problem, indices, values, size, epochs, rng)
+    waiting = next(chunks, None)
+    while waiting is not None:
+        cores, state = run(problem, to_real(network), state, *waiting)  # returns at once
+        waiting = next(chunks, None)
+        network = from_real(network.structure, network.dtype)(cores)
+        error = float(measure(problem, network))
+        if not history:
+            compile_seconds = time.perf_counter() - begin
+        history.append(error)
+        if error < best_error:
+            best, best_error = network, error
+        if not np.isfinite(error):
+            status = Status.NON_FINITE
+            break
+        if target_error is not None and best_error <= target_error:
+            status = Status.TARGET_REACHED
+            break
+        if max_seconds is not None and time.perf_counter() - begin > max_seconds:
+            status = Status.MAX_SECONDS
+            break
+    return FitResult(
+        scaled(best, problem.scale),
+        best_error,
+        status,
+        len(history),
+        np.asarray(history),
+        time.perf_counter() - begin,
+        compile_seconds,
+    )
+
+
+def _start(problem: Completion, given: Structure | TensorNetwork, key) -> TensorNetwork:
+    if isinstance(given, TensorNetwork):
+        check_shape(problem, given.structure)
+        return scaled(given.astype(problem.dtype), 1 / problem.scale)
+    check_shape(problem, given)
+    return problem.prepared(TensorNetwork.random(given, key=key, dtype=problem.dtype))
+
+
+def _chunks(problem: Completion, indices, values, size: int, epochs: int, rng):
+    """Shuffled chunks of one size, checked, on the device; a pass begins at a random place."""
+    count, shape = len(values), np.asarray(problem.shape)
+    for _ in range(epochs):
+        first = int(rng.integers(count))
+        starts = (first + size * np.arange(max(1, count // size))) % count
+        for start in rng.permutation(starts):
+            parts = [slice(start, min(start + size, count)), slice(0, max(0, start + size - count))]
+            read = lambda x, parts=parts: np.concatenate([np.asarray(x[part]) for part in parts])
+            index, value = read(indices), read(values)
+            if index.dtype.kind not in "iu" or (index < 0).any() or (index >= shape).any():
+                raise ValueError(
+                    f"fit_stream: an index near entry {start} is not an integer in range of the "
+                    f"shape {problem.shape}."
+                )
+            if not np.isfinite(value).all():
+                raise ValueError(f"fit_stream: a value near entry {start} is NaN or infinite.")
+            order = rng.permutation(len(value))
+            yield (
+                jax.device_put(np.asarray(index[order], np.int32)),
+                jnp.asarray(value[order] / problem.scale, problem.dtype),
+            )
+
+
+def _chunk(transformation, structure, batch_size: int, problem, cores, state, indices, values):
+    """Updates over one chunk, batch by batch."""
+    batches = values.shape[0] // batch_size
+
+    def update(carry, batch):
+        index, value = batch
+        cores, state = carry
+        piece, ids = problem.of_entries(index, value), jnp.arange(batch_size)
+        return batch_update(transformation, piece, structure, cores, state, ids), None
+
+    reshape = lambda x: x.reshape(batches, batch_size, *x.shape[1:])
+    (cores, state), _ = lax.scan(update, (cores, state), (reshape(indices), reshape(values)))
+    return cores, state
