@@ -8,6 +8,8 @@ import pytest
 
 from tnjax import (
     Decomposition,
+    LocalEnumeration,
+    Objective,
     Strategy,
     Structure,
     TensorNetwork,
@@ -16,6 +18,7 @@ from tnjax import (
     search,
     strategies,
 )
+from tnjax.search._ask_tell import AskTell
 
 RING = Structure.from_edges((3, 4, 3), {(0, 1): 2, (1, 2): 2, (0, 2): 2})
 START = Structure.from_edges((3, 4, 3), {(0, 1): 2})
@@ -164,3 +167,48 @@ def test_flops_are_a_budget_too(problem, name):
 def test_names_are_checked():
     with pytest.raises(ValueError, match="unknown strategy 'best'; choose one of greedy"):
         make_strategy("best")
+
+
+@pytest.mark.parametrize("name", [n for n in strategies() if isinstance(make_strategy(n), AskTell)])
+def test_without_a_bond_there_is_nothing_to_search(name):
+    data = np.arange(1.0, 4.0)
+    result = search(Decomposition(data), key=KEY, strategy=make_strategy(name), target_error=1e-12)
+    assert result.structure == Structure.rank_one((3,))
+    np.testing.assert_allclose(result.network.to_dense(), data)
+
+
+@pytest.mark.parametrize("cost", ["flops", "peak_bytes"])
+def test_other_costs_than_parameters_can_be_made_small(problem, cost):
+    strategy = LocalEnumeration(cost=cost, max_rank=3, radius=1)
+    start = Structure.from_edges((3, 4, 3), {(0, 1): 3, (1, 2): 3, (0, 2): 2})
+    result = search(problem, key=KEY, strategy=strategy, target_error=1e-2, start=start)
+    assert result.error <= 1e-2
+    assert result.structure != start
+    chosen = result.choose(cost, target_error=1e-2)
+    assert chosen.structure == result.structure
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("genetic", {"population": 0}, "population must be an integer >= 1"),
+        ("genetic", {"mutation": 2.0}, r"mutation must be in \(0, 1\]"),
+        ("random-search", {"density": 0.0}, "density must be in"),
+        ("random-walk", {"cost": "time"}, "unknown cost 'time'"),
+        ("random-walk", {"penalty": -1.0}, "penalty must be positive"),
+        ("local-sampling", {"template": "star"}, "unknown template 'star'"),
+        ("local-sampling", {"decay": 0.0}, "decay must be positive"),
+        ("local-enumeration", {"radius": 0}, "radius must be an integer >= 1"),
+        ("sparse-diagonal", {"rank": 1}, "rank must be an integer >= 2"),
+        ("sparse-diagonal", {"factor": 1.0}, "factor must exceed 1"),
+    ],
+)
+def test_options_out_of_range_say_what_was_expected(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_strategy(name, **options)
+
+
+def test_a_sparse_diagonal_needs_least_squares():
+    loss = Objective(lambda x: (x**2).sum(), (3, 4))
+    with pytest.raises(ValueError, match="needs a least squares problem, got Objective"):
+        search(loss, key=KEY, strategy=make_strategy("sparse-diagonal"), max_steps=1)

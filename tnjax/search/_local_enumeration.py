@@ -94,7 +94,8 @@ class LocalEnumeration(AskTell):
             return [Proposal(center)], memory
         while True:
             if not memory.queue:
-                if memory.trips >= self.trips:
+                variables = self._variables(memory.center)
+                if memory.trips >= self.trips or not variables:
                     return (), memory
                 if memory.trips and not memory.improved:
                     if memory.radius == 1:
@@ -102,7 +103,7 @@ class LocalEnumeration(AskTell):
                     memory = dataclasses.replace(memory, radius=memory.radius - 1)
                 memory = dataclasses.replace(
                     memory,
-                    queue=self._variables(memory.center),
+                    queue=variables,
                     improved=False,
                     trips=memory.trips + 1,
                 )

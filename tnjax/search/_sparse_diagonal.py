@@ -160,8 +160,9 @@ class SparseDiagonal(Strategy):
             tuple(np.ones(rank, real) for rank in full.ranks),
             (fit.structure,),
             out.groups,
-            finished=not full.edges,
         )
+        if not full.edges or not math.isfinite(fit.error):
+            state = self._end(state)
         return state, Info(Move("start"), out.programs, out.compile_seconds, out.fits)
 
     def step(
