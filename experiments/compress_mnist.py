@@ -36,13 +36,11 @@ from tnjax.nn import (
     low_rank,
     paired,
     tr_matrix,
+    train,
     tt_matrix,
     tucker_matrix,
 )
-from tnjax.nn._task import train
 from tnjax.nn.equinox import TNLinear
-
-SIDE = 1024
 
 
 class Classifier(eqx.Module):

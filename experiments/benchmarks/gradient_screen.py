@@ -26,10 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tables
 
-from tnjax.nn import GradientScreen, Task, TrialScreen, paired
+from tnjax.nn import GradientScreen, Task, TrialScreen, paired, train
 from tnjax.nn._grow import current
 from tnjax.nn._model import adapter_for
-from tnjax.nn._task import train
 from tnjax.nn.equinox import TNLinear
 
 

@@ -38,6 +38,8 @@ from ._spectra import approximate as approximate
 from ._tap import dense_layout as dense_layout
 from ._task import Calibration as Calibration
 from ._task import Task as Task
+from ._task import Trained as Trained
+from ._task import train as train
 from ._task import validate as validate
 from ._timing import LayerCost as LayerCost
 from ._timing import layer_cost as layer_cost

@@ -9,7 +9,7 @@ import numpy as np
 
 from ._formats import block_tensor_train, low_rank
 from ._layout import Layout
-from ._project import low_rank_factors, padded_tensor
+from ._project import low_rank_factors, padded_tensor, project
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +117,6 @@ class Blocks:
         return Family((values**2).sum((0, 1)), layout.num_params // 2)
 
     def cores(self, matrix: np.ndarray, layout: Layout) -> tuple[np.ndarray, ...]:
-        from ._project import project
-
         return project(layout, matrix).cores
 
 

@@ -156,7 +156,7 @@ def _change(layout: Layout, cores: Sequence[Any], candidate: Candidate) -> np.nd
 @dataclasses.dataclass(frozen=True)
 class TrialScreen(LayerScreen):
     """The paper's evaluation: train only the new slices of each bond for a few steps, all else
-    frozen, and compare the task's metric on validation data.
+    frozen, and compare the task's metric on validation data. Grows one rank at a time.
 
     Args:
         steps: of optax for each candidate.

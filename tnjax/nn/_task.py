@@ -68,22 +68,23 @@ class Calibration:
     Args:
         forward: `forward(model, batch)`, the outputs whose change matters: an array or a pytree.
         batches: as in `Task`; inputs alone.
+
+    Raises:
+        ValueError: if forward is not callable or there is no batch.
     """
 
     forward: Callable[[Any, Any], Any]
     batches: Batches
 
-    __post_init__ = lambda self: _check_calibration(self)
-
-
-def _check_calibration(self: Calibration) -> None:
-    if not callable(self.forward):
-        raise ValueError(f"Calibration: forward must be callable, got {self.forward!r}.")
-    if next(iter(fresh(self.batches)), None) is None:
-        raise ValueError("Calibration: batches holds no batch.")
+    def __post_init__(self) -> None:
+        if not callable(self.forward):
+            raise ValueError(f"Calibration: forward must be callable, got {self.forward!r}.")
+        if next(iter(fresh(self.batches)), None) is None:
+            raise ValueError("Calibration: batches holds no batch.")
 
 
 def fresh(batches: Batches) -> Iterable[Any]:
+    """The batches from the first one."""
     return batches() if callable(batches) else batches
 
 
@@ -157,6 +158,16 @@ def train(
 
     The model is validated before, `checks` times on the way, and at the end; the best one is
     returned, which is never worse than the start.
+
+    Args:
+        model: an Equinox model or a Flax nnx module; not changed.
+        task: loss, batches and validation batches.
+        names: of the arrays to train.
+        transformation: optax. Pass the same object again to reuse compiled programs.
+        steps: at the most; a loss that is not finite ends the training.
+        checks: validations on the way.
+        batches: a running iterator to go on with; the task's from its start by default.
+        adapter, tier: of the model's framework, and of the compilation.
 
     Raises:
         ValueError: if no array is accepted.
