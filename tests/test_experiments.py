@@ -137,3 +137,19 @@ def test_a_composed_search_leaves_a_run_folder(experiment, tmp_path):
     written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert written["structure"]["dims"] == [4, 4, 4]
     assert "structure.dims" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_the_image_table_in_a_small_setting(experiment, tmp_path):
+    table = experiment("image_table")
+    rows = table.run(compose("image_table", "size=small", f"output={tmp_path / 'out'}"))
+    assert [row["method"] for row in rows] == ["matrix", "greedy", "tt", "svd"]
+    assert all(row["error"] <= 0.3 for row in rows)
+    image = table.square("camera", 16)
+    values = np.linalg.svd(image, compute_uv=False)
+    rank = rows[0]["params"] // 32
+    assert np.linalg.norm(values[rank:]) <= 0.3 * np.linalg.norm(image)
+    assert np.linalg.norm(values[rank - 1 :]) > 0.3 * np.linalg.norm(image)
+    assert len(read_csv(tmp_path / "out" / "results.csv")) == len(rows)
+    with Image.open(tmp_path / "out" / "image_table.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 5
