@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 
-from tnjax.io import Reshape, plan_reshape
+from tnjax.io import Reshape, digits_of, plan_reshape
 
 DIGITS = ["row-major", "interleaved"]
 
@@ -294,3 +294,23 @@ def test_arrays_of_other_shapes_are_refused():
             plan.apply(np.zeros(shape))
     with pytest.raises(ValueError, match="shape"):
         plan.undo(np.zeros((4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "digits"),
+    [
+        ((64, 48, 3), (4, 4, 4, 4, 4, 3, 3)),
+        ((2, 8, 1), (2, 4, 2)),
+        ((451,), (11, 41)),
+        ((1, 1), (1,)),
+    ],
+)
+def test_digits_of_a_shape_multiply_up_to_it(shape, digits):
+    assert digits_of(shape) == digits
+    assert math.prod(digits) == math.prod(shape)
+    plan_reshape(shape, digits)
+
+
+def test_a_reshape_that_does_not_fit_is_told_one_that_does():
+    with pytest.raises(ValueError, match=r"such as 4,4,4,4,3 \(--reshape auto\)"):
+        plan_reshape((16, 16, 3), (4, 4))

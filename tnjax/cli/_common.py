@@ -96,16 +96,23 @@ def check_out(out: Path, resume: bool) -> None:
         raise InputError(f"--out {out}: the folder {out.absolute().parent} does not exist.")
 
 
-def parse_dims(text: str | None) -> tuple[int, ...] | None:
-    """The sizes that --reshape names."""
+def parse_dims(text: str | None, shape: tuple[int, ...] | None = None) -> tuple[int, ...] | None:
+    """The sizes that --reshape names; those of the input without it, and its digits for "auto".
+
+    Without a shape, only the text is checked.
+    """
     if text is None:
-        return None
+        return shape
+    if text == "auto":
+        from ..io import digits_of
+
+        return None if shape is None else digits_of(shape)
     try:
         dims = tuple(int(word) for word in text.split(","))
     except ValueError:
         dims = ()
     if not dims or min(dims) < 1:
-        raise InputError(f"--reshape {text!r}: expected sizes such as 4,4,4,4.")
+        raise InputError(f"--reshape {text!r}: expected sizes such as 4,4,4,4, or auto.")
     return dims
 
 

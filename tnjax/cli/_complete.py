@@ -37,8 +37,7 @@ class Complete(SearchOptions):
     completed image, completed.npy (of other dense input), predictions.* (with --predict). At
     least one of --target-error and --max-params is needed.
 
-    Example: tnjax complete photo.png --observed 0.1 --max-params 4000 --reshape 4,4,4,4,4,4,4,4
-    --out run
+    Example: tnjax complete photo.png --observed 0.1 --max-params 4000 --reshape auto --out run
     """
 
     input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
@@ -71,7 +70,7 @@ class Complete(SearchOptions):
     duplicates: Literal["refuse", "sum", "mean"] = "refuse"
     """What to do with an entry that is given more than once."""
     reshape: str | None = None
-    """Of dense input: sizes of the modes to work in, such as 4,4,4,4,4,4,4,4."""
+    """Of dense input: sizes of the modes to work in, such as 4,4,4,4,4,4,4,4, or auto."""
     digits: Literal["row-major", "interleaved"] = "row-major"
     """How --reshape splits modes: one after another, or each new mode from all old ones."""
     fit: Literal["exact", "pad", "crop"] = "exact"

@@ -31,13 +31,13 @@ class Decompose(SearchOptions):
     it, and writes a run folder: network.safetensors, result.json, path.csv, config.yaml,
     report.html and pictures. At least one of --target-error and --max-params is needed.
 
-    Example: tnjax decompose photo.png --reshape 4,4,4,4,4,4,4,4 --target-error 0.1 --out run
+    Example: tnjax decompose photo.png --reshape auto --target-error 0.1 --out run
     """
 
     input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
     """An image, .npy, .npz or .mat file."""
     reshape: str | None = None
-    """Sizes of the modes to work in, such as 4,4,4,4,4,4,4,4 for a 256x256 image."""
+    """Sizes of the modes to work in, such as 4,4,4,4,4,4,4,4 for a 256x256 grey image, or auto."""
     digits: Literal["row-major", "interleaved"] = "row-major"
     """How --reshape splits modes: one after another, or each new mode from all old ones."""
     fit: Literal["exact", "pad", "crop"] = "exact"
@@ -52,15 +52,14 @@ class Decompose(SearchOptions):
 def _decompose(options: Decompose) -> int:
     check_search_options(options)
     check_out(options.out, options.resume)
-    dims = parse_dims(options.reshape)
+    parse_dims(options.reshape)
 
     from ..io import plan_reshape, read_tensor
 
     data = read_tensor(options.input, options.variable)
     array = data.array
     _check_finite(options.input, array)
-    if dims is None:
-        dims = array.shape
+    dims = parse_dims(options.reshape, array.shape) or array.shape
     plan = plan_reshape(array.shape, dims, digits=options.digits, fit=options.fit)
 
     from .. import Decomposition

@@ -60,7 +60,7 @@ def _from_dense(options: Complete) -> Observed:
         )
     plan = plan_reshape(
         array.shape,
-        parse_dims(options.reshape) or array.shape,
+        parse_dims(options.reshape, array.shape) or array.shape,
         digits=options.digits,
         fit=options.fit,
     )

@@ -21,6 +21,7 @@ from ._readers import write_image as write_image
 from ._requests import read_requests as read_requests
 from ._requests import write_predictions as write_predictions
 from ._reshape import Reshape as Reshape
+from ._reshape import digits_of as digits_of
 from ._reshape import plan_reshape as plan_reshape
 from ._tensorly import from_tensorly as from_tensorly
 from ._tensorly import to_tensorly as to_tensorly

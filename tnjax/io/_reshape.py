@@ -118,7 +118,8 @@ def plan_reshape(
     if total != size and fit == "exact":
         raise ValueError(
             f"reshape: {_product(dims)} = {total}, but the tensor has {_product(shape)} = {size} "
-            "entries. Give sizes with that product, or fit them by padding or cropping."
+            f"entries. Give sizes with that product, such as {','.join(map(str, digits_of(shape)))} "
+            '(--reshape auto), or let it fit: fit="pad" or "crop" (--fit pad).'
         )
     if total > _MOST_ENTRIES:
         raise ValueError(
@@ -138,6 +139,28 @@ def plan_reshape(
         f"{_product(dims)} in {digits} order. The sizes must multiply up to the modes one after "
         "another (row-major) or share factors with every mode (interleaved)."
     )
+
+
+def digits_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """Every mode split into its prime factors, pairs of twos as fours: small modes to work in.
+
+    Example:
+        >>> from tnjax.io import digits_of
+        >>> digits_of((64, 48, 3))
+        (4, 4, 4, 4, 4, 3, 3)
+    """
+    out: list[int] = []
+    for size in map(int, shape):
+        factors, prime = [], 2
+        while prime * prime <= size:
+            while size % prime == 0:
+                factors.append(prime)
+                size //= prime
+            prime += 1
+        factors += [size] if size > 1 else []
+        fours = factors.count(2) // 2
+        out += [4] * fours + factors[2 * fours :]
+    return tuple(out) or (1,)
 
 
 def _product(sizes: Sequence[int]) -> str:

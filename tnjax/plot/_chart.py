@@ -148,8 +148,8 @@ def curve_svg(
         at = axes[1](line[0])
         parts.append(
             f'<path class="tn-mark" d="M{_LEFT} {at:.1f}H{wide - _RIGHT}" stroke="{PALETTE[4]}" '
-            f'stroke-dasharray="5 4" fill="none"/><text x="{wide - _RIGHT - 4:.1f}" '
-            f'y="{at - 5:.1f}" text-anchor="end" fill="currentColor">{html.escape(line[1])}</text>'
+            f'stroke-dasharray="5 4" fill="none"/><text x="{_LEFT + 4:.1f}" '
+            f'y="{at - 5:.1f}" fill="currentColor">{html.escape(line[1])}</text>'
         )
     parts += [_series(one, *axes) for one in series]
     return _svg(wide, _TALL, label, [*parts, extra])
