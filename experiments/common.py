@@ -104,6 +104,23 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {jax.default_backend()}"
 
 
+def command_line(options: Mapping[str, Any]) -> list[str]:
+    """Options as arguments of a script, those that are None left out: {"final_steps": 2, "small":
+    True} becomes --final-steps 2 --small."""
+    out = []
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            out.append(flag)
+        elif value is False:
+            out.append(f"--no-{flag[2:]}")
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            out += [flag, *map(str, value)]
+        elif value is not None:
+            out += [flag, str(value)]
+    return out
+
+
 def front(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     """The pairs (parameters, error) that no other one beats, by ascending parameters."""
     best, out = float("inf"), []

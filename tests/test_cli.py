@@ -489,7 +489,7 @@ BAD_INPUT = {
     "no rank": (None, "x.png", ("--max-rank", "0", *TARGET), "max_rank|max-rank"),
     "seed out of range": (None, "x.png", ("--seed", str(10**30), *TARGET), "seed"),
     "little memory": (
-        array("large.npy", np.ones((16, 16, 16))),
+        array("large.npy", np.random.default_rng(0).random((16, 16, 16)) - 0.5),
         "large.npy",
         ("--memory-limit", "1KiB", *TARGET),
         "1 KiB",

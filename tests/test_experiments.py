@@ -90,6 +90,35 @@ def test_planted_tensors_hold_the_planted_network_and_the_stated_noise(experimen
     assert np.linalg.norm(noisy - clean) == pytest.approx(0.05 * np.linalg.norm(clean))
 
 
+@pytest.mark.parametrize("name", [5, 6])
+@pytest.mark.parametrize("size", ["small", "full"])
+def test_figures_hand_their_options_on(experiment, monkeypatch, tmp_path, name, size):
+    """The scripts themselves are run by tests of their own."""
+    figure = experiment(f"figure{name}")
+    script = figure.complete_image if name == 5 else figure.compress_mnist
+    seen = []
+    monkeypatch.setattr(script, "main", seen.append)
+    figure.run(compose(f"figure{name}", f"size={size}", f"output={tmp_path / 'out'}"))
+    (arguments,) = seen
+    assert str(tmp_path / "out") in " ".join(arguments)
+    assert ("--small" in arguments) == (name == 5 and size == "small")
+    config = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert config["size"]["name"] == size
+    if name == 5:
+        options = script.parse(arguments)
+        assert options.budgets == ([40, 80] if size == "small" else [2000, 5000, 10_000, 20_000])
+    else:
+        after = arguments[arguments.index("--fractions") + 1 :]
+        assert after[:2] == (["0.02", "--formats"] if size == "small" else ["0.01", "0.02"])
+
+
+def test_options_become_arguments(experiment):
+    command_line = experiment("common").command_line
+    options = {"final_steps": 2, "small": True, "dense": False, "dims": [4, 5], "data": None}
+    expected = ["--final-steps", "2", "--small", "--no-dense", "--dims", "4", "5"]
+    assert command_line(options) == expected
+
+
 # Experiments --------------------------------------------------------------------------------
 
 

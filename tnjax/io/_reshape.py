@@ -116,9 +116,10 @@ def plan_reshape(
     if total == size and digits == "row-major":
         return Reshape(shape, shape, (), dims)
     if total != size and fit == "exact":
+        fitting = ",".join(map(str, digits_of(shape)))
         raise ValueError(
             f"reshape: {_product(dims)} = {total}, but the tensor has {_product(shape)} = {size} "
-            f"entries. Give sizes with that product, such as {','.join(map(str, digits_of(shape)))} "
+            f"entries. Give sizes with that product, such as {fitting} "
             '(--reshape auto), or let it fit: fit="pad" or "crop" (--fit pad).'
         )
     if total > _MOST_ENTRIES:
