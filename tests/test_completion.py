@@ -1,5 +1,9 @@
 """Completion: normal equations and errors against NumPy, monotone sweeps, bad input."""
 
+import importlib.util
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -310,3 +314,20 @@ def test_a_search_ends_by_held_out_entries_and_returns_its_best_network():
     assert result.path[-1].error > result.error
     inner = result.network / problem.scale
     np.testing.assert_allclose(problem.error(inner), result.error, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_a_planted_ring_is_found_from_five_percent_and_the_benchmark_writes_it(tmp_path):
+    path = Path(__file__).parent.parent / "experiments" / "benchmarks" / "completion.py"
+    spec = importlib.util.spec_from_file_location("completion_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    out = tmp_path / "completion.json"
+    command = ["--parts", "planted", "--structures", "ring 20^4, 5 %", "--cores", "normal"]
+    record = benchmark.main([*command, "--seeds", "1", "--out", str(out)])
+    assert json.loads(out.read_text())["planted"] == record["planted"]
+    assert [row["hit"] for row in record["planted"]] == [True]
+    sweep = benchmark.run_sweep(1000, 0)
+    assert 0 < sweep["error"] < 1

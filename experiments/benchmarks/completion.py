@@ -11,7 +11,6 @@
 
 import argparse
 import json
-import math
 import os
 import platform
 import resource
@@ -56,7 +55,7 @@ def run_planted(name: str, cores: str, seed: int) -> dict:
         problem,
         key=jax.random.key(seed),
         target_error=5e-4,  # of the held-out entries; those that count are others
-        max_params=math.floor(1.5 * structure.num_params),
+        max_params=3 * structure.num_params,  # room to take wrong bonds away again
         strategy=Greedy(solver=ALS(max_steps=60)),
     )
     unseen = np.setdiff1d(np.arange(tensor.size), seen)
@@ -77,25 +76,28 @@ def run_planted(name: str, cores: str, seed: int) -> dict:
     }
 
 
-def run_sparse(samples: int, seed: int) -> dict:
-    """1e13 cells: only coordinates exist."""
+def run_sparse(samples: int, seed: int, structure_known: bool) -> dict:
+    """1e13 cells: only coordinates exist. Fits the planted structure, or searches for one."""
     shape = (20,) * 10
     truth = planted_network(Structure.tensor_train(shape, 2), "uniform", seed)
     rng = np.random.default_rng([seed, 1])
     indices = rng.integers(0, 20, (samples, 10))
     tested = rng.integers(0, 20, (20_000, 10))
+    values = truth.entries(indices)
     begin = time.perf_counter()
     problem = Completion(
         indices,
-        truth.entries(indices),
+        values,
         shape,
         duplicates="mean",
         validation=0.1,
         key=jax.random.key(seed),
     )
-    result = tnjax.search(
-        problem, key=jax.random.key(seed), target_error=5e-3, max_params=1200, max_seconds=280
-    )
+    options = dict(key=jax.random.key(seed), target_error=5e-3, max_seconds=280)
+    if structure_known:
+        result = tnjax.fit(problem, truth.structure, **options)
+    else:
+        result = tnjax.search(problem, max_params=1200, **options)
     exact = np.asarray(truth.entries(tested))
     residual = np.asarray(problem.predict(result.network, tested)) - exact
     return {
@@ -104,7 +106,8 @@ def run_sparse(samples: int, seed: int) -> dict:
         "test_error": float(np.linalg.norm(residual) / np.linalg.norm(exact)),
         "held_out_error": result.error,
         "planted": truth.num_params,
-        "params": result.num_params,
+        "method": "fit" if structure_known else "search",
+        "params": result.network.num_params,
         "status": result.status.value,
         "seconds": time.perf_counter() - begin,
         "compile_seconds": result.compile_seconds,
@@ -155,7 +158,7 @@ def measure_planted(options) -> list[dict]:
     rows = []
     for name in options.structures:
         for cores in options.cores:
-            for seed in range(options.seeds):
+            for seed in range(options.first_seed, options.first_seed + options.seeds):
                 rows.append(run_planted(name, cores, seed))
                 row = rows[-1]
                 print(
@@ -191,8 +194,10 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--structures", nargs="+", choices=PLANTED, default=list(PLANTED)[:2])
     parser.add_argument("--cores", nargs="+", default=["uniform", "normal"])
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--samples", nargs="+", type=int, default=[10**k for k in range(4, 8)])
     parser.add_argument("--sparse-samples", type=int, default=200_000)
+    parser.add_argument("--sparse-methods", nargs="+", default=["fit", "search"])
     parser.add_argument("--sparse-seeds", type=int, default=1)
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
@@ -200,7 +205,11 @@ def main(arguments: list[str] | None = None) -> dict:
     jax.config.update("jax_enable_x64", True)
     if options.one:
         part, samples, seed = options.one
-        row = {"sweep": run_sweep, "sparse": run_sparse}[part](int(samples), int(seed))
+        known = {"sparse-fit": True, "sparse-search": False}
+        if part == "sweep":
+            row = run_sweep(int(samples), int(seed))
+        else:
+            row = run_sparse(int(samples), int(seed), known[part])
         print(json.dumps(row))
         return row
     record: dict = {
@@ -215,10 +224,14 @@ def main(arguments: list[str] | None = None) -> dict:
             record[part] = measure_sweep(options)
         else:
             seeds = range(options.sparse_seeds)
-            record[part] = [alone("sparse", options.sparse_samples, seed) for seed in seeds]
+            methods = [f"sparse-{method}" for method in options.sparse_methods]
+            record[part] = [
+                alone(method, options.sparse_samples, seed) for method in methods for seed in seeds
+            ]
             for row in record[part]:
                 print(
-                    f"1e13 cells, {row['samples']} samples: test {row['test_error']:.2e}, "
+                    f"1e13 cells, {row['samples']} samples, {row['method']}: "
+                    f"test {row['test_error']:.2e}, "
                     f"{row['params']} parameters of {row['planted']}, {row['seconds']:.0f} s "
                     f"({row['compile_seconds']:.0f} compiling), "
                     f"{row['peak_bytes'] / 2**30:.2f} GiB, {row['status']}"

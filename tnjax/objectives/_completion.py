@@ -404,10 +404,20 @@ class Completion(LeastSquares):
         return self.held_out is not None or not self.loss_function.quadratic
 
     def judged(self, point: Predictions, delta: TensorNetwork) -> Array:
-        """By how much `delta` lowers the loss of the held-out entries (else of training)."""
-        samples, before = self.training, point.training
-        if self.held_out is not None and point.held_out is not None:
-            samples, before = self.held_out, point.held_out
+        """By how much `delta` lowers the loss of all entries together, where it lowers that of
+        the held-out ones (else theirs, which is not positive).
+
+        The held-out entries alone would be few to compare candidates by, those of training alone
+        are what the candidates were fitted to.
+        """
+        known = self._decrease(self.training, point.training, delta)
+        if self.held_out is None or point.held_out is None:
+            return known
+        held = self._decrease(self.held_out, point.held_out, delta)
+        share = self.held_out.count / (self.held_out.count + self.training.count)
+        return jnp.where(held > 0, share * held + (1 - share) * known, held)
+
+    def _decrease(self, samples: Samples, before: Array, delta: TensorNetwork) -> Array:
         after = before + predict(delta.structure, delta.cores, samples.indices)
         return self._mean_loss(samples, before) - self._mean_loss(samples, after)
 

@@ -20,6 +20,12 @@ _DENSE_DIM = 400
 # numbers stays in a start that is known.
 _LARGE_MEAN = 0.3
 _NOISE = 0.1
+# Unknowns of the small core that tells how the vectors of the modes belong together, the entries
+# that it is fitted to, and how its best rank-one approximation is found.
+_MAX_CORE = 300
+_MAX_ROWS = 50_000
+_POWER_STARTS = 20
+_POWER_SWEEPS = 15
 _MAX_ENTRIES = 1_000_000
 
 
@@ -67,18 +73,24 @@ def informed_start(
 def _known_vectors(indices, values, weights, dims) -> list[np.ndarray] | None:
     """A vector of each mode, or None if chance would tell as much."""
     draw = np.random.default_rng(0)
-    found = leading_vectors(indices, values, dims, draw)
+    size = max(1, int(_MAX_CORE ** (1 / len(dims)) + 1e-9))
+    found = leading_bases(indices, values, dims, size, draw)
     flat = abs(np.average(values, weights=weights)) > _LARGE_MEAN
-    if not flat and all(vector is None for vector in found):
+    if not flat and all(basis is None for basis in found):
         return None
     fallback = np.ones if flat else draw.standard_normal
-    return [fallback(n) if v is None else v for n, v in zip(dims, found, strict=True)]
+    bases = [fallback(n)[:, None] if b is None else b for n, b in zip(dims, found, strict=True)]
+    return best_product(indices[:_MAX_ROWS], values[:_MAX_ROWS], bases, draw)
 
 
-def leading_vectors(
-    indices: np.ndarray, values: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator
+def leading_bases(
+    indices: np.ndarray,
+    values: np.ndarray,
+    shape: tuple[int, ...],
+    size: int,
+    rng: np.random.Generator,
 ) -> list[np.ndarray | None]:
-    r"""An estimate of the first left singular vector of every unfolding.
+    r"""Estimates of the first left singular vectors of every unfolding.
 
     For the unfolding $A$ of the observed values (zeros elsewhere), $A A^T$ off its diagonal is an
     unbiased estimate of that of the full tensor, up to a factor: each term is a product of two
@@ -86,7 +98,7 @@ def leading_vectors(
     eigenvalue is no larger than chance makes it, there is no estimate.
 
     Returns:
-        for each mode a vector of norm sqrt(dim), or None.
+        for each mode up to `size` columns of norm sqrt(dim), or None.
 
     Reference:
         Montanari, Sun, "Spectral algorithms for tensor completion", Comm. Pure Appl. Math. 71
@@ -99,29 +111,59 @@ def leading_vectors(
     found: list[np.ndarray | None] = []
     for mode, dim in enumerate(shape):
         others = [m for m in range(len(shape)) if m != mode]
-        columns = np.unique(
-            entry_keys(indices[:, others], [shape[m] for m in others]), return_inverse=True
-        )[1]
-        vector = None
+        keys = entry_keys(indices[:, others], [shape[m] for m in others])
+        columns = np.unique(keys, return_inverse=True)[1]
+        basis = None
         if dim > 1 and columns.max() + 1 < len(values):
-            top, vector = _leading(indices[:, mode], columns, values, dim)
-            chance, _ = _leading(indices[:, mode], columns, shuffled - shuffled.mean(), dim)
-            vector = vector * np.sqrt(dim) if top > _SIGNIFICANT * max(chance, 0) else None
-        found.append(vector)
+            top, vectors = _leading(indices[:, mode], columns, values, dim, size)
+            chance, _ = _leading(indices[:, mode], columns, shuffled - shuffled.mean(), dim, 1)
+            enough = top > _SIGNIFICANT * max(chance[0], 0)
+            basis = vectors[:, enough] * np.sqrt(dim) if enough[0] else None
+        found.append(basis)
     return found
 
 
-def _leading(rows, columns, values, dim: int) -> tuple[float, np.ndarray]:
-    """The largest eigenvalue of A Aᵀ without its diagonal, and its vector."""
+def best_product(
+    indices: np.ndarray, values: np.ndarray, bases: list[np.ndarray], rng: np.random.Generator
+) -> list[np.ndarray]:
+    """The vectors in the spans of the bases whose outer product fits the values best: a small
+    core by least squares, then its best rank-one approximation by power iteration."""
+    rows = bases[0][indices[:, 0]]
+    for mode, basis in enumerate(bases[1:], start=1):
+        rows = (rows[:, :, None] * basis[indices[:, mode]][:, None]).reshape(len(rows), -1)
+    gram = rows.T @ rows
+    ridge = 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram))
+    core = np.linalg.solve(gram + ridge, rows.T @ values)
+    core = core.reshape([basis.shape[1] for basis in bases])
+    best, largest = None, -1.0
+    for _ in range(_POWER_STARTS):
+        vectors = [rng.standard_normal(n) for n in core.shape]
+        size = 0.0
+        for _ in range(_POWER_SWEEPS):
+            for mode in range(core.ndim):
+                rest = np.moveaxis(core, mode, -1)
+                for other, vector in enumerate(vectors):
+                    if other != mode:
+                        rest = np.tensordot(vector, rest, 1)
+                size = float(np.linalg.norm(rest))
+                vectors[mode] = rest / (size or 1.0)
+        if size > largest:
+            best, largest = vectors, size
+    assert best is not None
+    return [basis @ vector for basis, vector in zip(bases, best, strict=True)]
+
+
+def _leading(rows, columns, values, dim: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues of A Aᵀ without its diagonal, descending, and their vectors."""
     unfolded = sparse.csr_matrix((values, (rows, columns)), (dim, columns.max() + 1))
     diagonal = np.asarray(unfolded.multiply(unfolded).sum(1)).ravel()
     if dim <= _DENSE_DIM:
         gram = (unfolded @ unfolded.T).toarray()
         gram[np.arange(dim), np.arange(dim)] -= diagonal
         eigenvalues, vectors = np.linalg.eigh(gram)
-        return float(eigenvalues[-1]), vectors[:, -1]
-    product = lambda x: unfolded @ (unfolded.T @ x.ravel()) - diagonal * x.ravel()
-    # SciPy's annotations do not know its own constructor.
-    operator = LinearOperator((dim, dim), matvec=product, dtype=np.float64)  # pyright: ignore
-    eigenvalues, vectors = eigsh(operator, 1, which="LA", v0=np.ones(dim))
-    return float(eigenvalues[0]), vectors[:, 0]
+    else:
+        product = lambda x: unfolded @ (unfolded.T @ x.ravel()) - diagonal * x.ravel()
+        # SciPy's annotations do not know its own constructor.
+        operator = LinearOperator((dim, dim), matvec=product, dtype=np.float64)  # pyright: ignore
+        eigenvalues, vectors = eigsh(operator, count, which="LA", v0=np.ones(dim))
+    return eigenvalues[::-1][:count], vectors[:, ::-1][:, :count]
