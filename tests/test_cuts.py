@@ -1,15 +1,19 @@
 """Cut bounds against brute force, SVD and planted structures; certificates against enumeration."""
 
+import dataclasses
 import itertools
+import json
 import math
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from tests.helpers import normal, random_cores, structures
-from tnjax import Structure, TensorNetwork, cut_bounds
+from tnjax import Decomposition, Structure, TensorNetwork, cli, cut_bounds, search
 from tnjax.search._cuts import CutBounds, _capacities, _descend
+from tnjax.search._search import _from_cuts
 from tnjax.search._spectra import Unfoldings
 
 DIMS = (4, 5, 4, 3)
@@ -139,6 +143,44 @@ def test_high_order_samples_cuts():
     assert not bounds.complete
     assert bounds.admits(structure)
     assert not bounds.admits(structure.shrink((5, 6)))
+
+
+def test_certificates_count_with_other_sizes():
+    structure = PLANTED["train"]
+    bounds = cut_bounds(planted(structure), 1e-3)
+    larger = tuple(10 * n for n in DIMS)
+    certificate = bounds.certificate(dims=larger)
+    assert certificate.structure is not None
+    assert certificate.structure.dims == larger
+    assert certificate.num_params <= dataclasses.replace(structure, dims=larger).num_params
+    assert certificate.num_params > bounds.certificate().num_params
+
+
+def test_a_search_can_start_from_the_cuts():
+    structure = PLANTED["train"]
+    problem = Decomposition(planted(structure))
+    result = search(problem, key=jax.random.key(0), target_error=1e-3, start="cuts")
+    assert result.path[0].structure == structure  # the certificate is tight here
+    assert result.path[0].error <= 1e-3
+    assert result.num_params <= structure.num_params
+    # The cuts of this star allow a smaller network, which does not reach the target.
+    star = Decomposition(planted(PLANTED["star"]))
+    assert _from_cuts(star, "cuts", jax.random.key(0), 1e-3) is None
+    with pytest.raises(ValueError, match='or "cuts"'):
+        search(problem, key=jax.random.key(0), target_error=1e-3, start="best")
+    with pytest.raises(ValueError, match="needs a Decomposition and a target_error"):
+        search(problem, key=jax.random.key(0), max_steps=1, start="cuts")
+
+
+def test_the_command_line_writes_the_certificate(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", planted(PLANTED["train"]))
+    arguments = ["decompose", str(tmp_path / "x.npy"), "--out", str(tmp_path / "run")]
+    options = ["--strategy", "fixed", "--format", "tt", "--cache", "none", "--certificate"]
+    assert cli.main([*arguments, *options, "--target-error", "0.001"]) == 0
+    record = json.loads((tmp_path / "run" / "certificate.json").read_text())
+    assert record["num_params"] == PLANTED["train"].num_params
+    assert record["statement"] in capsys.readouterr().out
+    assert cli.main([*arguments, *options, "--max-params", "100"]) == 2
 
 
 def test_bad_input():

@@ -42,6 +42,8 @@ class SearchOptions:
     strategy: str = "greedy"
     """greedy (spectral screen, gain / cost^0.5), greedy-trial (the paper's; it never prunes), or
     another of those that tnjax.strategies() names. An option that it does not have is refused."""
+    format: str | None = None
+    """Of --strategy fixed: tt, tr, tucker, ht, cp or svd."""
     power: float | None = None
     """Exponent of the cost in the score gain / cost^power; 0 scores the raw gain."""
     increment: int | None = None
@@ -138,7 +140,7 @@ def _strategy(options: SearchOptions):
     """The strategy that the options name, with those of its own options that were given."""
     from ..search import make_strategy
 
-    names = ("power", "increment", "max_rank", "max_degree")
+    names = ("format", "power", "increment", "max_rank", "max_degree")
     given = {name: getattr(options, name) for name in names}
     given["prune"] = None if options.prune else False
     return make_strategy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,6 +45,9 @@ class Decompose(SearchOptions):
     """If the sizes of --reshape do not multiply up: refuse, repeat last entries, or drop them."""
     variable: str | None = None
     """Name of the array, for .npz and .mat files that hold several."""
+    certificate: bool = False
+    """Also say, and write to certificate.json, how small a network could be at --target-error, as
+    far as the ranks of the data's unfoldings tell."""
 
     def run(self) -> int:
         return _decompose(self)
@@ -51,6 +55,8 @@ class Decompose(SearchOptions):
 
 def _decompose(options: Decompose) -> int:
     check_search_options(options)
+    if options.certificate and not 0 < (options.target_error or 0.0) < 1:
+        raise InputError("--certificate needs a --target-error below 1.")
     check_out(options.out, options.resume)
     parse_dims(options.reshape)
 
@@ -84,7 +90,28 @@ def _decompose(options: Decompose) -> int:
     )
     with written_together(options.out) as folder:
         write_run(folder, run)
+        if options.certificate:
+            _certify(values, options.target_error, folder)
     return conclude(options, result)
+
+
+def _certify(values: np.ndarray, target_error: float | None, folder: Path) -> None:
+    """Print the certificate of the cut bounds and write it beside the result."""
+    from ..search import cut_bounds
+
+    assert target_error is not None
+    certificate = cut_bounds(values, target_error).certificate()
+    structure = certificate.structure
+    record = {
+        "statement": str(certificate),
+        "num_params": certificate.num_params,
+        "target_error": certificate.target_error,
+        "tight": certificate.tight,
+        "structure": None if structure is None else json.loads(structure.to_json()),
+    }
+    text = json.dumps(record, indent=1) + "\n"
+    (folder / "certificate.json").write_text(text, encoding="utf-8")
+    print(certificate)
 
 
 def _check_finite(path: Path, array: np.ndarray) -> None:

@@ -75,14 +75,16 @@ class Compression(NamedTuple):
 
     # Structures and networks ------------------------------------------------------------
 
-    def inside(self, start: Structure | TensorNetwork | None) -> Structure | TensorNetwork | None:
+    def inside(
+        self, start: Structure | TensorNetwork | str | None
+    ) -> Structure | TensorNetwork | str | None:
         """A start for the small problem from one for the whole: of a network, the projection."""
         if isinstance(start, Structure):
             return dataclasses.replace(start, dims=tuple(self.problem.shape))
         if isinstance(start, TensorNetwork):
             factors = [None if u is None else u.conj().T for u in self.factors]
             return _multiplied(start, factors, tuple(self.problem.shape))
-        return None
+        return start
 
     def outside(self, network: TensorNetwork) -> TensorNetwork:
         """The network of the whole shape."""

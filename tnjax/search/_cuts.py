@@ -106,13 +106,17 @@ class CutBounds:
         across it, and what it needs."""
         return dict(self._violated(structure, first=False))
 
-    def certificate(self, *, seconds: float = 20.0) -> Certificate:
+    def certificate(
+        self, *, dims: tuple[int, ...] | None = None, seconds: float = 20.0
+    ) -> Certificate:
         """The fewest parameters that satisfy the bounds, by integer programming.
 
         Args:
+            dims: mode sizes to count parameters with, if not those of the tensor.
             seconds: after which the best bound so far is returned; it holds all the same.
         """
-        dims, order = self.dims, len(self.dims)
+        dims = self.dims if dims is None else tuple(dims)
+        order = len(dims)
         pairs = list(itertools.combinations(range(order), 2))
         if not self.ranks:
             lone = Structure.rank_one(dims)
@@ -142,20 +146,22 @@ class CutBounds:
         structure = None
         if found.chosen is not None:
             picked = {pairs[e]: options[e][o][1] for e, o in enumerate(found.chosen)}
-            structure = self._tightened(Structure.from_edges(dims, picked))
+            structure = self._tightened(Structure.from_edges(self.dims, picked), dims)
         bound = max(sum(dims), math.ceil(found.bound * (1 - 1e-6) - 1e-3))
         if structure is not None:
             bound = min(bound, structure.num_params)
         return Certificate(bound, structure, self.target_error, dims)
 
-    def _tightened(self, structure: Structure) -> Structure:
-        """Ranks lowered one by one, the largest saving first, while all bounds hold."""
+    def _tightened(self, structure: Structure, dims: tuple[int, ...]) -> Structure:
+        """With the mode sizes `dims`: ranks lowered one by one while all bounds hold, the largest
+        saving first."""
+        count = lambda structure: dataclasses.replace(structure, dims=dims).num_params
         while True:
             smaller = [structure.shrink(edge) for edge in structure.edges]
             smaller = [s for s in smaller if self.admits(s)]
             if not smaller:
-                return structure
-            structure = min(smaller, key=lambda s: s.num_params)
+                return dataclasses.replace(structure, dims=dims)
+            structure = min(smaller, key=count)
 
     # Capacities -----------------------------------------------------------------------
 

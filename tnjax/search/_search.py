@@ -17,13 +17,18 @@ from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
 from ..objectives import Decomposition, Problem
-from ..solve._fit import check_shape, positive
+from ..solve._fit import check_shape, fit, positive
 from ._archive import Archive
 from ._checkpoint import Saved, Totals, fingerprint, read_latest, write_checkpoint
 from ._compress import Compression, compress_problem, worthwhile
+from ._cuts import cut_bounds
 from ._greedy import Greedy
 from ._result import SearchResult, Step
 from ._strategy import Budget, Info, State, Strategy
+
+# Random starts of the structure that the cut bounds propose, and sweeps of each.
+_CUT_STARTS = 8
+_CUT_STEPS = 60
 
 
 def search(
@@ -38,7 +43,7 @@ def search(
     max_fitted: int | None = None,
     max_seconds: float | None = None,
     memory_limit: int | None = None,
-    start: Structure | TensorNetwork | None = None,
+    start: Structure | TensorNetwork | str | None = None,
     on_step: Callable[[Step], None] | None = None,
     stop: Callable[[], bool] | None = None,
     checkpoints: str | os.PathLike | None = None,
@@ -62,7 +67,9 @@ def search(
         max_fitted: stop after so many structures have been fitted.
         max_seconds: stop after so much wall time (the step under way is finished).
         memory_limit: bytes; structures whose fit is forecast to need more are not tried.
-        start: a structure or network to grow from; the rank-one structure by default.
+        start: a structure or network to grow from; the rank-one structure by default. "cuts":
+            the smallest structure that satisfies the cut bounds of the target error (see
+            `cut_bounds`), if a fit of it reaches the target, else rank one; for a decomposition.
         on_step: called with each `Step` as it is accepted.
         stop: looked at between steps; if it returns True the search ends as interrupted.
         checkpoints: a folder for the state of the search, written after every accepted move; the
@@ -138,7 +145,7 @@ def search(
         result = compression.result(found, target_error, solver)
         return dataclasses.replace(result, seconds=time.perf_counter() - begin)
     seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
-    network = _start(problem, start, seed)
+    network = _start(problem, start, seed, key, target_error)
     budget = Budget(target_error, max_params, memory_limit, max_flops=max_flops)
     _check_budget(network.structure, problem, budget)
 
@@ -285,8 +292,14 @@ def _as_strategy(strategy: Strategy | None) -> Strategy:
 
 
 def _start(
-    problem: Problem, start: Structure | TensorNetwork | None, seed: tuple[int, ...]
+    problem: Problem,
+    start: Structure | TensorNetwork | str | None,
+    seed: tuple[int, ...],
+    key: PRNGKeyArray,
+    target_error: float | None,
 ) -> TensorNetwork:
+    if isinstance(start, str):
+        start = _from_cuts(problem, start, key, target_error)
     if start is None:
         start = Structure.rank_one(problem.shape)
     if isinstance(start, TensorNetwork):
@@ -295,6 +308,37 @@ def _start(
     check_shape(problem, start)
     cores = host_cores(start, np.random.default_rng(seed), problem.dtype)
     return problem.prepared(TensorNetwork(start, cores))
+
+
+def _from_cuts(
+    problem: Problem, start: str, key: PRNGKeyArray, target_error: float | None
+) -> TensorNetwork | None:
+    """The smallest structure that the cut bounds allow, if it reaches the target from one of a
+    few random starts; a network that does not is a bad place to grow from, better none."""
+    if start != "cuts":
+        raise ValueError(f'search: start must be a structure, a network or "cuts", got {start!r}.')
+    able = isinstance(problem, Decomposition) and target_error is not None and target_error < 1
+    if not able:
+        raise ValueError(
+            'search: start="cuts" needs a Decomposition and a target_error below 1, whose cut '
+            "bounds name the start."
+        )
+    assert isinstance(problem, Decomposition)
+    assert target_error is not None
+    bounds = cut_bounds(problem.target, target_error)
+    structure = bounds.certificate(dims=tuple(problem.counted_shape)).structure
+    if structure is None:
+        return None
+    structure = dataclasses.replace(structure, dims=tuple(problem.shape))
+    found = fit(
+        problem,
+        structure,
+        key=key,
+        target_error=target_error,
+        num_starts=_CUT_STARTS,
+        max_steps=_CUT_STEPS,
+    )
+    return found.network if found.error <= target_error else None
 
 
 def _check_budget(structure: Structure, problem: Problem, budget: Budget) -> None:
