@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..search import SearchResult
-from ._axes import axes
 from ._chart import PALETTE
+from ._matplotlib import axes
 from ._svg import HYPER, MUTED, NODE
 
 if TYPE_CHECKING:

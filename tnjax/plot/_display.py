@@ -52,7 +52,7 @@ def result_html(result: SearchResult) -> str:
         ("parameters", f"{result.num_params:,}"),
         ("compression", f"{result.structure.compression_ratio:.4g}x"),
         ("ended because", result.status.message),
-        ("moves", f"{len(result.path) - 1} of {result.fitted} structures fitted"),
+        ("moves", f"{len(result.path) - 1}; {result.fitted} structures fitted"),
         ("seconds", f"{result.seconds:.1f} ({result.compile_seconds:.1f} compiling)"),
     ]
     return _beside(structure_svg(result.structure), chart + legend_html(series), _table(rows))

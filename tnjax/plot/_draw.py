@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .._structure import Structure
-from ._axes import axes
 from ._layout import layout
+from ._matplotlib import axes
 from ._svg import HYPER, INTERNAL, MUTED, NODE
 
 if TYPE_CHECKING:

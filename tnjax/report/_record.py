@@ -126,7 +126,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: damaged ({error}).") from error
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise ValueError(f"{file}: not a result that tnjax wrote.")
+        raise ValueError(f"{file}: not the result of a search that tnjax wrote.")
     if record.get("version") != _VERSION:
         raise ValueError(
             f"{file}: format version {record.get('version')!r}; this tnjax reads version "
