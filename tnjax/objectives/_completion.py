@@ -1,6 +1,5 @@
 """Completion of a tensor from some of its entries."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +16,9 @@ from ._coordinates import (
     Duplicates,
     Entries,
     Offsets,
+    check_ridge,
     checked_entries,
+    checked_mask,
     fit_offsets,
     root_mean_square,
     split_held_out,
@@ -28,10 +29,9 @@ from ._losses import Loss, as_loss
 from ._samples import (
     Blocks,
     Samples,
-    piece_size,
+    fit_bytes,
     predict,
     row_equations,
-    sample_bytes,
     sample_flops,
 )
 from ._smoothness import Smoothness
@@ -142,7 +142,7 @@ class Completion(LeastSquares):
         shape = tuple(int(n) for n in shape)
         loss = as_loss(loss)
         loss.check(entries.values)
-        _check_ridge(ridge)
+        check_ridge(ridge)
         if nonnegative and np.iscomplexobj(entries.values):
             raise ValueError("Completion: nonnegative cores need real values.")
         training, held_out = split_held_out(entries, validation, key)
@@ -213,17 +213,7 @@ class Completion(LeastSquares):
             >>> Completion.from_mask(tensor).training.count
             5
         """
-        tensor = np.asarray(tensor)
-        if mask is None:
-            if tensor.dtype.kind not in "fciub":
-                raise ValueError(f"Completion: expected a tensor of numbers, got {tensor.dtype}.")
-            mask = ~np.isnan(tensor)
-        mask = np.asarray(mask)
-        if mask.shape != tensor.shape or mask.dtype != bool:
-            raise ValueError(
-                f"Completion: expected a boolean mask of shape {tensor.shape}, got {mask.dtype} "
-                f"of shape {mask.shape}."
-            )
+        tensor, mask = checked_mask(tensor, mask)
         weights = options.get("weights")
         if weights is not None and np.shape(weights) == tensor.shape:
             options["weights"] = np.asarray(weights)[mask]
@@ -261,11 +251,9 @@ class Completion(LeastSquares):
 
     def with_ridge(self, ridge: float) -> "Completion":
         """The same problem with another ridge (and the same compiled programs)."""
-        _check_ridge(ridge)
+        check_ridge(ridge)
         penalty = jnp.asarray(ridge / self.training.count, self.penalty.dtype)
         return eqx.tree_at(lambda problem: problem.penalty, self, penalty)
-
-    # What every problem has -----------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -300,12 +288,7 @@ class Completion(LeastSquares):
         return self.training.count * sample_flops(structure)
 
     def fit_peak_bytes(self, structure: Structure) -> int:
-        dtype = np.dtype(self.dtype)
-        vectors = self.training.count * (8 * len(self.shape) + 6 * dtype.itemsize)
-        piece = min(self.training.count, piece_size(structure, dtype))
-        nodes = range(structure.num_nodes)
-        gram = max(math.prod(structure.core_shape(k)) * _bonds(structure, k) for k in nodes)
-        return vectors + piece * sample_bytes(structure, dtype) + 4 * gram * dtype.itemsize
+        return fit_bytes(structure, np.dtype(self.dtype), self.training.count)
 
     def prepared(self, network: TensorNetwork) -> TensorNetwork:
         """A random start, given the size of the data and what pairs of entries or their mean tell
@@ -320,8 +303,6 @@ class Completion(LeastSquares):
             size=float(self._start_size),
             nonnegative=self.nonnegative,
         )
-
-    # The loss -------------------------------------------------------------------------------
 
     def loss(self, network: TensorNetwork) -> Array:
         return self._mean_loss(self.training, self._at(network, self.training)) + self._penalties(
@@ -349,15 +330,7 @@ class Completion(LeastSquares):
     def batch_loss(self, network: TensorNetwork, ids: Int[Array, " batch"]) -> Array:
         """The loss over some entries of training, an unbiased estimate where they are drawn from
         all with equal chances."""
-        samples = self.training
-        pick = lambda x: x if x.ndim == 0 else x[ids]
-        part = Samples(
-            samples.indices[ids],
-            samples.values[ids],
-            samples.weights[ids] * (samples.count / len(ids)),
-            pick(samples.base),
-            samples.unit,
-        )
+        part = self.training.take(ids)
         return self._mean_loss(part, self._at(network, part)) + self._penalties(network)
 
     def of_entries(self, indices: Array, values: Array) -> "Completion":
@@ -381,8 +354,6 @@ class Completion(LeastSquares):
         slope = self.loss_function.gradient(self._at(network, samples), samples.values)
         where = tuple(samples.indices[:, mode] for mode in range(len(self.shape)))
         return jnp.zeros(self.shape, self.dtype).at[where].add(samples.weights * slope)
-
-    # Along an added network -----------------------------------------------------------------
 
     def linearize(self, network: TensorNetwork) -> Predictions:
         held = None if self.held_out is None else self._at(network, self.held_out)
@@ -448,8 +419,6 @@ class Completion(LeastSquares):
         eye = np.eye(size, dtype=gram.dtype)
         return gram + diagonal[:, None, None].astype(gram.dtype) * eye, rhs
 
-    # For users ------------------------------------------------------------------------------
-
     def predict(self, network: TensorNetwork, indices: Any) -> Array:
         """Expected values at some entries, in the units of the data: offsets and link included.
 
@@ -479,12 +448,3 @@ class Completion(LeastSquares):
         square = lambda core: jnp.vdot(core, core).real
         total = self.penalty * jnp.sum(jnp.stack([square(core) for core in network.cores]))
         return total if self.smoothness is None else total + self.smoothness.penalty(network)
-
-
-def _check_ridge(ridge: float) -> None:
-    if not np.isfinite(ridge) or ridge < 0:
-        raise ValueError(f"Completion: ridge must be 0 or more, got {ridge!r}.")
-
-
-def _bonds(structure: Structure, node: int) -> int:
-    return math.prod(structure.core_shape(node)[len(structure.legs[node]) :])

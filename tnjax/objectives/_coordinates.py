@@ -82,6 +82,26 @@ def checked_entries(indices, values, shape, weights, duplicates: Duplicates) -> 
     return _without_duplicates(entries, shape, duplicates)
 
 
+def checked_mask(tensor, mask) -> tuple[np.ndarray, np.ndarray]:
+    """The tensor and its booleans, by default where it is not NaN.
+
+    Raises:
+        ValueError: if the mask has another shape or is not boolean.
+    """
+    tensor = np.asarray(tensor)
+    if mask is None:
+        if tensor.dtype.kind not in "fciub":
+            raise ValueError(f"Completion: expected a tensor of numbers, got {tensor.dtype}.")
+        mask = ~np.isnan(tensor)
+    mask = np.asarray(mask)
+    if mask.shape != tensor.shape or mask.dtype != bool:
+        raise ValueError(
+            f"Completion: expected a boolean mask of shape {tensor.shape}, got {mask.dtype} "
+            f"of shape {mask.shape}."
+        )
+    return tensor, mask
+
+
 def entry_keys(indices: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Integers that are equal for equal rows of indices and only for them."""
     keys, seen = np.zeros(len(indices), np.int64), 1
@@ -258,3 +278,9 @@ def root_mean_square(values: np.ndarray, weights: np.ndarray) -> float:
         return 0.0
     square = np.abs(values / largest).astype(np.float64) ** 2
     return largest * math.sqrt(float(np.average(square, weights=weights)))
+
+
+def check_ridge(ridge: float) -> None:
+    """Raise `ValueError` unless it is a finite number of 0 or more."""
+    if not np.isfinite(ridge) or ridge < 0:
+        raise ValueError(f"Completion: ridge must be 0 or more, got {ridge!r}.")

@@ -48,6 +48,12 @@ class Samples(eqx.Module):
     def count(self) -> int:
         return self.indices.shape[0]
 
+    def take(self, ids: Int[Array, " batch"]) -> "Samples":
+        """Some of them, with weights whose sum is 1 on average over draws of equal chances."""
+        base = self.base if self.base.ndim == 0 else self.base[ids]
+        weights = self.weights[ids] * (self.count / len(ids))
+        return Samples(self.indices[ids], self.values[ids], weights, base, self.unit)
+
 
 class Blocks(eqx.Module):
     """The samples of one mode in blocks of one row each.
@@ -182,6 +188,17 @@ def sample_bytes(structure: Structure, dtype) -> int:
     bonds = [math.prod(structure.core_shape(k)[len(structure.legs[k]) :]) for k in nodes]
     peak = max(plan(rows_equation(structure, node, 1)).peak_size for node in nodes)
     return (peak + 6 * max(bonds)) * np.dtype(dtype).itemsize
+
+
+def fit_bytes(structure: Structure, dtype: np.dtype, count: int) -> int:
+    """What a sweep over `count` samples has alive at its worst moment, the data included."""
+    vectors = count * (8 * len(structure.dims) + 6 * dtype.itemsize)
+    piece = min(count, piece_size(structure, dtype)) * sample_bytes(structure, dtype)
+    gram = 0
+    for node in range(structure.num_nodes):
+        bonds = math.prod(structure.core_shape(node)[len(structure.legs[node]) :])
+        gram = max(gram, math.prod(structure.core_shape(node)) * bonds)
+    return vectors + piece + 4 * gram * dtype.itemsize
 
 
 @functools.lru_cache(maxsize=4096)
