@@ -75,7 +75,7 @@ def test_benchmark_sets_strategies_side_by_side(tmp_path, capsys):
     out = tmp_path / "planted.json"
     command = ["--families", "ring-6", "--structures", "6, no. 1", "--cores", "normal"]
     command += ["--strategies", "greedy", "random-walk", "--max-fitted", "12", "--seeds", "1"]
-    command += ["--set", "random-walk.max_rank=3", "--warm", "--tensorly"]
+    command += ["--set", "random-walk.max_rank=3", "--warm", "--tensorly", "--max-seconds", "5"]
     rows = planted.main([*command, "--noise", "0.05", "--out", str(out)])
     names = ["greedy", "random-walk", "tensorly cp", "tensorly tucker", "tensorly tt"]
     assert [row["method"] for row in rows] == names
