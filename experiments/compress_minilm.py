@@ -98,6 +98,8 @@ def measure(options: argparse.Namespace) -> list[dict]:
     }
     rows = [{"method": "dense", "params": dense, "cosine": cosine(model)}]
     for name, given in methods.items():
+        if options.methods and not any(word in name for word in options.methods):
+            continue
         result = compress(model, layers=LAYERS, budget=budget, **given)
         rows.append(
             {
@@ -122,6 +124,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--steps", type=int, default=60, help="of fine-tuning")
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--methods", nargs="+", help="only rows whose name has one of the words")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
