@@ -331,3 +331,10 @@ def test_a_planted_ring_is_found_from_five_percent_and_the_benchmark_writes_it(t
     assert [row["hit"] for row in record["planted"]] == [True]
     sweep = benchmark.run_sweep(1000, 0)
     assert 0 < sweep["error"] < 1
+
+
+def test_a_node_without_legs_and_bonds_is_a_number_that_starts_as_well():
+    truth = np.multiply.outer(np.outer([1.0, 2, 3, 4], [1.0, 2, 3]), [1.0, 3, 2])
+    problem = Completion.from_mask(truth, random_mask(truth.shape, 0.9, seed=0))
+    found = fit(problem, Structure.tucker(truth.shape, 1), key=jax.random.key(0), max_steps=50)
+    assert found.error < 1e-6

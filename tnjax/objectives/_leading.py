@@ -56,7 +56,7 @@ def informed_start(
     cores = []
     for node, core in enumerate(network.cores):
         legs = structure.legs[node]
-        core = np.array(core) * np.asarray(factor, core.dtype)
+        core = np.asarray(np.array(core) * np.asarray(factor, core.dtype))  # of a number too
         if vectors is not None:
             first = (..., *(0,) * (core.ndim - len(legs)))
             known = functools.reduce(np.multiply.outer, [vectors[mode] for mode in legs], share)
