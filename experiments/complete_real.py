@@ -138,7 +138,7 @@ def movielens_case(ratings: datasets.Ratings, budget: int) -> Case:
     hide = share(len(ratings.values), 0.1)
     return Case(
         *(ratings.indices, ratings.values, ratings.shape, hide, errors, options, budget),
-        ranks=(1, 2, 4),
+        ranks=(1, 2),
         ridges=(5.0, 10.0, 20.0),
         dense=False,
     )
@@ -152,7 +152,7 @@ def cases() -> dict[str, Callable[[], Case]]:
     traffic = {"options": {}, "budget": 8000, "ranks": (2, 4, 8)}
     return {
         "il2": lambda: dense_case(
-            datasets.il2(), random_share(0.1), options={}, budget=400, ranks=(1, 2, 4)
+            datasets.il2(), random_share(0.1), options={}, budget=600, ranks=(1, 2, 4)
         ),
         "nations": lambda: graph_case(datasets.triples("nations"), 2500),
         "movielens": lambda: movielens_case(datasets.movielens(), 16_000),

@@ -34,14 +34,14 @@ class Complete(SearchOptions):
     not observed, and the share --test, are looked at only at the end.
 
     Writes a run folder: as decompose, and labels.json (the labels of a table's modes), the
-    completed image, completed.npy (of other dense input), predictions.* (with --predict). At
-    least one of --target-error and --max-params is needed.
+    completed image, completed.npy (of other dense input), completed.mp4 (of a video), predictions.*
+    (with --predict). At least one of --target-error and --max-params is needed.
 
     Example: tnjax complete photo.png --observed 0.1 --max-params 4000 --reshape auto --out run
     """
 
     input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
-    """An image, .npy, .npz, .mat, .tns, .csv, .tsv or .parquet file."""
+    """An image, a video, .npy, .npz, .mat, .tns, .csv, .tsv or .parquet file."""
     observed: str | None = None
     """Of dense input: a mask (an image, bright where observed, or an array), or a share such as
     0.1, drawn with --seed."""
@@ -89,7 +89,7 @@ def _complete(options: Complete) -> int:
 
     import jax
 
-    from ..io import read_requests, write_labels, write_predictions
+    from ..io import read_requests, write_labels, write_predictions, write_video
     from ..objectives import Completion
     from ..report._run import write_run
     from ..report._run_complete import completed_tensor, completion_run, predicted
@@ -134,6 +134,9 @@ def _complete(options: Complete) -> int:
             write_labels(folder / "labels.json", observed.modes)
         if dense is not None and not observed.is_image:
             np.save(folder / "completed.npy", observed.filled(dense))
+        if dense is not None and observed.rate and observed.data is not None:
+            video = observed.filled(dense)
+            write_video(folder / "completed.mp4", video, observed.data.white, observed.rate)
         if wanted is not None and places is not None and options.predict is not None:
             values = predicted(problem, result.network, places)
             suffix = Path(options.predict.name.removesuffix(".gz")).suffix.lower()

@@ -25,3 +25,4 @@ from ._reshape import digits_of as digits_of
 from ._reshape import plan_reshape as plan_reshape
 from ._tensorly import from_tensorly as from_tensorly
 from ._tensorly import to_tensorly as to_tensorly
+from ._video import write_video as write_video

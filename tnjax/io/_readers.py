@@ -1,4 +1,4 @@
-"""Tensors from files: images, `.npy`, `.npz`, `.mat`. Nothing in a file is ever executed."""
+"""Tensors from files: images, videos, `.npy`, `.npz`, `.mat`. Nothing in a file is executed."""
 
 import dataclasses
 import io
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ._mat import MOST_DEFLATED, mat_variables
+from ._video import VIDEO_SUFFIXES, read_video
 
 _IMAGE_SUFFIXES = (
     ".png",
@@ -38,14 +39,17 @@ class TensorData:
     """A tensor read from a file.
 
     Attributes:
-        array: the numbers; an image is [height, width] or [height, width, channels].
+        array: the numbers; an image is [height, width] or [height, width, channels], a video has
+            the frames before these modes.
         is_image: whether it came from an image file.
-        white: for an image, the value that stands for full intensity.
+        white: for an image or video, the value that stands for full intensity.
+        rate: for a video, frames in a second.
     """
 
     array: np.ndarray
     is_image: bool = False
     white: float = 1.0
+    rate: float | None = None
 
 
 def read_tensor(
@@ -56,13 +60,15 @@ def read_tensor(
     Sizes that a file claims are compared with the data that it holds before anything is allocated.
 
     Args:
-        path: an image (grey or color), `.npy`, `.npz` or `.mat` (up to version 7).
+        path: an image (grey or color), `.npy`, `.npz`, `.mat` (up to version 7), or a video
+            (`.mp4`, `.mov`, `.mkv`, `.webm`, `.avi`; needs PyAV, the extra `video`).
         variable: which array of an `.npz` or `.mat` that holds several.
         max_bytes: compressed data may unpack to so many bytes (4 GiB by default), or to the size
             of the file if that is more: a small file cannot fill the memory.
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ImportError: for videos, if PyAV is not installed.
         ValueError: if it is not of a known kind, is damaged, or holds no such array of numbers.
 
     Example:
@@ -80,8 +86,11 @@ def read_tensor(
     limit = max(max_bytes, path.stat().st_size)
     if suffix in _IMAGE_SUFFIXES:
         return _read_image(path, limit)
+    if suffix in VIDEO_SUFFIXES:
+        frames, rate = read_video(path, limit)
+        return TensorData(frames, white=255.0, rate=rate)
     if suffix not in _ARRAY_SUFFIXES:
-        known = ", ".join((*_ARRAY_SUFFIXES, *_IMAGE_SUFFIXES))
+        known = ", ".join((*_ARRAY_SUFFIXES, *_IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
         raise ValueError(f"{path}: cannot read files of kind {suffix!r}; known are {known}.")
     reader = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_mat}[suffix]
     try:

@@ -48,6 +48,11 @@ class Observed:
     def is_image(self) -> bool:
         return self.data is not None and self.data.is_image
 
+    @property
+    def rate(self) -> float | None:
+        """Frames in a second, of a video."""
+        return None if self.data is None else self.data.rate
+
     def describe(self) -> str:
         """One line for people."""
         if self.plan is not None:
@@ -121,7 +126,7 @@ def completion_run(
             "Validation entries chose the moves; test entries were looked at only here.",
         )
     ]
-    if observed.is_image and dense is not None:
+    if (observed.is_image or observed.rate) and dense is not None:
         sections.append(_pictures(observed, dense))
     return Run(f"tnjax: {name}", result, settings, tensor, details, sections, {"errors": errors})
 
@@ -190,6 +195,10 @@ def _pictures(observed: Observed, dense: np.ndarray) -> Pictures:
         "Reconstruction": dense,
         "Original": original,
     }
-    png = {caption: image_png(image, observed.data.white) for caption, image in pictures.items()}
     note = "Completed: what was observed, and predictions elsewhere. Reconstruction: predictions."
+    if observed.rate:
+        middle = len(original) // 2
+        pictures = {caption: frames[middle] for caption, frames in pictures.items()}
+        note = f"Frame {middle + 1} of {len(original)}. {note}"
+    png = {caption: image_png(image, observed.data.white) for caption, image in pictures.items()}
     return Pictures("Images", png, note)
