@@ -11,7 +11,8 @@ Compared at 2,000 to 20,000 parameters, by the relative error on the entries tha
 - CP, Tucker: TensorLy's decompositions with a mask, of the image as it is, 600x600x3.
 
 "smooth" means that `Completion(smooth=)` ties the finest digits of rows and columns. Leaves
-table.csv, result.json, errors.png, and the images of the largest budget.
+table.csv, result.json, errors.png, and the images of the largest budget, as far as it got where
+it is stopped.
 
 Reference:
     arXiv 2008.05437, section 5.2 (the Einstein image).
@@ -135,12 +136,12 @@ def tensorly_tucker(truth: np.ndarray, mask: np.ndarray, budget: int, options, s
 # All of them --------------------------------------------------------------------------------
 
 
-def run(options, report: Callable[[dict], None]) -> dict[str, np.ndarray]:
-    """Report a row for every method, budget and seed; returns the last image of each method."""
-    truth, images = image(options.size), {}
+def run(options, report: Callable[[dict, np.ndarray], None]) -> None:
+    """Report a row and the completed image for every method, budget and seed."""
+    truth = image(options.size)
     for seed in range(options.seeds):
         mask = random_mask(truth.shape, options.share, seed)
-        images["observed"] = np.where(mask, truth, 0)
+        write_image(options.out / "observed.png", np.where(mask, truth, 0), 1.0)
         for name, results in methods(truth, mask, options, seed):
             begin, cpu = time.perf_counter(), time.process_time()
             for budget, (guess, params, about) in zip(options.budgets, results):
@@ -148,10 +149,8 @@ def run(options, report: Callable[[dict], None]) -> dict[str, np.ndarray]:
                 row["error"] = unseen_error(guess.reshape(truth.shape), truth, mask)
                 row["seconds"] = time.perf_counter() - begin
                 row["cpu_seconds"] = time.process_time() - cpu
-                report(row | about)
-                images[name] = guess.reshape(truth.shape)
+                report(row | about, guess.reshape(truth.shape))
                 begin, cpu = time.perf_counter(), time.process_time()
-    return images
 
 
 def methods(truth: np.ndarray, mask: np.ndarray, options, seed: int) -> Iterator:
@@ -239,7 +238,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows: list[dict] = []
     print(f"{'method':<16}{'seed':>5}{'budget':>8}{'params':>8}{'error':>9}{'seconds':>9}")
 
-    def report(row: dict) -> None:
+    def report(row: dict, picture: np.ndarray) -> None:
         rows.append(row)
         print(
             f"{row['method']:<16}{row['seed']:>5}{row['budget']:>8}{row['params']:>8}"
@@ -247,11 +246,10 @@ def main(arguments: list[str] | None = None) -> None:
             flush=True,
         )
         write(rows, options)
+        plot(rows, options.out / "errors.png")
+        write_image(options.out / f"{row['method'].replace(' ', '-')}.png", picture, 1.0)
 
-    images = run(options, report)
-    plot(rows, options.out / "errors.png")
-    for name, picture in images.items():
-        write_image(options.out / f"{name.replace(' ', '-')}.png", picture, 1.0)
+    run(options, report)
 
 
 def write(rows: list[dict], options: argparse.Namespace) -> None:
