@@ -97,7 +97,7 @@ def compress(
     family: LowRank | Blocks | None = None,
     calibration: Calibration | None = None,
     allocation: Allocation = "auto",
-    ridge: float = 0.003,
+    ridge: float = 0.01,
     train_only: Literal["layers", "all"] = "layers",
     frozen: Sequence[str] = (),
     transformation: optax.GradientTransformation | None = None,

@@ -22,7 +22,7 @@ def approximate(
     family: LowRank | Blocks | None = None,
     moments: Mapping[str, Moments] | None = None,
     allocation: Allocation = "auto",
-    ridge: float = 0.003,
+    ridge: float = 0.01,
 ) -> tuple[dict[str, tuple[Layout, tuple[np.ndarray, ...]]], dict[str, np.ndarray]]:
     r"""Networks for all layers, and biases that make up for the mean of what was left out.
 
