@@ -11,6 +11,7 @@ from tnjax import (
     ALS,
     Decomposition,
     GaussNewton,
+    LevenbergMarquardt,
     Objective,
     Optax,
     Status,
@@ -104,6 +105,7 @@ def test_als_reaches_the_floor_of_the_precision(dtype, floor):
 SOLVERS = {
     "als": ALS(max_steps=100),
     "gauss-newton": GaussNewton(max_steps=100),
+    "levenberg-marquardt": LevenbergMarquardt(max_steps=100),
     "adam": Optax(optax.adam(3e-2), max_steps=200),
     "lbfgs": optax.lbfgs(),
 }

@@ -81,6 +81,7 @@ from .solve import ALS as ALS
 from .solve import CrossValidation as CrossValidation
 from .solve import FitResult as FitResult
 from .solve import GaussNewton as GaussNewton
+from .solve import LevenbergMarquardt as LevenbergMarquardt
 from .solve import Minibatch as Minibatch
 from .solve import Optax as Optax
 from .solve import RidgeChoice as RidgeChoice

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -185,3 +186,11 @@ class LeastSquares(Problem):
             gram: [rows or 1, bonds, bonds]; rhs: [rows, bonds]. Each row x of the core, seen as
             a matrix of legs by bonds, solves gram @ x = rhs.
         """
+
+    def gram_product(self, network: TensorNetwork) -> Callable[[TensorNetwork], TensorNetwork]:
+        r"""$v \mapsto J^H J v$, J the derivative of the prediction by the cores at a network; v
+        and the result have one array for each core."""
+        _, forward = jax.linearize(self.residual, network)
+        backward = jax.linear_transpose(forward, network)
+        conjugate = lambda tree: jax.tree.map(jnp.conj, tree)
+        return lambda v: conjugate(backward(jnp.conj(forward(v)))[0])

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, Shaped
@@ -107,6 +108,16 @@ class Decomposition(LeastSquares):
         gram = kernels.gram(structure, cores, (node,))
         rows = math.prod(structure.dims[mode] for mode in structure.legs[node])
         return gram[None], rhs.reshape(rows, -1)
+
+    def gram_product(self, network: TensorNetwork):
+        # By contracting the network with itself: no dense tensor is made.
+        structure, cores = network.structure, network.cores
+
+        def pulled_back(right):  # J^H T(right), conjugated
+            return jax.grad(lambda left: kernels.inner(structure, left, right).real)(cores)
+
+        _, forward = jax.linearize(pulled_back, cores)
+        return lambda v: TensorNetwork(structure, forward(v.cores)).conj()
 
     def linearize(self, network: TensorNetwork) -> Array:
         return self.residual(network)

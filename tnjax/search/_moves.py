@@ -59,15 +59,20 @@ def _truncate_pair(a, b, axis_a: int, axis_b: int, rank: int) -> list[np.ndarray
     a, b = np.moveaxis(a, axis_a, -1), np.moveaxis(b, axis_b, 0)
     qa, ra = np.linalg.qr(a.reshape(-1, a.shape[-1]))
     qb, rb = np.linalg.qr(b.reshape(len(b), -1).T)
-    u, s, v = np.linalg.svd(ra @ rb.T)
-    root = np.sqrt(s[:rank])
-    kept = len(root)  # fewer than `rank` where a core is smaller than its bond: zeros fill it up
-    left = np.zeros((len(qa), rank), qa.dtype)
-    left[:, :kept] = qa @ (u[:, :kept] * root)
-    right = np.zeros((rank, len(qb)), qb.dtype)
-    right[:kept] = (root[:, None] * v[:kept]) @ qb.T
-    left, right = left.reshape(*a.shape[:-1], rank), right.reshape(rank, *b.shape[1:])
+    left, right = two_factors(ra @ rb.T, rank)
+    left, right = qa @ left, right @ qb.T
+    left = left.reshape(*a.shape[:-1], rank)
+    right = right.reshape(rank, *b.shape[1:])
     return [np.moveaxis(left, -1, axis_a), np.moveaxis(right, 0, axis_b)]
+
+
+def two_factors(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The best factors of a rank, of equal norms; zero where the matrix has no more ranks."""
+    u, s, v = np.linalg.svd(matrix, full_matrices=False)
+    root = np.sqrt(s[:rank])
+    missing = rank - len(root)
+    left, right = u[:, :rank] * root, root[:, None] * v[:rank]
+    return np.pad(left, ((0, 0), (0, missing))), np.pad(right, ((0, missing), (0, 0)))
 
 
 def pad(structure: Structure, cores: Cores, capacity: Structure) -> Cores:

@@ -1,0 +1,95 @@
+"""What the greedy search does once the target is met."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from tests.helpers import random_cores
+from tnjax import Decomposition, Greedy, Structure, TensorNetwork, cut_bounds, search
+from tnjax.search._proposals import chosen, hyperedges, merges, rewirings, splits
+
+KEY = jax.random.key(0)
+TRAIN = Structure.tensor_train((4, 4, 4), (2, 2))
+# The same tensors, the bond between 1 and 2 led through 0.
+DETOUR = Structure.from_edges((4, 4, 4), {(0, 1): 4, (0, 2): 2})
+
+
+def planted(structure, seed=1, dtype=np.float64):
+    network = TensorNetwork.random(structure, key=jax.random.key(seed), dtype=dtype)
+    return Decomposition(network.to_dense())
+
+
+@pytest.mark.parametrize(
+    ("truth", "start", "kind"),
+    [
+        (TRAIN, DETOUR, "rewire"),
+        (Structure.tucker((5, 5, 5, 5), 2), None, "split"),
+        (Structure.cp((4, 5, 4), 2), None, "hyperedge"),
+    ],
+)
+def test_each_phase_finds_what_no_phase_before_it_does(truth, start, kind):
+    result = search(planted(truth), key=KEY, target_error=1e-5, start=start)
+    assert result.num_params <= truth.num_params
+    assert result.error <= 1e-5
+    kinds = [step.move.kind for step in result.path]
+    assert kind in kinds
+    sizes = [step.num_params for step in result.path if step.error <= 1e-5]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_phases_can_be_turned_off():
+    quiet = Greedy(rewire=False, internal=False, hyperedges=False)
+    result = search(planted(TRAIN), key=KEY, target_error=1e-5, start=DETOUR, strategy=quiet)
+    assert result.num_params == DETOUR.num_params
+
+
+def test_what_the_cuts_forbid_is_not_fitted():
+    problem = planted(TRAIN)
+    result = search(problem, key=KEY, target_error=1e-5, start=TRAIN)
+    assert result.structure == TRAIN
+    bounds = cut_bounds(problem.target, 1e-5)
+    for record in result.archive:
+        assert bounds.admits(record.structure)
+
+
+def smaller(moves, structure, count=99):
+    admits = lambda after: True
+    return chosen(moves, structure, admits, lambda s: s.num_params, count)
+
+
+def test_rewirings_contain_the_way_back():
+    pairs = list(itertools.combinations(range(3), 2))
+    moves = smaller(rewirings(DETOUR, pairs), DETOUR)
+    costs = [move.cost(DETOUR) for move in moves]
+    assert costs == sorted(costs)
+    assert costs[-1] < 0
+    assert smaller(rewirings(DETOUR, pairs), DETOUR, 2) == moves[:2]
+    assert TRAIN in [move.after(DETOUR) for move in moves]
+    only = rewirings(DETOUR, [(0, 1), (0, 2)])
+    assert all(set(move.after(DETOUR).edges) <= {(0, 1), (0, 2)} for move in only)
+
+
+def test_hyperedges_take_the_least_rank_that_is_admitted():
+    chain, num_params = Structure.tensor_train((4, 4, 4, 4), 3), lambda s: s.num_params
+    moves = list(hyperedges(chain, lambda s: max(s.ranks) >= 3, num_params))
+    found = [move.after(chain) for move in moves]
+    assert found == [Structure.cp(chain.dims, 3), Structure.cp(chain.dims, 4)]
+
+
+def test_splits_read_the_rank_in_the_right_gauge():
+    tucker = Structure.tucker((5, 5, 5), 2)
+    cores = random_cores(tucker)
+    merged = np.einsum("ia,abc->ibc", cores[0], cores[3])
+    star = Structure.from_edges((5, 5, 5), {(0, 1): 2, (0, 2): 2})
+    # A gauge that hides the rank: one leaf tiny, the center large on it.
+    skew = np.diag([1e6, 1.0])
+    cores = (np.einsum("ibc,bd->idc", merged, skew), cores[1] @ np.linalg.inv(skew), cores[2])
+    found = [move.after(star) for move in smaller(splits(star, cores, 1e-3), star)]
+    assert found == [tucker]
+
+
+def test_superfluous_internal_nodes_are_merged():
+    chain = Structure.from_edges((4, 4), {(0, 2): 2, (1, 2): 2})
+    assert [move.after(chain) for move in merges(chain)] == [Structure.tensor_train((4, 4), 2)] * 2

@@ -1,0 +1,124 @@
+"""Levenberg-Marquardt for least squares, with what alternating least squares knows."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jax.scipy.sparse.linalg import cg
+from jaxtyping import Array, Float
+
+from .._network import TensorNetwork, balance
+from ..objectives import LeastSquares, Problem
+from ._real import from_real, to_real
+from ._solver import Solver
+
+
+class LevenbergMarquardt(Solver):
+    r"""All cores at once: $(J^T J + \mu I)\, d = J^T r$ for the residual r and its Jacobian J.
+
+    Conjugate gradients, preconditioned by the blocks of $J^T J$ that belong to one core each (the
+    Gram matrices of alternating least squares); the product with $J^T J$ is the problem's own,
+    for a dense tensor a contraction of the network with itself that never touches the data. The
+    damping $\mu$ is relative to the mean diagonal of these blocks and follows the ratio of the
+    actual to the predicted decrease (Nielsen's rule).
+
+    It converges in some ten to forty steps where alternating least squares creeps (a swamp), and
+    from random starts it finds exact solutions that alternating steps rarely do.
+
+    Args:
+        max_steps: outer iterations at the most.
+        rtol, patience: end after `patience` iterations that each lower the best error by less
+            than the fraction `rtol`.
+        cg_steps: conjugate gradient iterations in one step.
+        damping: of the first step.
+
+    Reference:
+        Tichavsky, Phan, Cichocki, SIAM J. Matrix Anal. Appl. 34 (2013) and Sorber, Van Barel, De
+        Lathauwer, SIAM J. Optim. 23 (2013), for CP; Nocedal and Wright, Numerical Optimization,
+        section 10.3.
+    """
+
+    max_steps: int = 60
+    rtol: float = 1e-2
+    patience: int = 8
+    cg_steps: int = eqx.field(static=True, default=40)
+    damping: float = 1.0
+
+    def check(self, problem: Problem) -> None:
+        if not isinstance(problem, LeastSquares):
+            raise ValueError(
+                f"LevenbergMarquardt needs a least squares problem, got {type(problem).__name__}. "
+                "Use GaussNewton() or an optax transformation, e.g. solver=optax.lbfgs()."
+            )
+
+    def init(self, problem: Problem, network: TensorNetwork) -> tuple[Float[Array, ""], Array]:
+        real = jnp.finfo(problem.dtype).dtype
+        return jnp.asarray(self.damping, real), jnp.asarray(2.0, real)
+
+    def step(self, problem: LeastSquares, network: TensorNetwork, state):
+        damping, factor = state
+        rebuild = from_real(network.structure, network.dtype)
+        network = TensorNetwork(network.structure, balance(network.cores))
+        x, unravel = ravel_pytree(to_real(network))
+        loss = lambda x: problem.loss(rebuild(unravel(x)))
+        value, gradient = jax.value_and_grad(loss)(x)
+        product = problem.gram_product(network)
+        square = lambda v: ravel_pytree(to_real(product(rebuild(unravel(v)))))[0]
+        grams = [
+            problem.normal_equations(network, node)[0]
+            for node in range(network.structure.num_nodes)
+        ]
+        traces = sum(jnp.trace(gram, axis1=-2, axis2=-1).real.mean() for gram in grams)
+        shift = damping * traces / sum(gram.shape[-1] for gram in grams)
+        factors = [
+            lax.linalg.cholesky(
+                gram + shift.astype(gram.dtype) * np.eye(gram.shape[-1], dtype=gram.dtype),
+                symmetrize_input=False,
+            )
+            for gram in grams
+        ]
+
+        def precondition(v: Array) -> Array:
+            cores = rebuild(unravel(v)).cores
+            solved = [_solve(f, core) for f, core in zip(factors, cores, strict=True)]
+            return ravel_pytree(to_real(TensorNetwork(network.structure, solved)))[0]
+
+        matrix = lambda v: square(v) + shift * v
+        right = -gradient / 2
+        change, _ = cg(matrix, right, maxiter=self.cg_steps, tol=1e-3, M=precondition)
+        predicted = 2 * jnp.vdot(right, change) - jnp.vdot(change, square(change))
+        new_value = loss(x + change)
+        ratio = (value - new_value) / jnp.where(predicted > 0, predicted, jnp.inf)
+        accept = jnp.isfinite(new_value) & (new_value < value)
+        tiny = jnp.finfo(damping.dtype).eps
+        eased = damping * jnp.clip(1 - (2 * ratio - 1) ** 3, 0.1, 2)
+        damping = jnp.where(accept, jnp.maximum(eased, tiny), damping * factor)
+        factor = jnp.where(accept, 2.0, factor * 2).astype(factor.dtype)
+        x = jnp.where(accept, x + change, x)
+        return rebuild(unravel(x)), (damping, factor)
+
+    def recover(self, state):
+        damping, factor = state
+        return 100 * damping, factor
+
+
+def _solve(factor: Array, core: Array) -> Array:
+    """Each row of a core, solved with its Cholesky factor [rows or 1, n, n]."""
+    size = factor.shape[-1]
+    rows = core.reshape(-1, size)
+    if factor.shape[0] == 1:
+        factor, rows = factor[0], rows.T
+    else:
+        rows = rows[..., None]
+    half = lax.linalg.triangular_solve(factor, rows, left_side=True, lower=True)
+    full = lax.linalg.triangular_solve(
+        factor,
+        half,
+        left_side=True,
+        lower=True,
+        transpose_a=True,
+        conjugate_a=jnp.iscomplexobj(factor),
+    )
+    return (full.T if full.ndim == 2 else full[..., 0]).reshape(core.shape)
