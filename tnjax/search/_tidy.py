@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._contract.equation import inner_equation
+from .._contract.path import plan
 from .._status import Status
 from .._structure import Edge, Structure
 from ..objectives import Decomposition, LeastSquares, Problem
@@ -31,9 +33,9 @@ PHASES = ("prune", "swap", "rewire", "internal", "hyperedges")
 _SWAP_EFFORT = 0.25
 # ... and goes on if the best predicted gain, old cores frozen, times this would do.
 _REFIT_FACTOR = 3.0
-# Structures that a phase tries before it gives up, and entries that all these fits may touch.
+# Structures that a phase tries before it gives up, and flops that all these tries may cost.
 _TRIES = {"rewire": 16, "internal": 4, "hyperedges": 4}
-_WORK = 1e10
+_FLOPS = 4e11
 # Where nothing is known of the cuts, rewiring tries only so many.
 _BLIND_TRIES = 4
 # A capacity may cost so many times what the structure itself does before a program of its own
@@ -78,7 +80,7 @@ def _enter(
         queue = sorted(structure.edges, key=left)
     else:
         admits = lambda after: _admits(greedy, problem, state, budget, after)
-        tries = _tries(greedy, problem, phase, state.cuts is None)
+        tries = _tries(greedy, problem, phase, structure, state.cuts is None)
         moves: Any
         if phase == "rewire":
             moves = rewirings(structure, greedy.candidates(structure)) if tries else ()
@@ -94,15 +96,20 @@ def _enter(
     return dataclasses.replace(state, phase=phase, queue=tuple(queue))
 
 
-def _tries(greedy: Greedy, problem: Problem, phase: str, blind: bool) -> int:
-    """Structures that a phase may try."""
+def _tries(greedy: Greedy, problem: Problem, phase: str, structure: Structure, blind: bool) -> int:
+    """Structures that a phase may try; none if already one costs too much."""
     if phase == "internal":
         return _TRIES[phase]
     if not isinstance(problem, LeastSquares):
         return 0
-    tries = min(_TRIES[phase], _BLIND_TRIES) if blind else _TRIES[phase]
-    one = problem.work * greedy.num_starts * LevenbergMarquardt().max_steps
-    return min(tries, max(1, int(_WORK / one)))
+    solver = LevenbergMarquardt()
+    look = problem.flops(structure) + problem.work
+    product = look
+    if isinstance(problem, Decomposition):
+        product = plan(inner_equation(structure)).flops
+    step = 6 * look + 4 * solver.cg_steps * product
+    tries = int(_FLOPS / (greedy.num_starts * solver.max_steps * step))
+    return min(tries, _TRIES[phase], _BLIND_TRIES if blind else tries)
 
 
 def _admits(greedy: Greedy, problem, state: GreedyState, budget: Budget, after: Structure) -> bool:
