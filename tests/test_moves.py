@@ -52,6 +52,7 @@ def some_nodes(rng, structure):
     return tuple(sorted(rng.choice(structure.num_nodes, count, replace=False).tolist()))
 
 
+@hypothesis.settings(max_examples=12)
 @hypothesis.given(structure=structures(min_order=2, max_dim=3), seed=st.integers(0, 99))
 def test_ranks_move_and_move_back(structure, seed):
     hypothesis.assume(structure.num_nodes > 1)
@@ -71,6 +72,7 @@ def test_ranks_move_and_move_back(structure, seed):
             check(Swap(edge, new), structure, exact=False)
 
 
+@hypothesis.settings(max_examples=12)
 @hypothesis.given(structure=structures(min_order=2, max_dim=3), seed=st.integers(0, 99))
 def test_any_two_nodes_merge_and_split_again(structure, seed):
     hypothesis.assume(structure.num_nodes > 1)
@@ -127,6 +129,7 @@ def test_a_split_leaves_out_what_its_singular_values_say():
     np.testing.assert_allclose(error, tails[2], rtol=1e-9)
 
 
+@hypothesis.settings(max_examples=12)
 @hypothesis.given(structure=structures(max_dim=3))
 def test_a_gauge_keeps_the_tensor(structure):
     cores = random_cores(structure)

@@ -51,7 +51,7 @@ def shrink(structure: Structure, cores: Cores, edge: Edge) -> tuple[Structure, C
         weakest = int(np.argmin(np.prod(norms, axis=0)))
         parts = [np.delete(out[node], weakest, axis) for node, axis in zip(edge, axes, strict=True)]
     for node, axis, part in zip(edge, axes, parts, strict=True):
-        out[node] = part if edge in new.edges else np.take(part, 0, axis)
+        out[node] = part if edge in new.edges else np.asarray(np.take(part, 0, axis))
     return new, tuple(out)
 
 

@@ -88,7 +88,9 @@ def assemble(dims: Sequence[int], nodes: Sequence[Labeled]) -> tuple[Structure, 
             axes = tuple(node.names.index(name) for name in alone)
             kept = [name for name in node.names if name not in alone]
             sizes = node.size_of
-            node = Labeled(tuple(kept), tuple(sizes[n] for n in kept), node.array.sum(axes))
+            node = Labeled(
+                tuple(kept), tuple(sizes[n] for n in kept), np.asarray(node.array.sum(axes))
+            )
         names = [("leg", mode) for mode in legs[k]]
         for edge in sorted(edge for edge in edges if k in edge):
             names += groups[edge]

@@ -162,7 +162,7 @@ class Merge(StructureMove):
             number = {name: k for k, name in enumerate(sizes)}
             labels = lambda names: [number[name] for name in names]
             first, second = ((x.entries, labels(x.names)) for x in (one, two))
-            array = np.einsum(*first, *second, labels(names), optimize=True)
+            array = np.asarray(np.einsum(*first, *second, labels(names), optimize=True))
         merged = Labeled(tuple(names), tuple(sizes[n] for n in names), array)
         nodes[a] = merged
         return [*nodes[:b], *nodes[b + 1 :]]
