@@ -55,6 +55,11 @@ class CoreDecomposition(Decomposition):
     def counted_shape(self) -> tuple[int, ...]:
         return self.whole_shape
 
+    def fit_peak_bytes(self, structure: Structure) -> int:
+        """Of the fit to the whole tensor, which is what the search ends with."""
+        whole = dataclasses.replace(structure, dims=self.whole_shape)
+        return super().fit_peak_bytes(whole)
+
     def loss(self, network: TensorNetwork) -> Array:
         return super().loss(network) + self.lost**2
 
