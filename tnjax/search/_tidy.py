@@ -41,14 +41,16 @@ _BLIND_TRIES = 4
 # A capacity may cost so many times what the structure itself does before a program of its own
 # is compiled for an attempt.
 _ROOM = 3.0
-# Entries of the largest tensor whose unfoldings are measured.
-_MEASURED = 2**24
+# Multiplications that measuring the unfoldings of all cuts may take: seconds, not minutes.
+_MEASURED = 1e11
 
 
 def begin(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
     """The state as the first phase starts."""
     target = budget.target_error
-    measurable = isinstance(problem, Decomposition) and problem.work <= _MEASURED
+    # Gram matrices of the smaller sides, at most the root of all entries, of 2^(order - 1) cuts.
+    forecast = problem.work**1.5 * 2.0 ** (len(problem.shape) - 1)
+    measurable = isinstance(problem, Decomposition) and forecast <= _MEASURED
     if state.cuts is None and measurable and target is not None and target < 1:
         data = np.asarray(problem.target)  # pyright: ignore[reportAttributeAccessIssue]
         state = dataclasses.replace(state, cuts=cut_bounds(data, target))
