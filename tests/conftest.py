@@ -1,7 +1,10 @@
 """Settings that every test runs under. Nothing here may import tnjax: the type checker has to be
 hooked in first (`--jaxtyping-packages`)."""
 
+import gc
+import itertools
 import os
+import sys
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -16,6 +19,20 @@ hypothesis.settings.register_profile(
     "tnjax", deadline=None, max_examples=30, derandomize=True, database=None
 )
 hypothesis.settings.load_profile("tnjax")
+
+
+# Every compiled program holds memory mappings, of which Linux allows a process 65,530: past them
+# the compiler crashes. So all programs are forgotten once in so many tests.
+_TESTS_BETWEEN = 100
+_finished = itertools.count(1)
+
+
+def pytest_runtest_teardown(item, nextitem):
+    if next(_finished) % _TESTS_BETWEEN == 0:
+        if "tnjax._compile" in sys.modules:
+            sys.modules["tnjax._compile"].clear_cache()
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
