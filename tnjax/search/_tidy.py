@@ -35,12 +35,12 @@ _SWAP_EFFORT = 0.25
 _REFIT_FACTOR = 3.0
 # Structures that a phase tries before it gives up, and flops that all these tries may cost.
 _TRIES = {"rewire": 16, "internal": 4, "hyperedges": 4}
-_FLOPS = 4e11
+_FLOPS = 4e10
 # Where nothing is known of the cuts, rewiring tries only so many.
 _BLIND_TRIES = 4
-# A capacity may cost so many times what the structure itself does before a program of its own
-# is compiled for an attempt.
-_ROOM = 3.0
+# Flops for which compiling a program of its own is not worth it: an attempt runs at the capacity
+# that others have been compiled for as long as that costs no more.
+_COMPILE_FLOPS = 1e10
 # Multiplications that measuring the unfoldings of all cuts may take: seconds, not minutes.
 _MEASURED = 1e11
 
@@ -105,13 +105,21 @@ def _tries(greedy: Greedy, problem: Problem, phase: str, structure: Structure, b
     if not isinstance(problem, LeastSquares):
         return 0
     solver = LevenbergMarquardt()
+    tries = int(_FLOPS / _attempt_flops(greedy, problem, structure, solver))
+    return min(tries, _TRIES[phase], _BLIND_TRIES if blind else tries)
+
+
+def _attempt_flops(
+    greedy: Greedy, problem: Problem, structure: Structure, solver: LevenbergMarquardt
+) -> int:
+    """Forecast of an attempt. Its products contract the network with itself, which high ranks
+    make dearer much faster than a look at the data."""
     look = problem.flops(structure) + problem.work
     product = look
     if isinstance(problem, Decomposition):
         product = plan(inner_equation(structure)).flops
     step = 6 * look + 4 * solver.cg_steps * product
-    tries = int(_FLOPS / (greedy.num_starts * solver.max_steps * step))
-    return min(tries, _TRIES[phase], _BLIND_TRIES if blind else tries)
+    return greedy.num_starts * solver.max_steps * step
 
 
 def _admits(greedy: Greedy, problem, state: GreedyState, budget: Budget, after: Structure) -> bool:
@@ -199,7 +207,7 @@ def _attempt(greedy: Greedy, problem, state: GreedyState, budget, change, struct
     solver = LevenbergMarquardt()
     capacity = structure
     if all(r <= state.capacity.rank(e) for e, r in structure.edges.items()) and (
-        problem.flops(state.capacity) <= _ROOM * problem.flops(structure)
+        _attempt_flops(greedy, problem, state.capacity, solver) <= _COMPILE_FLOPS
     ):
         capacity = state.capacity
     out = attempt(
