@@ -5,10 +5,11 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from .._network import TensorNetwork, balance
 from ..objectives import LeastSquares, Problem
+from ._damping import Damping, first_damping, next_damping, raised_damping
 from ._real import from_real, to_real
 from ._solver import Solver
 
@@ -45,12 +46,11 @@ class GaussNewton(Solver):
                 "GaussNewton cannot keep cores nonnegative; use ALS() or an optax transformation."
             )
 
-    def init(self, problem: Problem, network: TensorNetwork) -> tuple[Float[Array, ""], Array]:
-        real = jnp.finfo(problem.dtype).dtype
-        return jnp.asarray(self.damping, real), jnp.asarray(2.0, real)
+    def init(self, problem: Problem, network: TensorNetwork) -> Damping:
+        return first_damping(self.damping, problem.dtype)
 
-    def step(self, problem: Problem, network: TensorNetwork, state):
-        damping, factor = state
+    def step(self, problem: Problem, network: TensorNetwork, state: Damping):
+        damping, _ = state
         rebuild = from_real(network.structure, network.dtype)
         network = TensorNetwork(network.structure, balance(network.cores))
         x, unravel = ravel_pytree(to_real(network))
@@ -70,15 +70,12 @@ class GaussNewton(Solver):
         ratio = (value - new_value) / jnp.where(predicted > 0, predicted, jnp.inf)
         accept = jnp.isfinite(new_value) & (new_value < value)
         tiny = jnp.finfo(damping.dtype).eps ** 2
-        eased = damping * jnp.clip(1 - (2 * ratio - 1) ** 3, 1 / 3, 2)
-        damping = jnp.where(accept, jnp.maximum(eased, tiny), damping * factor)
-        factor = jnp.where(accept, 2.0, factor * 2).astype(factor.dtype)
+        state = next_damping(state, ratio, accept, ease=1 / 3, least=tiny)
         x = jnp.where(accept, x + change, x)
-        return rebuild(unravel(x)), (damping, factor)
+        return rebuild(unravel(x)), state
 
-    def recover(self, state):
-        damping, factor = state
-        return 100 * damping, factor
+    def recover(self, state: Damping) -> Damping:
+        return raised_damping(state)
 
 
 def to_real_vector(x: Array) -> Array:

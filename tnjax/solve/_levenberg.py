@@ -7,11 +7,13 @@ import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from .._network import TensorNetwork, balance
 from ..objectives import LeastSquares, Problem
+from ._damping import Damping, first_damping, next_damping, raised_damping
 from ._real import from_real, to_real
+from ._rows import cholesky_rows
 from ._solver import Solver
 
 
@@ -53,12 +55,11 @@ class LevenbergMarquardt(Solver):
                 "Use GaussNewton() or an optax transformation, e.g. solver=optax.lbfgs()."
             )
 
-    def init(self, problem: Problem, network: TensorNetwork) -> tuple[Float[Array, ""], Array]:
-        real = jnp.finfo(problem.dtype).dtype
-        return jnp.asarray(self.damping, real), jnp.asarray(2.0, real)
+    def init(self, problem: Problem, network: TensorNetwork) -> Damping:
+        return first_damping(self.damping, problem.dtype)
 
-    def step(self, problem: LeastSquares, network: TensorNetwork, state):
-        damping, factor = state
+    def step(self, problem: LeastSquares, network: TensorNetwork, state: Damping):
+        damping, _ = state
         rebuild = from_real(network.structure, network.dtype)
         network = TensorNetwork(network.structure, balance(network.cores))
         x, unravel = ravel_pytree(to_real(network))
@@ -82,7 +83,10 @@ class LevenbergMarquardt(Solver):
 
         def precondition(v: Array) -> Array:
             cores = rebuild(unravel(v)).cores
-            solved = [_solve(f, core) for f, core in zip(factors, cores, strict=True)]
+            solved = [
+                cholesky_rows(f, core.reshape(-1, f.shape[-1])).reshape(core.shape)
+                for f, core in zip(factors, cores, strict=True)
+            ]
             return ravel_pytree(to_real(TensorNetwork(network.structure, solved)))[0]
 
         matrix = lambda v: square(v) + shift * v
@@ -93,32 +97,9 @@ class LevenbergMarquardt(Solver):
         ratio = (value - new_value) / jnp.where(predicted > 0, predicted, jnp.inf)
         accept = jnp.isfinite(new_value) & (new_value < value)
         tiny = jnp.finfo(damping.dtype).eps
-        eased = damping * jnp.clip(1 - (2 * ratio - 1) ** 3, 0.1, 2)
-        damping = jnp.where(accept, jnp.maximum(eased, tiny), damping * factor)
-        factor = jnp.where(accept, 2.0, factor * 2).astype(factor.dtype)
+        state = next_damping(state, ratio, accept, ease=0.1, least=tiny)
         x = jnp.where(accept, x + change, x)
-        return rebuild(unravel(x)), (damping, factor)
+        return rebuild(unravel(x)), state
 
-    def recover(self, state):
-        damping, factor = state
-        return 100 * damping, factor
-
-
-def _solve(factor: Array, core: Array) -> Array:
-    """Each row of a core, solved with its Cholesky factor [rows or 1, n, n]."""
-    size = factor.shape[-1]
-    rows = core.reshape(-1, size)
-    if factor.shape[0] == 1:
-        factor, rows = factor[0], rows.T
-    else:
-        rows = rows[..., None]
-    half = lax.linalg.triangular_solve(factor, rows, left_side=True, lower=True)
-    full = lax.linalg.triangular_solve(
-        factor,
-        half,
-        left_side=True,
-        lower=True,
-        transpose_a=True,
-        conjugate_a=jnp.iscomplexobj(factor),
-    )
-    return (full.T if full.ndim == 2 else full[..., 0]).reshape(core.shape)
+    def recover(self, state: Damping) -> Damping:
+        return raised_damping(state)

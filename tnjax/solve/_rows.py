@@ -29,17 +29,24 @@ def solve_rows(gram: Array, rhs: Array, x: Array, ridge: Array | float) -> Array
     shift = jnp.maximum(ridge * mean, jnp.finfo(mean.dtype).tiny).astype(gram.dtype)
     system = gram + shift[:, None, None] * jnp.eye(size, dtype=gram.dtype)
     factor = lax.linalg.cholesky(system, symmetrize_input=False)
-    residual = rhs - (gram @ x[..., None])[..., 0]
-    if gram.shape[0] == 1:  # one Gram matrix for all rows
-        factor, residual = factor[0], residual.T
-    else:
-        residual = residual[..., None]
+    return cholesky_rows(factor, rhs - (gram @ x[..., None])[..., 0])
+
+
+def cholesky_rows(factor: Array, rows: Array) -> Array:
+    """The solutions y of L L^H y = row, for every row.
+
+    Args:
+        factor: L, lower triangular [rows or 1, n, n].
+        rows: [rows, n].
+    """
+    shared = factor.shape[0] == 1  # one matrix for all rows
+    factor, columns = (factor[0], rows.T) if shared else (factor, rows[..., None])
     lower = dict(left_side=True, lower=True)
-    half = lax.linalg.triangular_solve(factor, residual, **lower)
-    step = lax.linalg.triangular_solve(
+    half = lax.linalg.triangular_solve(factor, columns, **lower)
+    full = lax.linalg.triangular_solve(
         factor, half, **lower, transpose_a=True, conjugate_a=jnp.iscomplexobj(factor)
     )
-    return step.T if gram.shape[0] == 1 else step[..., 0]
+    return full.T if shared else full[..., 0]
 
 
 def nonnegative_rows(gram: Array, rhs: Array, x: Array) -> Array:
