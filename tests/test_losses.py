@@ -5,7 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tnjax import ALS, Bernoulli, Completion, GaussNewton, Huber, Poisson, Squared, Structure, fit
+from tnjax import (
+    ALS,
+    Bernoulli,
+    Completion,
+    GaussNewton,
+    Huber,
+    LevenbergMarquardt,
+    Poisson,
+    Squared,
+    Structure,
+    fit,
+    search,
+)
 from tnjax.objectives._losses import as_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore:Slices without an observed entry")
@@ -73,8 +85,9 @@ def test_nonnegative_cores_stay_so_and_the_loss_falls(name):
     assert all((core >= 0).all() for core in result.network.cores)
     assert np.all(np.diff(result.history) <= 1e-12)
     assert result.error < float(problem.error(result.network * 0))
-    with pytest.raises(ValueError, match="cannot keep cores nonnegative"):
-        fit(problem, TRAIN, key=jax.random.key(0), solver=GaussNewton())
+    for solver in (GaussNewton(), LevenbergMarquardt()):
+        with pytest.raises(ValueError, match="cannot keep cores nonnegative"):
+            fit(problem, TRAIN, key=jax.random.key(0), solver=solver)
 
 
 def test_nonnegative_rows_are_those_of_scipy():
@@ -144,3 +157,12 @@ def test_smoothness_is_that_of_the_dense_tensor_and_fills_gaps():
     np.testing.assert_allclose(problem.smoothness.penalty(inner), expected, rtol=1e-9)
     middle = (dense[1] + dense[3]) / 2
     np.testing.assert_allclose(dense[2], middle, rtol=0.2)
+
+
+def test_a_search_of_nonnegative_cores_tries_no_step_that_could_lose_it():
+    truth = np.einsum("ia,ja,ka->ijk", *np.random.default_rng(0).random((3, 3, 2)))
+    problem = Completion.from_mask(truth, nonnegative=True)
+    result = search(problem, key=jax.random.key(0), target_error=0.05)
+    assert result.error <= 0.05
+    assert all((np.asarray(core) >= 0).all() for core in result.network.cores)
+    assert {step.move.kind for step in result.path}.isdisjoint({"rewire", "hyperedge"})

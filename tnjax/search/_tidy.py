@@ -102,7 +102,7 @@ def _tries(greedy: Greedy, problem: Problem, phase: str, structure: Structure, b
     """Structures that a phase may try; none if already one costs too much."""
     if phase == "internal":
         return _TRIES[phase]
-    if not isinstance(problem, LeastSquares):
+    if not isinstance(problem, LeastSquares) or problem.nonnegative:
         return 0
     solver = LevenbergMarquardt()
     tries = int(_FLOPS / _attempt_flops(greedy, problem, structure, solver))

@@ -54,6 +54,11 @@ class LevenbergMarquardt(Solver):
                 f"LevenbergMarquardt needs a least squares problem, got {type(problem).__name__}. "
                 "Use GaussNewton() or an optax transformation, e.g. solver=optax.lbfgs()."
             )
+        if problem.nonnegative:
+            raise ValueError(
+                "LevenbergMarquardt cannot keep cores nonnegative; use ALS() or an optax "
+                "transformation."
+            )
 
     def init(self, problem: Problem, network: TensorNetwork) -> Damping:
         return first_damping(self.damping, problem.dtype)
