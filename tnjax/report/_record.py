@@ -27,6 +27,7 @@ _COLUMNS = (
     "error",
     "seconds",
     "compile_seconds",
+    "screen_seconds",
     "programs",
     "fitted",
     "edges",
@@ -48,6 +49,7 @@ def step_record(number: int, step: Step) -> dict[str, Any]:
         step.error,
         step.seconds,
         step.compile_seconds,
+        step.screen_seconds,
         step.programs,
         step.fitted,
         json.dumps(edges),
@@ -94,6 +96,7 @@ def _path_record(step: Step) -> dict[str, Any]:
         "compile_seconds": step.compile_seconds,
         "programs": step.programs,
         "fitted": step.fitted,
+        "screen_seconds": step.screen_seconds,
     }
 
 
@@ -110,6 +113,7 @@ def _step(record: Mapping[str, Any]) -> Step:
         float(record["compile_seconds"]),
         int(record["programs"]),
         int(record["fitted"]),
+        float(record.get("screen_seconds", 0.0)),  # older runs did not tell it apart
     )
 
 

@@ -18,7 +18,7 @@ from ._sections import HeatMaps, Section, scroll_html
 Point = tuple[float, float]
 
 _LARGEST_FACTOR = 96  # rows of a heat map; a hub core has thousands
-_COLORS = (PALETTE[1], PALETTE[2])  # compiling, computing
+_COLORS = (PALETTE[1], PALETTE[2], PALETTE[0])  # compiling, fitting, screening
 
 
 def search_sections(
@@ -120,10 +120,12 @@ class Steps(Section):
 
     def _time(self) -> str:
         result, path = self.result, self.result.path
-        parts = [
-            (step.compile_seconds, max(step.seconds - step.compile_seconds, 0.0)) for step in path
-        ]
-        names = ("compiling", "fitting and screening")
+        parts = []
+        for step in path:
+            known = step.compile_seconds + step.screen_seconds
+            fitting = max(step.seconds - known, 0.0)
+            parts.append((step.compile_seconds, fitting, step.screen_seconds))
+        names = ("compiling", "fitting", "screening candidates")
         sums = [sum(column) for column in zip(*parts)]
         rest = max(result.seconds - sum(sums), 0.0)
         shares = [*zip(names, sums), ("moves tried and refused after the last step", rest)]
@@ -139,7 +141,7 @@ class Steps(Section):
             extra=column_box(len(path), PLOT)[0],
         )
         legend = legend_html([Series(text, [], "dots", c) for text, c in zip(words, _COLORS)])
-        last = f"<figcaption>{words[2]}</figcaption>" if rest > 0.01 * whole else ""
+        last = f"<figcaption>{words[-1]}</figcaption>" if rest > 0.01 * whole else ""
         return f"<figure><h3>Where the time went</h3>{picture}{legend}{last}</figure>"
 
 

@@ -45,6 +45,7 @@ class Totals:
     fitted: int = 0
     programs: int = 0
     compile_seconds: float = 0.0
+    screen_seconds: float = 0.0
     checkpoints: int = 0
 
     def add(self, info: Info) -> "Totals":
@@ -53,6 +54,7 @@ class Totals:
             fitted=self.fitted + info.fitted,
             programs=self.programs + info.programs,
             compile_seconds=self.compile_seconds + info.compile_seconds,
+            screen_seconds=self.screen_seconds + info.screen_seconds,
         )
 
 

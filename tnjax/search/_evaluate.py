@@ -1,14 +1,12 @@
-"""One program per capacity: fit a structure, then screen all candidates."""
+"""Fit a structure, then screen all candidates: two programs for each capacity."""
 
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array
 
 from .. import _compile
 from .._network import TensorNetwork
@@ -23,28 +21,18 @@ from ._screen import Screen, Screened
 _SCREEN_BYTES = 2 * 1024**3
 
 
-class Evaluation(eqx.Module):
-    """A fitted network and its screened candidates."""
-
-    network: TensorNetwork
-    error: Float[Array, ""]
-    status: Int[Array, ""]
-    steps: Int[Array, ""]
-    screened: Screened
-
-
 class Evaluated(NamedTuple):
     """An evaluation on the host, cores in their own shapes.
 
-    `screened` still has the shapes of `capacity`; its gains are all zero if the target was met.
+    `screened` still has the shapes of `capacity`; it is None where nothing was screened.
     """
 
     cores: Cores
     error: float
-    status: int
-    screened: Screened
+    screened: Screened | None
     programs: int
     compile_seconds: float
+    screen_seconds: float
 
 
 def evaluate(
@@ -62,47 +50,49 @@ def evaluate(
     increment: int = 1,
 ) -> Evaluated:
     """Fit `cores` and, where wanted and the target is not met, screen `edges`."""
+    tier = _compile.choose_tier(2 * solver.expected_passes * problem.work)
     network = TensorNetwork(capacity, pad(structure, cores, capacity))
-    starts = draw_slices(structure, capacity, edges, problem.dtype, seed, increment=increment)
-    args = (problem, solver, screen, network, limits, starts, np.asarray(do_screen))
-    program = _compile.compiled(
-        _evaluate,
-        (edges, screen_batch_size(problem, capacity, len(edges))),
-        args,
-        tier=_compile.choose_tier(2 * solver.expected_passes * problem.work),
-    )
-    out: Evaluation = jax.device_get(program.call(*args))
+    fitting = (problem, solver, network, limits)
+    program = _compile.compiled(_fit, (), fitting, tier=tier)
+    fitted, best_error = program.call(*fitting)
+    error = float(best_error)
+    programs, compile_seconds = program.programs, program.seconds
+    screened, screen_seconds = None, 0.0
+    if do_screen and error > limits.target_error:
+        starts = draw_slices(structure, capacity, edges, problem.dtype, seed, increment=increment)
+        screening = (problem, screen, fitted, starts)
+        batch_size = screen_batch_size(problem, capacity, len(edges))
+        program = _compile.compiled(_screen, (edges, batch_size), screening, tier=tier)
+        begin = time.perf_counter()
+        screened = jax.device_get(program.call(*screening))
+        screen_seconds = time.perf_counter() - begin
+        programs += program.programs
+        compile_seconds += program.seconds
+    found = jax.device_get(fitted.cores)
     return Evaluated(
-        unpad(structure, tuple(map(np.asarray, out.network.cores)), capacity),
-        float(out.error),
-        int(out.status),
-        out.screened,
-        program.programs,
-        program.seconds,
+        unpad(structure, tuple(map(np.asarray, found)), capacity),
+        error,
+        screened,
+        programs,
+        compile_seconds,
+        screen_seconds,
     )
 
 
-def _evaluate(
+def _fit(problem: Problem, solver: Solver, network: TensorNetwork, limits: Limits):
+    fitted = run(solver, problem, network, limits)
+    return fitted.best, fitted.best_error
+
+
+def _screen(
     edges: tuple[Edge, ...],
     batch_size: int,
     problem: Problem,
-    solver: Solver,
     screen: Screen,
     network: TensorNetwork,
-    limits: Limits,
     starts: tuple[Array, ...],
-    do_screen: Bool[Array, ""],
-) -> Evaluation:
-    fitted = run(solver, problem, network, limits)
-
-    def screened(_) -> Screened:
-        return screen(problem, fitted.best, edges, starts, batch_size=batch_size)
-
-    shapes = jax.eval_shape(screened, 0)
-    nothing = lambda _: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    wanted = do_screen & (fitted.best_error > limits.target_error)
-    candidates = lax.cond(wanted, screened, nothing, 0)
-    return Evaluation(fitted.best, fitted.best_error, fitted.status, fitted.steps, candidates)
+) -> Screened:
+    return screen(problem, network, edges, starts, batch_size=batch_size)
 
 
 def screen_batch_size(problem: Problem, structure: Structure, num_edges: int) -> int:

@@ -290,7 +290,7 @@ class Greedy(Strategy):
             seed=(*state.seed[:-1], state.seed[-1] + 1),
         )
         fits = (Fit(state.structure, out.cores, out.error),)
-        return state, Info(move, out.programs, out.compile_seconds, fits)
+        return state, Info(move, out.programs, out.compile_seconds, fits, out.screen_seconds)
 
     def capacity(self, problem: Problem, needed, current, ranked) -> Structure:
         """The ranks to compile for."""

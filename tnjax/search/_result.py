@@ -22,6 +22,7 @@ class Step:
         compile_seconds: the part of it spent tracing and compiling.
         programs: programs compiled in this step.
         fitted: structures fitted in this step.
+        screen_seconds: the part of `seconds` spent on the gains of candidates.
     """
 
     move: Move
@@ -32,6 +33,7 @@ class Step:
     compile_seconds: float
     programs: int
     fitted: int = 1
+    screen_seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

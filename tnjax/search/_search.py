@@ -196,6 +196,7 @@ def search(
                 totals.compile_seconds - before.compile_seconds,
                 totals.programs - before.programs,
                 totals.fitted - before.fitted,
+                totals.screen_seconds - before.screen_seconds,
             )
             since, before = now, totals
             path.append(step)

@@ -95,6 +95,7 @@ class Info:
         move: what was accepted; None if nothing was.
         programs, compile_seconds: compiled in this step, and how long that took.
         fits: every structure fitted in this step, rejected ones too.
+        screen_seconds: spent on the gains of candidates.
         save: the state is worth a checkpoint even though nothing was accepted.
     """
 
@@ -102,6 +103,7 @@ class Info:
     programs: int = 0
     compile_seconds: float = 0.0
     fits: tuple[Fit, ...] = ()
+    screen_seconds: float = 0.0
     save: bool = False
 
     @property
@@ -115,6 +117,7 @@ class Info:
             self.programs + other.programs,
             self.compile_seconds + other.compile_seconds,
             self.fits + other.fits,
+            self.screen_seconds + other.screen_seconds,
             self.save or other.save,
         )
 
