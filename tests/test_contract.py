@@ -126,6 +126,15 @@ def test_gram_is_the_jacobian_times_its_adjoint(structure, dtype, size, data):
 
 
 @few
+@given(structures(max_rank=2), dtypes)
+def test_layers_give_the_gram_matrices_of_all_nodes_at_once(structure, dtype):
+    cores = arrays(random_cores(structure, dtype))
+    pairs = kernels.layers(structure, cores, cores)
+    for node, found in enumerate(kernels.layer_grams(structure, pairs)):
+        assert_close(found, kernels.gram(structure, cores, (node,)), dtype)
+
+
+@few
 @given(structures(), dtypes, st.data())
 def test_jacobian_is_the_derivative_by_a_core(structure, dtype, data):
     (node,) = data.draw(node_groups(structure, 1))

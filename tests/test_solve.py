@@ -20,6 +20,7 @@ from tnjax import (
     fit,
     relative_error,
 )
+from tnjax.objectives import _decomposition
 from tnjax.solve._fit import limits_of
 from tnjax.solve._rows import solve_rows
 from tnjax.solve._solver import run
@@ -59,6 +60,31 @@ def test_normal_equations_solve_the_least_squares_problem_of_a_core(dtype):
         exact = np.linalg.lstsq(np.stack(basis, 1), target, rcond=None)[0]
         tolerance = 1e-3 if dtype == np.float32 else 1e-9
         np.testing.assert_allclose(step.ravel(), exact, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("layered", [True, False])
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_normal_operator_is_the_jacobian_and_its_adjoint(dtype, layered, monkeypatch):
+    if not layered:
+        monkeypatch.setattr(_decomposition, "layered_flops", lambda structure: np.inf)
+    structure = Structure.from_edges((3, 2, 3), {(0, 1): 2, (0, 3): 2, (1, 3): 2, (2, 3): 2})
+    network = TensorNetwork.random(structure, key=jax.random.key(2), dtype=dtype)
+    v = TensorNetwork.random(structure, key=jax.random.key(3), dtype=dtype)
+    problem = Decomposition(planted(structure, 0, dtype))
+    grams, product = problem.normal_operator(network)
+    columns = []
+    for node, core in enumerate(network.cores):
+        for index in range(core.size):
+            cores = list(network.cores)
+            cores[node] = np.eye(core.size, dtype=dtype)[index].reshape(core.shape)
+            columns.append(np.asarray(TensorNetwork(structure, cores).to_dense()).ravel())
+    jacobian = np.stack(columns, 1)
+    flat = lambda network: np.concatenate([np.ravel(core) for core in network.cores])
+    expected = jacobian.conj().T @ (jacobian @ flat(v))
+    np.testing.assert_allclose(flat(product(v)), expected, rtol=1e-10, atol=1e-10)
+    for node, gram in enumerate(grams):
+        again = problem.normal_equations(network, node)[0]
+        np.testing.assert_allclose(gram, again, rtol=1e-10, atol=1e-12)
 
 
 def test_functional_gradient_matches_finite_differences():

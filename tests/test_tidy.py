@@ -6,9 +6,19 @@ import jax
 import numpy as np
 import pytest
 
-from tests.helpers import random_cores
-from tnjax import Decomposition, Greedy, Structure, TensorNetwork, cut_bounds, search
-from tnjax.search._proposals import chosen, hyperedges, merges, rewirings, splits
+from tests.helpers import dense_oracle, random_cores
+from tnjax import (
+    Decomposition,
+    Greedy,
+    LevenbergMarquardt,
+    Structure,
+    TensorNetwork,
+    cut_bounds,
+    search,
+)
+from tnjax.search._attempt import attempt
+from tnjax.search._proposals import chosen, hyperedges, merges, rewirings, splits, stars
+from tnjax.solve._fit import limits_of
 
 KEY = jax.random.key(0)
 TRAIN = Structure.tensor_train((4, 4, 4), (2, 2))
@@ -76,6 +86,45 @@ def test_hyperedges_take_the_least_rank_that_is_admitted():
     moves = list(hyperedges(chain, lambda s: max(s.ranks) >= 3, num_params))
     found = [move.after(chain) for move in moves]
     assert found == [Structure.cp(chain.dims, 3), Structure.cp(chain.dims, 4)]
+
+
+def test_stars_take_the_ranks_that_the_cuts_demand():
+    tucker = Structure.tucker((5, 5, 5, 5), (2, 2, 3, 2))
+    bounds = cut_bounds(planted(tucker).target, 1e-5)
+    dense = Structure.fully_connected(tucker.dims, 2)
+    found = [move.after(dense) for move in stars(dense, bounds)]
+    assert tucker in found
+    move = next(iter(stars(dense, bounds)))
+    structure, cores = move.apply(dense, random_cores(dense))
+    assert structure == move.after(dense) == tucker
+    assert [core.shape for core in cores] == [structure.core_shape(k) for k in range(5)]
+
+
+def test_a_hub_of_bonds_becomes_an_internal_node():
+    tucker = Structure.tucker((5, 5, 5), 2)
+    ring = Structure.tensor_ring(tucker.dims, 4)
+    result = search(planted(tucker), key=KEY, target_error=1e-5, start=ring, compress=False)
+    assert result.num_params <= tucker.num_params
+
+
+def test_of_several_structures_the_smallest_that_can_succeeds():
+    problem, solver = planted(TRAIN), LevenbergMarquardt()
+    structures = [Structure.rank_one((4, 4, 4)), TRAIN, DETOUR]
+    out = attempt(
+        problem,
+        solver,
+        [(structure, None) for structure in structures],
+        Structure.from_edges((4, 4, 4), {(0, 1): 4, (0, 2): 2, (1, 2): 2}),
+        limits=limits_of(solver, problem, target_error=1e-6, max_steps=40),
+        lanes=8,
+        seed=(0,),
+    )
+    assert [fit.structure for fit in out.fits] == structures
+    assert out.fits[0].error > 1e-2
+    for fit in out.fits[1:2]:
+        difference = np.asarray(problem.target) - dense_oracle(fit.structure, fit.cores)
+        assert np.linalg.norm(difference) <= 1.1e-6
+        np.testing.assert_allclose(fit.error, np.linalg.norm(difference), rtol=1e-3)
 
 
 def test_splits_read_the_rank_in_the_right_gauge():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .._structure import Structure
-from .equation import Equation, dense_equation, environment_equation, gram_equation
+from .equation import Equation, dense_equation, environment_equation, gram_equation, layers_equation
 from .path import plan
 
 
@@ -44,6 +44,15 @@ def contraction_cost(structure: Structure, dtype=np.float64) -> Cost:
 def dense_flops(structure: Structure) -> int:
     """Flops of contracting a structure to its dense tensor."""
     return plan(dense_equation(structure)).flops
+
+
+def layered_flops(structure: Structure) -> int:
+    """Flops of contracting a network with itself, the two cores of each node first."""
+    flops = plan(layers_equation(structure)).flops
+    for node in range(structure.num_nodes):
+        shape = structure.core_shape(node)
+        flops += 2 * math.prod(shape) * math.prod(shape[len(structure.legs[node]) :])
+    return flops
 
 
 @functools.lru_cache(maxsize=4096)

@@ -110,6 +110,17 @@ def inner_equation(structure: Structure) -> Equation:
     return Equation.create(inputs, (), sizes(structure))
 
 
+def layers_equation(structure: Structure) -> Equation:
+    """For each node the product of its two cores over their legs -> the inner product. Operands
+    have the bonds of the first layer, then those of the second."""
+    inputs = []
+    for node in range(structure.num_nodes):
+        legs = len(structure.legs[node])
+        layers = (node_labels(structure, node), node_labels(structure, node, copy=True))
+        inputs.append(tuple(label for labels in layers for label in labels[legs:]))
+    return Equation.create(inputs, (), sizes(structure))
+
+
 def environment_equation(structure: Structure, nodes: tuple[int, ...]) -> Equation:
     """A tensor and all cores but `nodes` -> the open axes of `nodes`.
 

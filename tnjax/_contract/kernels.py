@@ -20,6 +20,7 @@ from .equation import (
     gram_equation,
     inner_equation,
     jacobian_equation,
+    layers_equation,
     rows_equation,
 )
 from .path import plan
@@ -117,6 +118,32 @@ def gram(
     )
     size = math.isqrt(out.size)
     return out.reshape(size, size)
+
+
+def layers(structure: Structure, left: Cores, right: Cores, *, precision=FULL) -> Cores:
+    """For each node its two cores (left conjugated) contracted over their legs, [bonds, bonds]."""
+    out = []
+    for node, pair in enumerate(zip(left, right, strict=True)):
+        rows = math.prod(structure.core_shape(node)[: len(structure.legs[node])])
+        a, b = (core.reshape(rows, -1) for core in pair)
+        out.append(lax.dot(a.conj().T, b, precision=precision))
+    return tuple(out)
+
+
+def layer_grams(structure: Structure, pairs: Cores, *, precision=FULL) -> Cores:
+    """The Gram matrices of all nodes from their `layers`, all in one: they are the derivatives of
+    the inner product by each of the layers."""
+    equation = layers_equation(structure)
+
+    def inner_product(pairs: Cores) -> Array:
+        shaped = []
+        for node, pair in enumerate(pairs):
+            bonds = structure.core_shape(node)[len(structure.legs[node]) :]
+            shaped.append(pair.reshape(*bonds, *bonds))
+        return contract(equation, shaped, precision=precision)
+
+    value, derivatives = jax.vjp(inner_product, pairs)
+    return derivatives(jnp.ones_like(value))[0]
 
 
 def jacobian(

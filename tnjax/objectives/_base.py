@@ -187,10 +187,20 @@ class LeastSquares(Problem):
             a matrix of legs by bonds, solves gram @ x = rhs.
         """
 
-    def gram_product(self, network: TensorNetwork) -> Callable[[TensorNetwork], TensorNetwork]:
-        r"""$v \mapsto J^H J v$, J the derivative of the prediction by the cores at a network; v
-        and the result have one array for each core."""
+    def normal_operator(
+        self, network: TensorNetwork
+    ) -> tuple[list[Array], Callable[[TensorNetwork], TensorNetwork]]:
+        r"""$J^H J$ for J the derivative of the prediction by all cores at a network.
+
+        Returns:
+            grams: its blocks that belong to one core each, as `normal_equations` gives them.
+            product: $v \mapsto J^H J v$; v and the result have one array for each core.
+        """
         _, forward = jax.linearize(self.residual, network)
         backward = jax.linear_transpose(forward, network)
         conjugate = lambda tree: jax.tree.map(jnp.conj, tree)
-        return lambda v: conjugate(backward(jnp.conj(forward(v)))[0])
+        return self._blocks(network), lambda v: conjugate(backward(jnp.conj(forward(v)))[0])
+
+    def _blocks(self, network: TensorNetwork) -> list[Array]:
+        nodes = range(network.structure.num_nodes)
+        return [self.normal_equations(network, node)[0] for node in nodes]

@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact, Shaped
 
 from .._contract import kernels
-from .._contract.equation import Equation, dense_equation, node_labels
+from .._contract.cost import layered_flops
+from .._contract.equation import Equation, dense_equation, inner_equation, node_labels
 from .._contract.equation import sizes as label_sizes
+from .._contract.path import plan
 from .._network import TensorNetwork
 from ._base import LeastSquares
 
@@ -109,8 +111,27 @@ class Decomposition(LeastSquares):
         rows = math.prod(structure.dims[mode] for mode in structure.legs[node])
         return gram[None], rhs.reshape(rows, -1)
 
-    def gram_product(self, network: TensorNetwork):
+    def normal_operator(self, network: TensorNetwork):
         # By contracting the network with itself: no dense tensor is made.
+        structure, cores = network.structure, network.cores
+        if layered_flops(structure) > 2 * plan(inner_equation(structure)).flops:
+            return self._blocks(network), self._interleaved(network)
+        grams, change = jax.linearize(
+            lambda pairs: kernels.layer_grams(structure, pairs),
+            kernels.layers(structure, cores, cores),
+        )
+
+        def product(v: TensorNetwork) -> TensorNetwork:
+            changes = change(kernels.layers(structure, cores, v.cores))
+            out = []
+            for core, other, gram, extra in zip(cores, v.cores, grams, changes, strict=True):
+                rows, more = (x.reshape(-1, gram.shape[0]) for x in (other, core))
+                out.append((_times(rows, gram.T) + _times(more, extra.T)).reshape(core.shape))
+            return TensorNetwork(structure, out)
+
+        return [gram[None] for gram in grams], product
+
+    def _interleaved(self, network: TensorNetwork):
         structure, cores = network.structure, network.cores
 
         def pulled_back(right):  # J^H T(right), conjugated
@@ -142,6 +163,10 @@ def _pairing_equation(network: TensorNetwork) -> Equation:
     structure = network.structure
     inputs = [node_labels(structure, node) for node in range(structure.num_nodes)]
     return Equation.create([dense_equation(structure).output, *inputs], (), label_sizes(structure))
+
+
+def _times(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=kernels.FULL)
 
 
 def _square(x: Array) -> Array:

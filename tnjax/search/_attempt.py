@@ -1,4 +1,5 @@
-"""A determined fit of one structure: several starts together, the first to succeed ends it."""
+"""Determined fits of several structures: many starts of each together, the smallest to succeed
+ends it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, Int
 
 from .. import _compile
 from .._init import host_cores
@@ -17,18 +19,18 @@ from ..objectives import Problem
 from ..solve._solver import FitState, Limits, Solver, drive, start
 from ._candidates import stacked
 from ._moves import Cores, pad, unpad
+from ._strategy import Fit
 
-# Steps of all starts between two looks whether one of them has reached the target.
+# Steps of all starts between two looks which of them have reached the target.
 _CHUNK = 4
 # Noise on a warm start, relative to each core: slices that are zero are a saddle.
 _NOISE = 0.02
 
 
 class Attempt(NamedTuple):
-    """The best of the starts, cores in their own shapes."""
+    """The best start of each structure, cores in their own shapes."""
 
-    cores: Cores
-    error: float
+    fits: tuple[Fit, ...]
     programs: int
     compile_seconds: float
 
@@ -36,36 +38,44 @@ class Attempt(NamedTuple):
 def attempt(
     problem: Problem,
     solver: Solver,
-    structure: Structure,
-    warm: Cores | None,
+    tries: Sequence[tuple[Structure, Cores | None]],
     capacity: Structure,
     *,
     limits: Limits,
-    num_starts: int,
+    lanes: int,
     seed: Sequence[int],
 ) -> Attempt:
-    """Fit a structure from `num_starts` starts under `vmap`, until one reaches the target.
+    """Fit structures from several starts each under `vmap`, until one of them has reached the
+    target and none before it may still do so.
 
     Args:
-        warm: cores of the first start; all are random without them.
+        tries: structures with cores for the first start of each; all starts are random without.
         capacity: shapes that the program is compiled for.
+        lanes: starts of all structures together, dealt out in turn.
         seed: of the random starts, the same ones for the same structure and seed.
     """
-    rng = np.random.default_rng([*seed, *structure.ranks])
+    owners = np.arange(max(lanes, len(tries)), dtype=np.int32) % len(tries)
+    generators = [np.random.default_rng([*seed, *structure.ranks]) for structure, _ in tries]
     starts = []
-    for number in range(num_starts):
-        if number == 0 and warm is not None:
-            cores = [_shaken(core, rng) for core in warm]
+    for lane, owner in enumerate(owners.tolist()):
+        (structure, warm), rng = tries[owner], generators[owner]
+        if lane < len(tries) and warm is not None:
+            cores = tuple(_shaken(core, rng) for core in warm)
         else:
-            cores = list(host_cores(structure, rng, problem.dtype))
-        starts.append(pad(structure, tuple(cores), capacity))
+            cores = host_cores(structure, rng, problem.dtype)
+        starts.append(pad(structure, cores, capacity))
     networks = stacked(capacity, [np.stack(parts) for parts in zip(*starts, strict=True)])
-    args = (problem, solver, networks, limits)
-    tier = _compile.choose_tier(num_starts * solver.expected_passes * problem.work)
+    args = (problem, solver, networks, owners, limits)
+    tier = _compile.choose_tier(len(owners) * solver.expected_passes * problem.work)
     program = _compile.compiled(_attempt, (), args, tier=tier)
-    network, error = jax.device_get(program.call(*args))
-    cores = unpad(structure, tuple(map(np.asarray, network.cores)), capacity)
-    return Attempt(cores, float(error), program.programs, program.seconds)
+    found, errors = jax.device_get(program.call(*args))
+    fits = []
+    for owner, (structure, _) in enumerate(tries):
+        own = np.flatnonzero(owners == owner)
+        lane = own[np.argmin(errors[own])]
+        cores = unpad(structure, tuple(core[lane] for core in found.cores), capacity)
+        fits.append(Fit(structure, cores, float(errors[lane])))
+    return Attempt(tuple(fits), program.programs, program.seconds)
 
 
 def _shaken(core, rng: np.random.Generator) -> np.ndarray:
@@ -77,14 +87,21 @@ def _shaken(core, rng: np.random.Generator) -> np.ndarray:
     return (core + _NOISE * size * noise).astype(core.dtype)
 
 
-def _attempt(problem: Problem, solver: Solver, networks: TensorNetwork, limits: Limits):
+def _attempt(
+    problem: Problem,
+    solver: Solver,
+    networks: TensorNetwork,
+    owners: Int[Array, " lanes"],
+    limits: Limits,
+):
     states = jax.vmap(lambda network: start(solver, problem, network))(networks)
 
     def going(carry):
         states, steps = carry
         open_ = (states.status == Status.RUNNING.code) | (states.status == Status.MAX_STEPS.code)
         reached = states.best_error <= limits.target_error
-        return (steps < limits.max_steps) & open_.any() & ~reached.any()
+        first = jnp.min(jnp.where(reached, owners, jnp.iinfo(owners.dtype).max))
+        return (steps < limits.max_steps) & (open_ & (owners < first)).any()
 
     def advance(carry):
         states, steps = carry
@@ -94,6 +111,4 @@ def _attempt(problem: Problem, solver: Solver, networks: TensorNetwork, limits: 
 
     states: FitState
     states, _ = lax.while_loop(going, advance, (states, jnp.zeros((), jnp.int32)))
-    best = jnp.argmin(states.best_error)
-    pick = lambda leaf: lax.dynamic_index_in_dim(leaf, best, keepdims=False)
-    return jax.tree.map(pick, states.best), states.best_error[best]
+    return states.best, states.best_error

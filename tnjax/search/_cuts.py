@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Array, Shaped
@@ -92,6 +93,13 @@ class CutBounds:
 
     def __hash__(self) -> int:
         return hash((self.dims, self.target_error, tuple(sorted(self.ranks.items()))))
+
+    def rank(self, modes: Iterable[int]) -> int:
+        """The bound of the cut between some modes and the others; 1 where none is known."""
+        side, order = frozenset(modes), len(self.dims)
+        if order - 1 in side:
+            side = frozenset(range(order)) - side
+        return self.ranks.get(tuple(sorted(side)), 1)
 
     def admits(self, structure: Structure) -> bool:
         """Whether a structure could reach the target error as far as the cuts tell: False means

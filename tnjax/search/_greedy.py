@@ -19,6 +19,7 @@ from ._capacity import plan_capacity
 from ._cuts import CutBounds
 from ._evaluate import evaluate
 from ._moves import Cores
+from ._population import Group
 from ._screen import Screen, Screened, Spectral, Trial
 from ._store import storable
 from ._strategy import Budget, Fit, Info, Move, State, Strategy
@@ -45,6 +46,7 @@ class GreedyState(State):
         status: why growth ended, once it has.
         lowest, fruitless: the lowest error of the growth, and the moves since then.
         cuts: what the data demand of every network, once the target is met and where it is known.
+        groups: shapes for which there are programs to try structures with.
     """
 
     structure: Structure
@@ -59,6 +61,7 @@ class GreedyState(State):
     lowest: float = math.inf
     fruitless: int = 0
     cuts: CutBounds | None = None
+    groups: tuple[Group, ...] = ()
 
     @property
     def done(self) -> bool:

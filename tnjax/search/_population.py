@@ -10,7 +10,7 @@ are part of the state of a search, so that a resumed one makes the same choices.
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -29,13 +29,14 @@ from ._strategy import Fit
 
 # Multiplications that take as long as one compilation.
 _PROGRAM = 1.5e9
-# A structure goes into a capacity that is there if that costs at most this factor, or this little.
+# A structure goes into a capacity that is there if that costs at most this factor, or this part of
+# a program.
 _WASTE = 2.0
-_SMALL = _PROGRAM / 50
+_SMALL = 1 / 50
 # A new capacity gets room for later populations that costs at most this much in one.
-_ROOM = _PROGRAM / 5
+_ROOM = 1 / 5
 # Bytes that a batch may need if no limit is given.
-_BATCH_BYTES = 2 * 1024**3
+BATCH_BYTES = 2 * 1024**3
 _MAX_BATCH = 64
 
 
@@ -193,16 +194,22 @@ def plan_groups(
     structures: Sequence[Structure],
     groups: tuple[Group, ...],
     memory_limit: int | None,
+    cost: Callable[[Structure], float] | None = None,
 ) -> tuple[tuple[Group, ...], list[list[int]]]:
     """Groups, old ones first, and the positions of the structures that are fitted in each.
 
     A structure uses an old capacity where that wastes little. The others are joined one after
     another, each with the group where it costs the least, as long as that is less than a program.
+
+    Args:
+        cost: of fitting a structure, in programs; a quick estimate from the solver's expected
+            sweeps by default.
     """
     passes = solver.expected_passes
-    limit = _BATCH_BYTES if memory_limit is None else memory_limit
+    limit = BATCH_BYTES if memory_limit is None else memory_limit
     fits_memory = lambda structure: problem.fit_peak_bytes(structure) <= limit
-    cost = lambda structure: passes * _sweep_cost(problem.work, structure)
+    if cost is None:
+        cost = lambda structure: passes * _sweep_cost(problem.work, structure) / _PROGRAM
 
     members: list[list[int]] = [[] for _ in groups]
     left: list[int] = []
@@ -211,7 +218,7 @@ def plan_groups(
         usable = [
             (cost(group.capacity), g)
             for g, group in enumerate(groups)
-            if _holds(group.capacity, structure)
+            if holds(group.capacity, structure)
         ]
         dear, g = min(usable, default=(math.inf, -1))
         if dear <= max(_WASTE * own, own + _SMALL):
@@ -222,7 +229,7 @@ def plan_groups(
     joined: list[tuple[Structure, list[int]]] = []
     for n in sorted(left, key=lambda n: (-cost(structures[n]), n)):
         structure = structures[n]
-        best, where, union = _PROGRAM, -1, structure
+        best, where, union = 1.0, -1, structure
         for g, (capacity, own) in enumerate(joined):
             if capacity.legs != structure.legs:
                 continue
@@ -249,7 +256,8 @@ def plan_groups(
     return (*groups, *new), members
 
 
-def _holds(capacity: Structure, structure: Structure) -> bool:
+def holds(capacity: Structure, structure: Structure) -> bool:
+    """Whether a structure fits into the shapes of a capacity."""
     return capacity.legs == structure.legs and all(
         rank <= capacity.rank(edge) for edge, rank in structure.edges.items()
     )

@@ -2,13 +2,15 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence as Many
 
 import numpy as np
 
 from .._structure import Edge, Structure, as_edge
+from ._cuts import CutBounds
 from ._moves import Cores
-from .moves import Merge, Rerank, Split, StructureMove, gauged
+from .moves import Merge, Rerank, Sequence, Split, StructureMove, gauged
 
 Changes = dict[Edge, int]
 Admits = Callable[[Structure], bool]
@@ -19,13 +21,14 @@ _RANKS = range(2, 65)
 _MAX_SPLIT_BONDS = 8
 
 
-def rewirings(structure: Structure, edges: Sequence[Edge]) -> Iterator[Rerank]:
+def rewirings(structure: Structure, edges: Many[Edge]) -> Iterator[Rerank]:
     """Changes of ranks that may save parameters, each leading to another structure.
 
     - one rank less on a bond;
     - one rank, or all of them, from a bond to another;
     - a bond is led along another way: the bond k-j, of rank s, slides its end k along the bond i-k
-      and becomes a bond i-j. What it carried went through i-k before, which may lose the factor s.
+      and becomes a bond i-j. What it carried may have gone through i-k before, which then loses
+      up to the factor s, or goes through it from now on, which then gains up to that factor.
 
     Args:
         edges: bonds that may get ranks.
@@ -39,7 +42,7 @@ def rewirings(structure: Structure, edges: Sequence[Edge]) -> Iterator[Rerank]:
             yield move
 
 
-def _changes(structure: Structure, edges: Sequence[Edge]) -> Iterator[Changes]:
+def _changes(structure: Structure, edges: Many[Edge]) -> Iterator[Changes]:
     for edge, rank in structure.edges.items():
         yield {edge: rank - 1}
         for other in edges:
@@ -64,7 +67,7 @@ def _slides(structure: Structure, edge: Edge, allowed: set[Edge]) -> Iterator[Ch
             before = structure.edges[through]
             for left in sorted({1, -(-rank // 2)}):
                 factor = -(-rank // left)
-                for kept in sorted({-(-before // factor), before}):
+                for kept in range(-(-before // factor), before * factor + 1):
                     yield {
                         edge: left,
                         through: kept,
@@ -91,6 +94,30 @@ def hyperedges(structure: Structure, admits: Admits, params: Params) -> Iterator
             saving = itertools.takewhile(saves, moves)
             fitting = (move for move in saving if admits(move.after(structure)))
             yield from itertools.islice(fitting, 2)
+
+
+def stars(structure: Structure, cuts: CutBounds) -> Iterator[Sequence]:
+    """All bonds among some nodes give way to one internal node, joined to each of them by a bond
+    of the least rank that the cut around the node demands."""
+    nodes = range(structure.num_nodes)
+    for count in range(structure.num_nodes, 2, -1):
+        for picked in itertools.combinations(nodes, count):
+            inner = [edge for edge in structure.edges if set(edge) <= set(picked)]
+            if not _connected(picked, inner):
+                continue
+            ranks = {}
+            for node in picked:
+                modes = structure.legs[node]
+                outer = (r for e, r in structure.edges.items() if node in e and e not in inner)
+                ranks[node] = -(-cuts.rank(modes) // math.prod(outer))
+            first, *rest = [node for node in picked if ranks[node] > 1] or [picked[0]]
+            if len(rest) < 2:
+                continue
+            bonds = tuple(as_edge((first, node)) for node in rest)
+            pairs = zip(bonds, (ranks[node] for node in rest), strict=True)
+            gone = ((edge, 1) for edge in inner if edge not in bonds)
+            split = Split(first, bonds=bonds, rank=ranks[first])
+            yield Sequence((Rerank((*gone, *pairs)), split))
 
 
 def splits(structure: Structure, cores: Cores, tolerance: float) -> Iterator[Split]:
@@ -126,7 +153,7 @@ def merges(structure: Structure) -> Iterator[Merge]:
                 yield Merge(other, node)
 
 
-def _connected(nodes: Sequence[int], edges: Sequence[Edge]) -> bool:
+def _connected(nodes: Many[int], edges: Many[Edge]) -> bool:
     reached, grown = {nodes[0]}, True
     while grown:
         more = {k for edge in edges if reached & set(edge) for k in edge} - reached

@@ -6,12 +6,11 @@ Phases try their candidates one after the other; whatever is accepted leads back
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._contract.equation import inner_equation
-from .._contract.path import plan
+from .._contract.cost import layered_flops
 from .._status import Status
 from .._structure import Edge, Structure
 from ..objectives import Decomposition, LeastSquares, Problem
@@ -20,29 +19,50 @@ from ..solve._fit import limits_of
 from ._attempt import attempt
 from ._cuts import cut_bounds
 from ._moves import shrink
-from ._proposals import chosen, hyperedges, merges, rewirings, splits
-from ._strategy import Budget, Fit, Info, Move
-from .moves import Merge, Rerank, Split
+from ._population import BATCH_BYTES, holds, plan_groups
+from ._proposals import chosen, hyperedges, merges, rewirings, splits, stars
+from ._store import storable
+from ._strategy import Budget, Info, Move
+from .moves import Merge, Split, StructureMove
 
 if TYPE_CHECKING:
     from ._greedy import Greedy, GreedyState
 
-PHASES = ("prune", "swap", "rewire", "internal", "hyperedges")
+PHASES = ("prune", "swap", "stars", "rewire", "internal", "hyperedges")
+
+# The option of `Greedy` that a phase belongs to, where it is not named after the phase.
+_OPTION = {"stars": "internal"}
 
 # A swap looks at candidates after so much of a full fit of the shrunken network ...
 _SWAP_EFFORT = 0.25
 # ... and goes on if the best predicted gain, old cores frozen, times this would do.
 _REFIT_FACTOR = 3.0
 # Structures that a phase tries before it gives up, and flops that all these tries may cost.
-_TRIES = {"rewire": 16, "internal": 4, "hyperedges": 4}
+_TRIES = {"rewire": 16, "internal": 4, "stars": 2, "hyperedges": 4}
 _FLOPS = 4e10
 # Where nothing is known of the cuts, rewiring tries only so many.
 _BLIND_TRIES = 4
-# Flops for which compiling a program of its own is not worth it: an attempt runs at the capacity
-# that others have been compiled for as long as that costs no more.
-_COMPILE_FLOPS = 1e10
+# Stars come before everything else is tried only if they leave so little of the parameters.
+_BOLD = 0.8
+# Steps of an attempt: from random cores a structure that can is there after ten to thirty.
+_STEPS = 32
+# Flops that take as long as compiling a program for attempts does ...
+_COMPILE_FLOPS = 5e9
+# ... and how many structures such a program is made for, if that costs no more than one.
+_TOGETHER = 16
 # Multiplications that measuring the unfoldings of all cuts may take: seconds, not minutes.
 _MEASURED = 1e11
+
+
+@storable
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Moves whose structures are tried together, in one program compiled for `capacity` and so
+    many starts."""
+
+    moves: tuple[StructureMove, ...]
+    capacity: Structure
+    lanes: int
 
 
 def begin(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
@@ -63,10 +83,11 @@ def step(
     """One try, or a change of the phase."""
     if state.queue:
         item, state = state.queue[0], dataclasses.replace(state, queue=state.queue[1:])
-        return _TRY[state.phase](greedy, problem, state, budget, item)
+        attempt = _batch if isinstance(item, Batch) else _TRY[state.phase]
+        return attempt(greedy, problem, state, budget, item)
     later = PHASES[PHASES.index(state.phase) + 1 :]
     for phase in later:
-        if getattr(greedy, phase):
+        if getattr(greedy, _OPTION.get(phase, phase)):
             return _enter(greedy, problem, state, budget, phase), Info()
     return dataclasses.replace(state, phase="done"), Info()
 
@@ -75,36 +96,70 @@ def _enter(
     greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget, phase: str
 ) -> GreedyState:
     """Begin a phase: the largest saving first."""
-    structure = state.structure
-    queue: Any
+    structure, cuts = state.structure, state.cuts
     if phase in ("prune", "swap"):
         left = lambda edge: problem.num_params(structure.shrink(edge))
-        queue = sorted(structure.edges, key=left)
-    else:
-        admits = lambda after: _admits(greedy, problem, state, budget, after)
-        tries = _tries(greedy, problem, phase, structure, state.cuts is None)
-        moves: Any
-        if phase == "rewire":
-            moves = rewirings(structure, greedy.candidates(structure)) if tries else ()
-        elif phase == "internal":
-            tolerance = budget.target_error or 0.0
-            moves = [*merges(structure), *splits(structure, state.cores, tolerance)]
-        else:
-            bounded = lambda after: state.cuts is None or state.cuts.admits(after)
-            moves = hyperedges(structure, bounded, problem.num_params) if tries else ()
-        if greedy.edges is not None and phase != "rewire":
-            moves = ()
-        queue = chosen(moves, structure, admits, problem.num_params, tries)
-    return dataclasses.replace(state, phase=phase, queue=tuple(queue))
+        queue = tuple(sorted(structure.edges, key=left))
+        return dataclasses.replace(state, phase=phase, queue=queue)
+    pick = lambda moves, tries: chosen(
+        moves,
+        structure,
+        lambda after: _admits(greedy, problem, state, budget, after),
+        problem.num_params,
+        tries,
+    )
+    tries = _tries(greedy, problem, phase, structure, cuts is None)
+    bounded = lambda after: cuts is None or cuts.admits(after)
+    fixed = greedy.edges is not None
+    alone: tuple[StructureMove, ...] = ()
+    together: tuple[StructureMove, ...] = ()
+    if phase == "rewire" and tries:
+        together = pick(rewirings(structure, greedy.candidates(structure)), tries)
+    elif phase == "internal" and not fixed:
+        moves = [*merges(structure), *splits(structure, state.cores, budget.target_error or 0.0)]
+        alone = pick(moves, _TRIES[phase])
+    if phase in ("stars", "internal") and not fixed and tries and cuts is not None:
+        most = problem.num_params(structure) * (_BOLD if phase == "stars" else 1)
+        found = stars(structure, cuts)
+        smaller = (m for m in found if problem.num_params(m.after(structure)) < most)
+        together = pick(smaller, tries)
+    elif phase == "hyperedges" and not fixed and tries:
+        together = pick(hyperedges(structure, bounded, problem.num_params), tries)
+    state, batches = _batched(greedy, problem, state, budget, together)
+    return dataclasses.replace(state, phase=phase, queue=(*alone, *batches))
+
+
+def _batched(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget, moves):
+    """Moves in batches that share a program each, the largest saving first; and the state, which
+    knows for which shapes there are programs."""
+    if not moves:
+        return state, ()
+    solver = LevenbergMarquardt(max_steps=_STEPS)
+    cost = lambda s: _attempt_flops(greedy, problem, s, solver) / _COMPILE_FLOPS
+    memory = (budget.memory_limit or BATCH_BYTES) // greedy.num_starts
+    structures = [move.after(state.structure) for move in moves]
+    groups, members = plan_groups(problem, solver, structures, state.groups, memory, cost)
+    batches: dict[int, Batch] = {}
+    for group, own in zip(groups, members, strict=True):
+        together = group.batch
+        if cost(group.capacity) * _TOGETHER <= 1:
+            together = min(_TOGETHER, memory // problem.fit_peak_bytes(group.capacity))
+        for first in range(0, len(own), max(1, together)):
+            picked = own[first : first + max(1, together)]
+            batches[picked[0]] = Batch(
+                tuple(moves[n] for n in picked),
+                group.capacity,
+                greedy.num_starts * max(together, len(picked)),
+            )
+    state = dataclasses.replace(state, groups=groups)
+    return state, tuple(batches[n] for n in sorted(batches))
 
 
 def _tries(greedy: Greedy, problem: Problem, phase: str, structure: Structure, blind: bool) -> int:
     """Structures that a phase may try; none if already one costs too much."""
-    if phase == "internal":
-        return _TRIES[phase]
     if not isinstance(problem, LeastSquares) or problem.nonnegative:
         return 0
-    solver = LevenbergMarquardt()
+    solver = LevenbergMarquardt(max_steps=_STEPS)
     tries = int(_FLOPS / _attempt_flops(greedy, problem, structure, solver))
     return min(tries, _TRIES[phase], _BLIND_TRIES if blind else tries)
 
@@ -115,10 +170,8 @@ def _attempt_flops(
     """Forecast of an attempt. Its products contract the network with itself, which high ranks
     make dearer much faster than a look at the data."""
     look = problem.flops(structure) + problem.work
-    product = look
-    if isinstance(problem, Decomposition):
-        product = plan(inner_equation(structure)).flops
-    step = 6 * look + 4 * solver.cg_steps * product
+    product = 3 * layered_flops(structure) if isinstance(problem, Decomposition) else 4 * look
+    step = 6 * look + solver.cg_steps * product
     return greedy.num_starts * solver.max_steps * step
 
 
@@ -191,49 +244,45 @@ def _promising(greedy: Greedy, problem: Problem, state: GreedyState, budget: Bud
     return _REFIT_FACTOR * best >= loss - goal
 
 
-def _rewire(greedy: Greedy, problem, state: GreedyState, budget: Budget, change: Rerank):
-    """Another structure, from the cores carried over and from random ones."""
-    structure, cores = change.apply(state.structure, state.cores)
-    return _attempt(greedy, problem, state, budget, change, structure, cores)
-
-
-def _hyperedge(greedy: Greedy, problem, state: GreedyState, budget: Budget, change: Rerank):
-    """One hyperedge for several bonds, from random cores: those of the bonds do not tell it."""
-    structure = change.after(state.structure)
-    return _attempt(greedy, problem, state, budget, change, structure, None)
-
-
-def _attempt(greedy: Greedy, problem, state: GreedyState, budget, change, structure, cores):
-    solver = LevenbergMarquardt()
-    capacity = structure
-    if all(r <= state.capacity.rank(e) for e, r in structure.edges.items()) and (
-        _attempt_flops(greedy, problem, state.capacity, solver) <= _COMPILE_FLOPS
-    ):
-        capacity = state.capacity
+def _batch(greedy: Greedy, problem, state: GreedyState, budget: Budget, batch: Batch):
+    """Other structures, from random cores and, where only ranks changed place, from the cores
+    carried over. (Those of bonds do not tell a hyperedge or an internal node.)"""
+    solver = LevenbergMarquardt(max_steps=_STEPS)
+    count = len(batch.moves) if budget.fits_left is None else max(1, budget.fits_left)
+    moves = batch.moves[:count]
+    if state.phase == "rewire":
+        tries = [move.apply(state.structure, state.cores) for move in moves]
+    else:
+        tries = [(move.after(state.structure), None) for move in moves]
     out = attempt(
         problem,
         solver,
-        structure,
-        cores,
-        capacity,
+        tries,
+        batch.capacity,
         limits=limits_of(
             solver, problem, target_error=budget.target_error, max_steps=solver.max_steps
         ),
-        num_starts=greedy.num_starts,
+        lanes=batch.lanes,
         seed=state.seed,
     )
-    seed = (*state.seed[:-1], state.seed[-1] + 1)
-    state = dataclasses.replace(state, seed=seed)
+    state = dataclasses.replace(state, seed=(*state.seed[:-1], state.seed[-1] + 1))
+    info = Info(None, out.programs, out.compile_seconds, out.fits)
+    for fit in out.fits:  # the smallest first
+        if budget.meets(fit.error):
+            break
+    else:
+        return state, info
+    before = state.structure
     trial = dataclasses.replace(
-        state, structure=structure, cores=out.cores, error=out.error, screened=None
+        state, structure=fit.structure, cores=fit.cores, error=fit.error, screened=None
     )
-    grown = [e for e, _ in change.ranks if structure.rank(e) > state.structure.rank(e)]
-    shrunk = [e for e, _ in change.ranks if structure.rank(e) < state.structure.rank(e)]
-    kind = "rewire" if state.phase == "rewire" else "hyperedge"
-    move = Move(kind, shrunk[0], 1, tuple(grown))
-    fits = (Fit(structure, out.cores, out.error),)
-    info = Info(move, out.programs, out.compile_seconds, fits)
-    return _decide(greedy, problem, state, trial, budget, info)
+    kind = {"rewire": "rewire", "hyperedges": "hyperedge"}.get(state.phase, "star")
+    edges = sorted({*before.edges, *fit.structure.edges})
+    rank = lambda structure, edge: structure.edges.get(edge, 1)
+    grown = tuple(e for e in edges if rank(fit.structure, e) > rank(before, e))
+    shrunk = [e for e in edges if rank(fit.structure, e) < rank(before, e)]
+    move = Move(kind, shrunk[0], 1, grown)
+    return _decide(greedy, problem, state, trial, budget, dataclasses.replace(info, move=move))
 
 
 def _internal(greedy: Greedy, problem, state: GreedyState, budget: Budget, change: Split | Merge):
@@ -253,18 +302,13 @@ def _decide(greedy: Greedy, problem, state: GreedyState, trial: GreedyState, bud
     """The trial, if it meets the target, and back to the first phase; else the state."""
     if not budget.meets(trial.error):
         return state, dataclasses.replace(info, move=None)
-    structure = trial.structure
-    if any(r > trial.capacity.rank(e) for e, r in structure.edges.items()):
-        capacity = greedy.capacity(problem, structure, trial.capacity, ())
+    structure, capacity = trial.structure, trial.capacity
+    if not holds(capacity, structure):
+        known = capacity if capacity.legs == structure.legs else None
+        capacity = greedy.capacity(problem, structure, known, ())
         trial = dataclasses.replace(trial, capacity=capacity)
     trial = dataclasses.replace(trial, status=Status.TARGET_REACHED)
     return _enter(greedy, problem, trial, budget, "prune"), info
 
 
-_TRY = {
-    "prune": _prune,
-    "swap": _swap,
-    "rewire": _rewire,
-    "internal": _internal,
-    "hyperedges": _hyperedge,
-}
+_TRY = {"prune": _prune, "swap": _swap, "internal": _internal}

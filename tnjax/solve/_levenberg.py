@@ -9,11 +9,11 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array
 
+from .._contract.kernels import FULL
 from .._network import TensorNetwork, balance
 from ..objectives import LeastSquares, Problem
 from ._damping import Damping, first_damping, next_damping, raised_damping
 from ._real import from_real, to_real
-from ._rows import cholesky_rows
 from ._solver import Solver
 
 
@@ -70,27 +70,17 @@ class LevenbergMarquardt(Solver):
         x, unravel = ravel_pytree(to_real(network))
         loss = lambda x: problem.loss(rebuild(unravel(x)))
         value, gradient = jax.value_and_grad(loss)(x)
-        product = problem.gram_product(network)
+        grams, product = problem.normal_operator(network)
         square = lambda v: ravel_pytree(to_real(product(rebuild(unravel(v)))))[0]
-        grams = [
-            problem.normal_equations(network, node)[0]
-            for node in range(network.structure.num_nodes)
-        ]
         traces = sum(jnp.trace(gram, axis1=-2, axis2=-1).real.mean() for gram in grams)
         shift = damping * traces / sum(gram.shape[-1] for gram in grams)
-        factors = [
-            lax.linalg.cholesky(
-                gram + shift.astype(gram.dtype) * np.eye(gram.shape[-1], dtype=gram.dtype),
-                symmetrize_input=False,
-            )
-            for gram in grams
-        ]
+        inverses = [_shifted_inverse(gram, shift) for gram in grams]
 
         def precondition(v: Array) -> Array:
             cores = rebuild(unravel(v)).cores
             solved = [
-                cholesky_rows(f, core.reshape(-1, f.shape[-1])).reshape(core.shape)
-                for f, core in zip(factors, cores, strict=True)
+                _solved(inverse, core.reshape(-1, inverse.shape[-1])).reshape(core.shape)
+                for inverse, core in zip(inverses, cores, strict=True)
             ]
             return ravel_pytree(to_real(TensorNetwork(network.structure, solved)))[0]
 
@@ -108,3 +98,20 @@ class LevenbergMarquardt(Solver):
 
     def recover(self, state: Damping) -> Damping:
         return raised_damping(state)
+
+
+def _shifted_inverse(gram: Array, shift: Array) -> Array:
+    """(gram + shift I)^-1: good enough for a preconditioner, and products with it are cheap."""
+    unit = np.eye(gram.shape[-1], dtype=gram.dtype)
+    factor = lax.linalg.cholesky(gram + shift.astype(gram.dtype) * unit, symmetrize_input=False)
+    half = lax.linalg.triangular_solve(
+        factor, jnp.broadcast_to(unit, gram.shape), left_side=True, lower=True
+    )
+    return jnp.matmul(half.mT.conj(), half, precision=FULL)
+
+
+def _solved(inverse: Array, rows: Array) -> Array:
+    """inverse @ row for every row; [rows or 1, n, n] and [rows, n]."""
+    if inverse.shape[0] == 1:
+        return jnp.matmul(rows, inverse[0].T, precision=FULL)
+    return jnp.matmul(inverse, rows[..., None], precision=FULL)[..., 0]
