@@ -1,0 +1,29 @@
+"""Measurements in a process of their own: nothing compiled before, and a peak of memory alone."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def alone(script: str, *arguments: str, environment: Mapping[str, str] | None = None) -> dict:
+    """What `script` prints as its last line, an object in JSON, run by an interpreter of its own.
+
+    Raises:
+        RuntimeError: with the script's last words, if it fails.
+    """
+    command = [sys.executable, str(Path(script).resolve()), *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **(environment or {})}
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peak_resident() -> int:
+    """Bytes that this process had in memory at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,45 @@
+"""The benchmarks of speed run, and say what they measured."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "experiments" / "benchmarks"
+
+
+def load(name, monkeypatch):
+    """A benchmark as a module; what it puts on the path is gone after the test."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_scaling_measures_each_part(tmp_path, monkeypatch, capsys):
+    scaling = load("scaling", monkeypatch)
+    few = {name: scaling.CONTRACTED[name] for name in ("7^5, tucker",)}
+    monkeypatch.setattr(scaling, "CONTRACTED", few)
+    out = tmp_path / "scaling.json"
+    options = "--parts contraction candidates projection --orders 3 --size 12 --repeats 1"
+    scaling.main([*options.split(), "--out", str(out)])
+    record = json.loads(out.read_text())
+    assert all(row["flops"] == row["optimal_flops"] for row in record["contraction"])
+    assert [row["candidates"] for row in record["candidates"]["rows"]] == [3]
+    assert record["projection"]["params"] <= record["projection"]["planted"]
+    assert record["versions"].keys() >= {"jax", "tnjax"}
+    assert "ratio" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_speed_compares_new_processes_with_a_warm_one(tmp_path, monkeypatch):
+    speed = load("speed", monkeypatch)
+    out = tmp_path / "speed.json"
+    options = "--families order-4 --structures train --repeats 1"
+    (row,) = speed.main([*options.split(), "--out", str(out)])
+    assert row["programs"] > 0 == row["compiled_again"]
+    assert row["params"] == [672]
+    assert json.loads(out.read_text())["rows"][0]["details"]["cold"][0]["error"] <= speed.TARGET
