@@ -194,3 +194,15 @@ def test_bad_input():
         cut_bounds(np.eye(2), 0.1).admits(Structure.rank_one((2, 3)))
     assert isinstance(hash(cut_bounds(np.eye(2), 0.1)), int)
     assert isinstance(cut_bounds(np.eye(2), 0.1), CutBounds)
+
+
+def test_with_little_work_the_smallest_unfoldings_are_measured():
+    tensor = np.random.default_rng(0).standard_normal((2, 3, 2, 3, 2))
+    every = cut_bounds(tensor, 1e-6)
+    some = cut_bounds(tensor, 1e-6, max_work=72 * 55 * 5)
+    assert every.complete
+    assert not some.complete
+    assert len(some.ranks) == 5 < len(every.ranks)
+    assert {len(cut) for cut in some.ranks} <= {1, 4}
+    assert some.ranks.items() <= every.ranks.items()
+    assert cut_bounds(tensor, 1e-6, max_work=1e9).ranks == every.ranks

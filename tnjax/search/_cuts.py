@@ -28,6 +28,9 @@ from ._tree_svd import as_tensor, check_error
 # Orders up to which all cuts are measured, and how many are otherwise.
 _ALL_CUTS_ORDER = 10
 _SAMPLED_CUTS = 512
+# Multiplications for each entry: of a sketch, and as long as bringing it into its place takes.
+_SKETCHED = 150
+_REORDER = 50
 # Nodes up to which every way to place them on the two sides of a cut is looked at.
 _ALL_SIDES_NODES = 12
 # Ranks up to this are options of their own in the integer program; larger ones share intervals.
@@ -206,7 +209,11 @@ class CutBounds:
 
 
 def cut_bounds(
-    tensor: Shaped[Array | np.ndarray, "..."], target_error: float, *, seed: int = 0
+    tensor: Shaped[Array | np.ndarray, "..."],
+    target_error: float,
+    *,
+    seed: int = 0,
+    max_work: float | None = None,
 ) -> CutBounds:
     """The bounds that any network of a tensor must satisfy to reach a relative error.
 
@@ -218,6 +225,8 @@ def cut_bounds(
         tensor: real or complex, dense.
         target_error: relative Frobenius error, in [0, 1).
         seed: of the sample and the sketches.
+        max_work: multiplications that all cuts together may take by the forecast, some 1e10 a
+            second; those with the smallest unfoldings come first. All of them by default.
 
     Raises:
         ValueError: if the tensor is zero or not finite, or the error is out of range.
@@ -237,13 +246,18 @@ def cut_bounds(
     error = check_error(target_error, "cut_bounds")
     if not np.any(data):
         raise ValueError("cut_bounds: the tensor is zero, so a relative error has no meaning.")
-    return bounds_of(Unfoldings(data, error, seed=seed), error, seed=seed)
+    return bounds_of(Unfoldings(data, error, seed=seed), error, seed=seed, max_work=max_work)
 
 
-def bounds_of(unfoldings: Unfoldings, error: float, *, seed: int = 0) -> CutBounds:
+def bounds_of(
+    unfoldings: Unfoldings, error: float, *, seed: int = 0, max_work: float | None = None
+) -> CutBounds:
     """The bounds from unfoldings that may be measured already."""
     dims = unfoldings.dims
     cuts, complete = _choose_cuts(len(dims), seed)
+    if max_work is not None:
+        affordable = _affordable(dims, cuts, max_work)
+        cuts, complete = affordable, complete and len(affordable) == len(cuts)
     ranks = {cut: unfoldings.spectrum(cut).least_rank(error) for cut in cuts}
     ranks = {cut: rank for cut, rank in ranks.items() if rank > 1}
     return CutBounds(dims, error, ranks, complete)
@@ -261,6 +275,17 @@ def _choose_cuts(order: int, seed: int) -> tuple[list[Cut], bool]:
     while len(cuts) < _SAMPLED_CUTS:
         cuts.add(tuple(m for m in modes if rng.random() < 0.5) or (0,))
     return sorted(cuts), False
+
+
+def _affordable(dims: tuple[int, ...], cuts: list[Cut], max_work: float) -> list[Cut]:
+    """The cuts with the smallest sides that together stay within a forecast."""
+    entries = math.prod(dims)
+    rows = (math.prod(dims[mode] for mode in cut) for cut in cuts)
+    sides = np.asarray([min(n, entries // n) for n in rows])
+    order = np.argsort(sides, kind="stable")
+    # Large sides are sketched, and even the smallest cut reorders all entries.
+    work = np.cumsum(entries * (np.minimum(sides[order], _SKETCHED) + _REORDER))
+    return [cuts[n] for n in order[work <= max_work]]
 
 
 def _intervals(most: int) -> list[tuple[int, int]]:

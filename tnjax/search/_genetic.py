@@ -43,8 +43,7 @@ class Genetic(AskTell):
         30
 
     Reference:
-        Li and Sun, "Evolutionary Topology Search for Tensor Network Decomposition", ICML 2020,
-        section 4.
+        Li and Sun, "Evolutionary Topology Search for Tensor Network Decomposition", ICML 2020.
     """
 
     population: int = 60

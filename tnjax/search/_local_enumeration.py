@@ -66,7 +66,7 @@ class LocalEnumeration(AskTell):
 
     Reference:
         Li, Zeng, Li, Caiafa, Zhao, "Alternating Local Enumeration (TnALE)", ICML 2023,
-        arXiv 2304.12875, section 4, algorithm 1.
+        arXiv 2304.12875.
     """
 
     template: str = "full"

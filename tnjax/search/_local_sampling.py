@@ -60,8 +60,7 @@ class LocalSampling(AskTell):
 
     Reference:
         Li, Zeng, Tao, Zhao, "Permutation Search of Tensor Network Structures via Local
-        Sampling", ICML 2022, arXiv 2206.06597, section 4, algorithm 1 (60 samples, 20 rounds in
-        section 5).
+        Sampling", ICML 2022, arXiv 2206.06597 (there 60 samples, 20 rounds).
     """
 
     template: str = "ring"

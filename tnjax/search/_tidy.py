@@ -50,8 +50,8 @@ _STEPS = 32
 _COMPILE_FLOPS = 5e9
 # ... and how many structures such a program is made for, if that costs no more than one.
 _TOGETHER = 16
-# Multiplications that measuring the unfoldings of all cuts may take: seconds, not minutes.
-_MEASURED = 1e11
+# Multiplications that measuring the unfoldings of the cuts may take: seconds, not minutes.
+_MEASURED = 5e10
 
 
 @storable
@@ -68,12 +68,10 @@ class Batch:
 def begin(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
     """The state as the first phase starts."""
     target = budget.target_error
-    # Gram matrices of the smaller sides, at most the root of all entries, of 2^(order - 1) cuts.
-    forecast = problem.work**1.5 * 2.0 ** (len(problem.shape) - 1)
-    measurable = isinstance(problem, Decomposition) and forecast <= _MEASURED
-    if state.cuts is None and measurable and target is not None and target < 1:
-        data = np.asarray(problem.target)  # pyright: ignore[reportAttributeAccessIssue]
-        state = dataclasses.replace(state, cuts=cut_bounds(data, target))
+    dense = isinstance(problem, Decomposition)
+    if state.cuts is None and dense and target is not None and target < 1:
+        cuts = cut_bounds(np.asarray(problem.target), target, max_work=_MEASURED)
+        state = dataclasses.replace(state, cuts=cuts)
     return _enter(greedy, problem, state, budget, "prune")
 
 
