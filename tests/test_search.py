@@ -25,6 +25,7 @@ from tnjax import (
 )
 from tnjax._contract.cost import MemoryLimitError, dense_fit_peak_bytes
 from tnjax.search import _evaluate
+from tnjax.search._strategy import Budget
 
 RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
 KEY = jax.random.key(0)
@@ -60,7 +61,10 @@ def test_path_is_well_formed_and_growth_never_raises_the_error():
     errors = [step.error for step in result.path]
     assert errors == sorted(errors, reverse=True)
     for before, after in zip(result.path, result.path[1:], strict=False):
-        assert after.structure == before.structure.grow(after.move.edge, after.move.by)
+        grown = before.structure
+        for edge in (after.move.edge, *after.move.to):
+            grown = grown.grow(edge, after.move.by)
+        assert after.structure == grown
         assert after.num_params == after.structure.num_params
         assert after.seconds >= after.compile_seconds + after.screen_seconds > after.compile_seconds
     assert result.structure == result.path[-1].structure
@@ -133,8 +137,8 @@ def test_options_restrict_the_moves():
 
 def test_raw_gain_is_the_score_of_the_paper():
     problem = Decomposition(rough((9, 2, 2, 2)))
-    raw = search(problem, key=KEY, max_steps=1, strategy=Greedy(power=0.0))
-    cheap = search(problem, key=KEY, max_steps=1, strategy=Greedy(power=5.0))
+    raw = search(problem, key=KEY, max_steps=1, strategy=Greedy(power=0.0, burst=0))
+    cheap = search(problem, key=KEY, max_steps=1, strategy=Greedy(power=5.0, burst=0))
     assert raw.error <= cheap.error
     assert cheap.num_params <= raw.num_params
 
@@ -281,3 +285,20 @@ def test_strategies_are_values():
     assert dataclasses.replace(Greedy(), power=0.0) == Greedy(power=0.0)
     assert Greedy(solver=ALS(max_steps=3)).solver.max_steps == 3
     assert tnjax.search.__doc__.startswith("Learn a tensor network")
+
+
+def test_bonds_that_grow_together_are_fitted_as_one_move_from_all_their_slices():
+    problem = Decomposition(rough((4, 3, 4, 3)))
+    start = Structure.tensor_ring((4, 3, 4, 3), 2)
+    budget = Budget(max_params=90)
+    greedy = Greedy(burst=1.0, prune=False)
+    state, _ = greedy.init(problem, TensorNetwork(start, random_cores(start)), budget, seed=(0, 0))
+    after, info = greedy.step(problem, state, budget)
+    assert info.move is not None and info.move.edge is not None and len(info.move.to) >= 1
+    assert len(info.fits) == 1
+    grown = start
+    for edge in (info.move.edge, *info.move.to):
+        grown = grown.grow(edge)
+    assert after.structure == grown and after.error < state.error
+    single, _ = Greedy(burst=0.0, prune=False).step(problem, state, budget)
+    assert single.structure == start.grow(info.move.edge)

@@ -55,6 +55,31 @@ def layered_flops(structure: Structure) -> int:
     return flops
 
 
+def dense_sweep_flops(structure: Structure) -> int:
+    """Forecast of a sweep of alternating least squares over a dense tensor: the contractions
+    with the data and those of the network with itself, some twice as many flops as all nodes' own
+    contractions, and the solutions."""
+    return 2 * structure.num_nodes * dense_flops(structure) + solve_flops(structure)
+
+
+def solve_flops(structure: Structure, rows: bool = False) -> int:
+    """Flops of the factorizations of all cores' normal equations, one for each row of a core or
+    one for all of them."""
+    total = 0
+    for node, bonds in enumerate(num_bonds(structure)):
+        many = math.prod(structure.dims[mode] for mode in structure.legs[node]) if rows else 1
+        total += many * bonds**3 // 3
+    return total
+
+
+def num_bonds(structure: Structure) -> list[int]:
+    """The product of the ranks at each node: unknowns in a row of its core."""
+    shapes = (
+        structure.core_shape(node)[len(legs) :] for node, legs in enumerate(structure.legs)
+    )
+    return [math.prod(shape) for shape in shapes]
+
+
 @functools.lru_cache(maxsize=4096)
 def dense_fit_peak_bytes(structure: Structure, dtype) -> int:
     """Forecast of what a sweep over a dense tensor has alive at its worst moment, the tensor,
@@ -63,8 +88,10 @@ def dense_fit_peak_bytes(structure: Structure, dtype) -> int:
     for node in range(structure.num_nodes):
         equations.append(environment_equation(structure, (node,)))
         equations.append(gram_equation(structure, (node,)))
-    residual = 2 * math.prod(structure.dims) * np.dtype(dtype).itemsize
-    return residual + max(cost(equation, dtype).peak_bytes for equation in equations)
+    size = np.dtype(dtype).itemsize
+    residual = 2 * math.prod(structure.dims) * size
+    systems = 3 * max(num_bonds(structure)) ** 2 * size  # Gram matrix, with its ridge, factor
+    return residual + max(systems, *(cost(equation, dtype).peak_bytes for equation in equations))
 
 
 def check_fit_memory(

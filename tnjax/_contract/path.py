@@ -67,8 +67,21 @@ def find_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     """Positions to contract pairwise, opt_einsum style (both popped, result appended).
 
     Deterministic. cotengra's optimal search when that is installed, opt_einsum's `dp` otherwise;
-    both minimize flops without outer products of connected operands.
+    both minimize flops without outer products of connected operands. Sizes count rounded, so that
+    structures whose ranks differ a little share a search.
     """
+    sizes = tuple((label, _rounded(size)) for label, size in equation.sizes)
+    return _search_path(Equation(equation.inputs, equation.output, sizes))
+
+
+def _rounded(size: int) -> int:
+    """The nearest of 1, 2, 3, 4, 6, 8, 12, 16, 24, ..."""
+    power = 1 << max(size.bit_length() - 2, 0)
+    return power * min(round(size / power), 4)
+
+
+@functools.lru_cache(maxsize=4096)
+def _search_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     inputs = [frozenset(labels) for labels in equation.inputs]
     if len(inputs) < 2:
         return ()

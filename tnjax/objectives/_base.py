@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Real
 
-from .._contract.cost import dense_fit_peak_bytes, dense_flops
+from .._contract.cost import dense_fit_peak_bytes, dense_flops, dense_sweep_flops
 from .._network import TensorNetwork
 from .._structure import Structure
 
@@ -68,6 +68,10 @@ class Problem(eqx.Module):
     def flops(self, structure: Structure) -> int:
         """Of one evaluation of the network where the loss looks at it."""
         return dense_flops(structure)
+
+    def sweep_flops(self, structure: Structure) -> int:
+        """Of one sweep over the cores: what a program with room for more ranks is weighed by."""
+        return dense_sweep_flops(structure)
 
     def fit_peak_bytes(self, structure: Structure) -> int:
         """What a sweep over the cores has alive at its worst moment, the data included."""
@@ -130,6 +134,11 @@ class Problem(eqx.Module):
     def curvature(self, point: Point, delta: TensorNetwork) -> Real[Array, ""]:
         """Second derivative of the loss along `delta`."""
         return self._along(point, delta, 2)
+
+    def sketch(self, num_params: int) -> "Problem":
+        """A problem of the same units and shapes that candidates among about so many parameters
+        may be screened on: less of the same data, where that is enough to tell them apart."""
+        return self
 
     @property
     def judges(self) -> bool:

@@ -33,6 +33,7 @@ from ._samples import (
     predict,
     row_equations,
     sample_flops,
+    sample_sweep_flops,
 )
 from ._smoothness import Smoothness
 
@@ -41,6 +42,9 @@ from ._smoothness import Smoothness
 _LINK_START = 0.1
 # Sweeps that the held-out error may rise for: the first ones from a random start often do.
 _HELD_OUT_PATIENCE = 5
+# Entries of training that candidates are screened on: at least so many, and so many a parameter.
+_SKETCH_ENTRIES = 2**14
+_SKETCH_PER_PARAM = 25
 
 
 class Predictions(NamedTuple):
@@ -287,6 +291,9 @@ class Completion(LeastSquares):
     def flops(self, structure: Structure) -> int:
         return self.training.count * sample_flops(structure)
 
+    def sweep_flops(self, structure: Structure) -> int:
+        return sample_sweep_flops(structure, self.training.count)
+
     def fit_peak_bytes(self, structure: Structure) -> int:
         return fit_bytes(structure, np.dtype(self.dtype), self.training.count)
 
@@ -369,6 +376,38 @@ class Completion(LeastSquares):
     def perturbed_loss(self, point: Predictions, delta: TensorNetwork) -> Array:
         added = predict(delta.structure, delta.cores, self.training.indices)
         return self._mean_loss(self.training, point.training + added)
+
+    def sketch(self, num_params: int) -> "Completion":
+        """Some of the entries, the same ones every time, where there are many more than a screen
+        needs. Their number is a power of two, so that programs are shared."""
+        count = self.training.count
+        wanted = _SKETCH_ENTRIES
+        while wanted < _SKETCH_PER_PARAM * num_params:
+            wanted *= 2
+        if 2 * wanted > count:
+            return self
+        training = self.training.thinned(wanted)
+        held_out = self.held_out
+        if held_out is not None:
+            held_out = held_out.thinned(max(1, held_out.count * wanted // count))
+        rows = np.asarray(training.indices)
+        blocks = tuple(Blocks.of(rows[:, mode], dim) for mode, dim in enumerate(self.shape))
+        parts = lambda problem: (problem.training, problem.held_out, problem.blocks)
+        return eqx.tree_at(
+            parts, self, (training, held_out, blocks), is_leaf=lambda leaf: leaf is None
+        )
+
+    def slope(self, point: Predictions, delta: TensorNetwork) -> Array:
+        samples = self.training
+        added = predict(delta.structure, delta.cores, samples.indices)
+        slopes = self.loss_function.gradient(point.training, samples.values)
+        return jnp.sum(samples.weights * slopes.conj() * added).real
+
+    def curvature(self, point: Predictions, delta: TensorNetwork) -> Array:
+        if not self.loss_function.quadratic:
+            return super().curvature(point, delta)
+        added = predict(delta.structure, delta.cores, self.training.indices)
+        return 2 * jnp.sum(self.training.weights * (added * added.conj()).real)
 
     @property
     def judges(self) -> bool:

@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float, Inexact, Int, Integer
 
 from .._contract import kernels
+from .._contract.cost import num_bonds, solve_flops
 from .._contract.equation import entries_equation, rows_equation
 from .._contract.path import plan
 from .._structure import Structure
@@ -25,6 +26,8 @@ from .._structure import Structure
 # Bytes that one piece of the samples may take on the way, and the sizes of blocks.
 _PIECE_BYTES = 8 * 1024**2
 _BLOCK_SIZES = (8, 16, 32, 64, 128)
+# What gathering one row of a core costs, in flops.
+_GATHER_FLOPS = 16
 
 
 class Samples(eqx.Module):
@@ -53,6 +56,18 @@ class Samples(eqx.Module):
         base = self.base if self.base.ndim == 0 else self.base[ids]
         weights = self.weights[ids] * (self.count / len(ids))
         return Samples(self.indices[ids], self.values[ids], weights, base, self.unit)
+
+
+    def thinned(self, count: int) -> "Samples":
+        """So many of them, drawn once and for all."""
+        rng = np.random.default_rng([self.count, count])
+        ids = np.sort(rng.choice(self.count, count, replace=False))
+        part = lambda x: jnp.asarray(np.asarray(x)[ids])
+        weights = part(self.weights)
+        base = self.base if self.base.ndim == 0 else part(self.base)
+        total = weights.sum()
+        weights = jnp.where(total > 0, weights / total, 1 / count)
+        return Samples(part(self.indices), part(self.values), weights, base, self.unit)
 
 
 class Blocks(eqx.Module):
@@ -180,6 +195,14 @@ def row_equations(
 def sample_flops(structure: Structure) -> int:
     """Flops of one entry."""
     return plan(entries_equation(structure, 1)).flops
+
+
+def sample_sweep_flops(structure: Structure, count: int) -> int:
+    """Forecast of a sweep over the cores: at each node the other cores' rows of all samples are
+    gathered and contracted, their outer products summed, and the rows of the core solved for."""
+    look = structure.num_nodes * _GATHER_FLOPS + sample_flops(structure)
+    outer = sum(2 * bonds**2 for bonds in num_bonds(structure))
+    return count * (structure.num_nodes * look + outer) + solve_flops(structure, rows=True)
 
 
 def sample_bytes(structure: Structure, dtype) -> int:

@@ -8,12 +8,14 @@ former decides, never a measured time.
 
 from collections.abc import Callable, Sequence
 
-from .._contract.cost import dense_flops
+from .._contract.cost import dense_sweep_flops
 from .._structure import Edge, Structure
 
-# Flops that contracting the network once may cost at capacity. A move contracts some hundreds of
-# times, so that this is about half a second a move, as long as compiling takes.
-_CHEAP_FLOPS = 1_500_000
+# Flops that a sweep over the cores may cost at capacity, with four nodes. A move makes some tens
+# of sweeps, so that this is about half a second a move, as long as compiling takes; which takes
+# longer with the square of the nodes (each has its own contraction of all others).
+_CHEAP_FLOPS = 12_000_000
+_CHEAP_NODES = 4
 # ... and a capacity may always cost this factor more than the ranks that are needed.
 _FACTOR = 1.5
 
@@ -23,7 +25,7 @@ def plan_capacity(
     current: Structure | None,
     ranked: Sequence[Edge],
     max_rank: int | None,
-    flops: Callable[[Structure], int] = dense_flops,
+    flops: Callable[[Structure], int] = dense_sweep_flops,
 ) -> Structure:
     """The capacity for a structure.
 
@@ -32,25 +34,30 @@ def plan_capacity(
         current: the capacity so far; returned as it is if they fit.
         ranked: bonds that may grow, the likeliest first.
         max_rank: no bond grows past it.
-        flops: of one evaluation of a network (a problem's `flops`).
+        flops: of one sweep over the cores of a network (a problem's `sweep_flops`).
 
     Returns:
         A structure with the same nodes and at least the ranks of `needed`. A bond that outgrew
-        its capacity gets twice as much; then those in `ranked` that are full get room in turn,
-        while the whole stays cheap.
+        its capacity gets twice as much, or as much more as is cheap; then those in `ranked` that
+        are full get room in turn, while the whole stays cheap.
     """
     if current is not None and all(r <= current.rank(e) for e, r in needed.edges.items()):
         return current
-    limit = max(_CHEAP_FLOPS, _FACTOR * flops(needed))
+    cheap = _CHEAP_FLOPS * max(1.0, needed.num_nodes / _CHEAP_NODES) ** 2
+    limit = max(cheap, _FACTOR * flops(needed))
 
-    def raised(capacity: Structure, edge: Edge, rank: int) -> Structure:
-        if rank <= capacity.rank(edge):
-            return capacity
-        larger = capacity.with_rank(edge, rank)
-        return larger if flops(larger) <= limit else capacity
+    def raised(capacity: Structure, edge: Edge, *ranks: int) -> Structure:
+        """With the first of these ranks that is cheap."""
+        for rank in ranks:
+            if rank > capacity.rank(edge):
+                larger = capacity.with_rank(edge, rank)
+                if flops(larger) <= limit:
+                    return larger
+        return capacity
 
-    def room(rank: int) -> int:
-        return 2 * rank if max_rank is None else min(2 * rank, max(max_rank, rank))
+    def room(rank: int) -> list[int]:
+        ranks = [2 * rank, rank + max(1, rank // 4)]
+        return ranks if max_rank is None else [min(r, max(max_rank, rank)) for r in ranks]
 
     capacity = needed
     if current is not None:  # keep the room that is there, as far as it is cheap
@@ -58,8 +65,8 @@ def plan_capacity(
             capacity = raised(capacity, edge, current.rank(edge))
         for edge in needed.edges:
             if needed.rank(edge) > current.rank(edge):
-                capacity = raised(capacity, edge, room(current.rank(edge)))
+                capacity = raised(capacity, edge, *room(current.rank(edge)))
     for edge in ranked:
         if needed.rank(edge) == capacity.rank(edge):
-            capacity = raised(capacity, edge, room(needed.rank(edge)))
+            capacity = raised(capacity, edge, *room(needed.rank(edge)))
     return capacity

@@ -18,7 +18,9 @@ from ._moves import Cores, pad, unpad
 from ._screen import Screen, Screened
 
 # Bytes that one screen may hold for its candidates before it works through them in chunks.
-_SCREEN_BYTES = 2 * 1024**3
+_SCREEN_BYTES = 1024**3
+# Nodes for which a fit's passes over the data cost what the compiler's tiers reckon with.
+_TIER_NODES = 4
 
 
 class Evaluated(NamedTuple):
@@ -50,8 +52,9 @@ def evaluate(
     increment: int = 1,
 ) -> Evaluated:
     """Fit `cores` and, where wanted and the target is not met, screen `edges`."""
-    tier = _compile.choose_tier(2 * solver.expected_passes * problem.work)
     network = TensorNetwork(capacity, pad(structure, cores, capacity))
+    passes = 2 * solver.expected_passes
+    tier = _compile.choose_tier(passes * max(1, capacity.num_nodes // _TIER_NODES) * problem.work)
     fitting = (problem, solver, network, limits)
     program = _compile.compiled(_fit, (), fitting, tier=tier)
     fitted, best_error = program.call(*fitting)
@@ -60,8 +63,10 @@ def evaluate(
     screened, screen_seconds = None, 0.0
     if do_screen and error > limits.target_error:
         starts = draw_slices(structure, capacity, edges, problem.dtype, seed, increment=increment)
-        screening = (problem, screen, fitted, starts)
-        batch_size = screen_batch_size(problem, capacity, len(edges))
+        looked_at = problem.sketch(capacity.num_params)
+        screening = (looked_at, screen, fitted, starts)
+        batch_size = screen_batch_size(looked_at, capacity, len(edges))
+        tier = _compile.choose_tier(passes * looked_at.work)
         program = _compile.compiled(_screen, (edges, batch_size), screening, tier=tier)
         begin = time.perf_counter()
         screened = jax.device_get(program.call(*screening))

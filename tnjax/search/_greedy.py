@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,24 @@ from ._candidates import balanced_slices, slice_position
 from ._capacity import plan_capacity
 from ._cuts import CutBounds
 from ._evaluate import evaluate
-from ._moves import Cores
+from ._moves import Cores, connected_parts, pad_core
 from ._population import Group
 from ._screen import Screen, Screened, Spectral, Trial
 from ._store import storable
 from ._strategy import Budget, Fit, Info, Move, State, Strategy
 from .moves import Grow
+
+# Bonds that grow in one move score at least so much of the best, gain together at most this part
+# of what the target needs (the other, where they join separate parts of the network), and are
+# fitted by this share of the solver's steps.
+_BURST_SCORE = 0.5
+_BURST_GAIN = 0.25
+_BURST_GAIN_APART = 0.5
+_BURST_EFFORT = 0.4
+# Where no bond gains this part of what the target needs, many moves are to come, and what each
+# costs counts by a higher power: it keeps single cores from growing huge.
+_FAR = 0.1
+_FAR_POWER = 0.75
 
 _SCREENS = {"spectral": Spectral, "trial": Trial}
 
@@ -89,6 +102,9 @@ class Greedy(Strategy):
         power: exponent of the cost, the parameters that a move adds; 0 scores the raw gain,
             as the paper does.
         increment: ranks added in one move.
+        burst: share of the parameters up to which a move may add, by growing several bonds that
+            pay about equally well, while the target is far (where the cost also counts by a power
+            of 0.75 at least); 0 grows one bond at a time, always by `power`.
         edges: bonds that may grow; all pairs of nodes and all hyperedges of the start by default.
         max_degree: largest number of bonds on a node.
         max_rank: largest rank of a bond.
@@ -118,6 +134,7 @@ class Greedy(Strategy):
     screen: str | Screen = "spectral"
     power: float = 0.5
     increment: int = 1
+    burst: float = 0.1
     edges: tuple[Edge, ...] | None = None
     max_degree: int | None = None
     max_rank: int | None = None
@@ -136,6 +153,8 @@ class Greedy(Strategy):
             )
         if not math.isfinite(self.power) or self.power < 0:
             raise ValueError(f"Greedy: power must be 0 or more, got {self.power!r}.")
+        if not 0 <= self.burst < math.inf:
+            raise ValueError(f"Greedy: burst must be 0 or more, got {self.burst!r}.")
         for name in ("increment", "max_degree", "max_rank", "num_starts"):
             value = getattr(self, name)
             if value is not None and (value != int(value) or value < 1):
@@ -186,28 +205,82 @@ class Greedy(Strategy):
             return dataclasses.replace(state, phase="done", status=Status.STAGNATED), Info()
         edges = self.candidates(state.structure)
         order = self.ranking(problem, state, edges, budget)
-        allowed = [e for e in order if not self.forbidden(problem, state.structure, e, budget)]
-        if not allowed or state.screened.gain[edges.index(allowed[0])] <= 0:
-            reasons = {self.forbidden(problem, state.structure, edge, budget) for edge in order}
-            status = Status.STAGNATED if allowed else Status.NO_CANDIDATES
-            for budgeted in (Status.MAX_PARAMS, Status.MAX_FLOPS, Status.MEMORY_LIMIT):
-                if not allowed and budgeted in reasons:
-                    status = budgeted
+        allows = lambda edge: not self.forbidden(problem, state.structure, edge, budget)
+        first = next(filter(allows, order), None)
+        if first is None or state.screened.gain[edges.index(first)] <= 0:
+            status = Status.STAGNATED
+            if first is None:
+                reasons = {self.forbidden(problem, state.structure, edge, budget) for edge in order}
+                worst = (Status.MEMORY_LIMIT, Status.MAX_FLOPS, Status.MAX_PARAMS)
+                status = next((s for s in worst if s in reasons), Status.NO_CANDIDATES)
             return dataclasses.replace(state, phase="done", status=status), Info()
-        edge = allowed[0]
-        position = edges.index(edge)
-        terms = []
-        for slices in state.screened.slices:
-            where = [slice_position(state.structure, state.capacity, k, edge) for k in edge]
-            parts = zip(edge, where, strict=True)
-            term = [np.asarray(slices[k][position][w]) for k, w in parts]
-            terms.append(balanced_slices(term))
-        move = Grow(edge, self.increment, tuple(map(tuple, terms)))
-        structure, cores = move.apply(state.structure, state.cores)
+        grown = self.together(problem, state, edges, order[order.index(first) :], budget)
+        structure, cores = state.structure, state.cores
+        for edge in grown:
+            terms = [
+                self._slices(state, structure, edge, [core[edges.index(edge)] for core in slices])
+                for slices in state.screened.slices
+            ]
+            move = Grow(edge, self.increment, tuple(terms))
+            structure, cores = move.apply(structure, cores)
         ranked = [e for e in order if self._may_grow(structure, e)]
         capacity = self.capacity(problem, structure, state.capacity, ranked)
         state = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity)
-        return self.advance(problem, budget, state, Move("grow", edge, self.increment))
+        move = Move("grow", first, self.increment, tuple(grown[1:]))
+        effort = 1.0 if len(grown) == 1 else _BURST_EFFORT
+        return self.advance(problem, budget, state, move, effort)
+
+    def together(
+        self,
+        problem: Problem,
+        state: GreedyState,
+        edges: tuple[Edge, ...],
+        order: Sequence[Edge],
+        budget: Budget,
+    ) -> list[Edge]:
+        """The first of `order` and what may grow in one move with it: bonds that pay about as
+        well, as long as they gain a part of what the target still needs and no more.
+
+        Where they add a small share of the parameters, that is a small part: so it is in large
+        networks far from the target, where one increment more or less is of no account. Bonds
+        that join what is not connected yet, and each other at no node, hardly know of each other.
+        """
+        if not self.burst:
+            return [order[0]]
+        gains, score, needed = self._scores(problem, state, edges, budget)
+        now = problem.num_params(state.structure)
+        structure, gained, grown, taken = state.structure, 0.0, [], set()
+        parts = connected_parts(structure)
+        best = score[edges.index(order[0])]
+        for edge in order:
+            place = edges.index(edge)
+            if score[place] < _BURST_SCORE * best:
+                break
+            larger = structure.grow(edge, self.increment)
+            if grown:
+                apart = taken.isdisjoint(edge) and len({parts[node] for node in edge}) > 1
+                part = _BURST_GAIN_APART if apart else _BURST_GAIN
+                small = apart or problem.num_params(larger) <= (1 + self.burst) * now
+                if not small or gained + gains[place] > part * needed:
+                    continue
+                if self.forbidden(problem, structure, edge, budget):
+                    continue
+            structure, gained = larger, gained + gains[place]
+            grown.append(edge)
+            taken |= set(edge)
+        return grown
+
+    def _slices(
+        self, state: GreedyState, structure: Structure, edge: Edge, cores: Sequence
+    ) -> tuple[np.ndarray, ...]:
+        """The new slices of an edge, as its cores in `structure` need them (the state's, grown at
+        other bonds since it was screened)."""
+        bare, grown = state.structure.with_rank(edge, 1), structure.with_rank(edge, 1)
+        term = []
+        for node in edge:
+            where = slice_position(state.structure, state.capacity, node, edge)
+            term.append(pad_core(bare, node, np.asarray(cores[node][where]), grown))
+        return tuple(balanced_slices(term))
 
     def ranking(
         self, problem: Problem, state: GreedyState, edges: tuple[Edge, ...], budget: Budget
@@ -217,15 +290,25 @@ class Greedy(Strategy):
         A gain past what the target still needs counts as no more than that, so that the last
         move is not dearer than it must be. (Raw gains, power 0, are compared as they are.)
         """
+        _, score, _ = self._scores(problem, state, edges, budget)
+        return [edges[i] for i in np.argsort(-score, kind="stable")]
+
+    def _scores(
+        self, problem: Problem, state: GreedyState, edges: tuple[Edge, ...], budget: Budget
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Gains, no larger than what the target needs, scores of all edges, and what it needs."""
         gain = np.asarray(state.screened.gain, np.float64)
-        if budget.target_error is not None and self.power > 0:
-            loss, goal = map(problem.loss_of_error, (state.error, budget.target_error))
-            gain = np.minimum(gain, max(loss - goal, 0.0))
+        needed = problem.loss_of_error(state.error)
+        if budget.target_error is not None:
+            needed = max(needed - problem.loss_of_error(budget.target_error), 0.0)
+            gain = np.minimum(gain, needed) if self.power > 0 else gain
         now = problem.num_params(state.structure)
         grown = [state.structure.grow(edge, self.increment) for edge in edges]
         cost = np.asarray([problem.num_params(s) - now for s in grown], np.float64)
-        score = gain / cost**self.power
-        return [edges[i] for i in np.argsort(-score, kind="stable")]
+        power = self.power
+        if self.burst and 0 < power < _FAR_POWER and gain.max() < _FAR * needed:
+            power = _FAR_POWER
+        return gain, gain / cost**power, needed
 
     def advance(
         self,
@@ -297,7 +380,7 @@ class Greedy(Strategy):
 
     def capacity(self, problem: Problem, needed, current, ranked) -> Structure:
         """The ranks to compile for."""
-        return plan_capacity(needed, current, ranked, self.max_rank, problem.flops)
+        return plan_capacity(needed, current, ranked, self.max_rank, problem.sweep_flops)
 
     def candidates(self, structure: Structure) -> tuple[Edge, ...]:
         """Candidates: the same for a whole search, so that programs are shared."""

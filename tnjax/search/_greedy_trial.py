@@ -49,6 +49,7 @@ class GreedyTrial(Strategy):
             screen="trial",
             power=0.0,
             increment=self.increment,
+            burst=0.0,
             edges=self.edges,
             max_degree=self.max_degree,
             max_rank=self.max_rank,

@@ -77,17 +77,18 @@ def two_factors(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
 
 def pad(structure: Structure, cores: Cores, capacity: Structure) -> Cores:
     """The cores in the larger shapes of `capacity`, filled with zeros: the same tensor."""
-    out = []
-    for node, core in enumerate(cores):
-        core = np.asarray(core)
-        legs = len(structure.legs[node])
-        padded = np.zeros(capacity.core_shape(node), core.dtype)
-        where: list[slice | int] = [slice(None)] * legs
-        for edge in capacity.core_edges(node):
-            where.append(slice(structure.rank(edge)) if edge in structure.edges else 0)
-        padded[tuple(where)] = core
-        out.append(padded)
-    return tuple(out)
+    return tuple(pad_core(structure, node, core, capacity) for node, core in enumerate(cores))
+
+
+def pad_core(structure: Structure, node: int, core, capacity: Structure) -> np.ndarray:
+    """One core in the shape that it has in `capacity`, filled with zeros."""
+    core = np.asarray(core)
+    padded = np.zeros(capacity.core_shape(node), core.dtype)
+    where: list[slice | int] = [slice(None)] * len(structure.legs[node])
+    for edge in capacity.core_edges(node):
+        where.append(slice(structure.rank(edge)) if edge in structure.edges else 0)
+    padded[tuple(where)] = core
+    return padded
 
 
 def unpad(structure: Structure, cores: Cores, capacity: Structure) -> Cores:
@@ -99,3 +100,12 @@ def unpad(structure: Structure, cores: Cores, capacity: Structure) -> Cores:
             where.append(slice(structure.rank(edge)) if edge in structure.edges else 0)
         out.append(np.asarray(np.asarray(core)[tuple(where)]))
     return tuple(out)
+
+
+def connected_parts(structure: Structure) -> list[int]:
+    """For each node a number that it shares with all nodes that bonds connect it to."""
+    parts = list(range(structure.num_nodes))
+    for edge in structure.edges:
+        joined = {parts[node] for node in edge}
+        parts = [min(joined) if part in joined else part for part in parts]
+    return parts

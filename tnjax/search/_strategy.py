@@ -63,7 +63,7 @@ class Move:
             another strategy.
         edge: the bond that grew, or lost ranks.
         by: how many ranks.
-        to: for a swap, the bonds that grew, in order.
+        to: for a swap, the bonds that grew, in order; for a growth, those that grew with `edge`.
     """
 
     kind: str
@@ -75,6 +75,8 @@ class Move:
         if self.edge is None:
             return self.kind
         words = ["-".join(map(str, edge)) for edge in (self.edge, *self.to)]
+        if self.kind == "grow":
+            return f"grow {', '.join(words)}"
         return f"{self.kind} {' to '.join(words[:2])}{'+' if len(words) > 2 else ''}"
 
 

@@ -222,7 +222,7 @@ def _swap(greedy: Greedy, problem, state: GreedyState, budget: Budget, edge: Edg
         trial, grown = greedy.grow(problem, trial, smaller)
         info = info + grown
         if grown.move is not None and grown.move.edge is not None:
-            to.append(grown.move.edge)
+            to += [grown.move.edge, *grown.move.to]
     if trial.status is not Status.TARGET_REACHED:
         return state, dataclasses.replace(info, move=None)
     info = dataclasses.replace(info, move=Move("swap", edge, 1, tuple(to)))
