@@ -74,9 +74,7 @@ def solve_flops(structure: Structure, rows: bool = False) -> int:
 
 def num_bonds(structure: Structure) -> list[int]:
     """The product of the ranks at each node: unknowns in a row of its core."""
-    shapes = (
-        structure.core_shape(node)[len(legs) :] for node, legs in enumerate(structure.legs)
-    )
+    shapes = (structure.core_shape(node)[len(legs) :] for node, legs in enumerate(structure.legs))
     return [math.prod(shape) for shape in shapes]
 
 

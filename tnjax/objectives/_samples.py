@@ -57,7 +57,6 @@ class Samples(eqx.Module):
         weights = self.weights[ids] * (self.count / len(ids))
         return Samples(self.indices[ids], self.values[ids], weights, base, self.unit)
 
-
     def thinned(self, count: int) -> "Samples":
         """So many of them, drawn once and for all."""
         rng = np.random.default_rng([self.count, count])

@@ -33,8 +33,9 @@ _BURST_SCORE = 0.5
 _BURST_GAIN = 0.25
 _BURST_GAIN_APART = 0.5
 _BURST_EFFORT = 0.4
-# Where no bond gains this part of what the target needs, many moves are to come, and what each
-# costs counts by a higher power: it keeps single cores from growing huge.
+# Where no bond gains this part of what the target needs, many moves are to come, and the parameters
+# of each count by a higher power, which keeps single cores from growing huge, and so does the root
+# of the factor by which it makes a sweep dearer, which keeps the graph sparse.
 _FAR = 0.1
 _FAR_POWER = 0.75
 
@@ -104,7 +105,7 @@ class Greedy(Strategy):
         increment: ranks added in one move.
         burst: share of the parameters up to which a move may add, by growing several bonds that
             pay about equally well, while the target is far (where the cost also counts by a power
-            of 0.75 at least); 0 grows one bond at a time, always by `power`.
+            of 0.75 at least, and flops); 0 grows one bond at a time, always by `power`.
         edges: bonds that may grow; all pairs of nodes and all hyperedges of the start by default.
         max_degree: largest number of bonds on a node.
         max_rank: largest rank of a bond.
@@ -308,6 +309,9 @@ class Greedy(Strategy):
         power = self.power
         if self.burst and 0 < power < _FAR_POWER and gain.max() < _FAR * needed:
             power = _FAR_POWER
+            flops = np.asarray([problem.sweep_flops(s) for s in grown], np.float64)
+            dearer = np.sqrt(flops / problem.sweep_flops(state.structure))
+            return gain, gain / (cost**power * dearer), needed
         return gain, gain / cost**power, needed
 
     def advance(
