@@ -279,13 +279,16 @@ def test_trials_train_the_new_slices_only(small_task):
 
 
 def test_choice_is_by_gain_per_cost_within_the_budget():
-    make = lambda gain, cost, edge: tnn.Candidate("a", edge, gain, cost, ())
+    term = (np.ones(1), np.ones(1))
+    make = lambda gain, cost, edge, ranks=1: tnn.Candidate("a", edge, gain, cost, (term,) * ranks)
     cheap, rich, dear = make(1.0, 1, (0, 1)), make(3.0, 16, (2, 3)), make(9.0, 1000, (4, 5))
     power = lambda p, goal: [c.edge for c in choose([cheap, rich, dear], 0, goal, 100, p)]
     assert power(0.0, 1) == [(2, 3)]
     assert power(0.5, 1) == [(0, 1)]
     assert power(0.5, 10) == [(0, 1), (2, 3)]
     assert choose([make(-1.0, 1, (0, 1))], 0, 10, 100, 0.5) == []
+    (part,) = choose([make(1.0, 30, (0, 1), ranks=6)], 0, 17, 100, 0.5)
+    assert (len(part.slices), part.cost) == (3, 15)
 
 
 @pytest.mark.parametrize(

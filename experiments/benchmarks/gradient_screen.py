@@ -7,6 +7,9 @@ few random bonds, half trained. Every bond of both layers is (a) screened by one
 gradient and a line search, (b) tried: its new slices alone are trained on the same data, and the
 fall of the loss is taken. Reported: Spearman's rank correlation over all bonds of both layers, and
 processor seconds of both, with compilation (cold) and without.
+
+60 steps leave the trials unfinished: over five seeds their order agrees with that after 240 steps
+to 0.72 to 0.91, and two draws of 240 steps agree with each other to 0.90 to 0.98.
 """
 
 import argparse
@@ -104,7 +107,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--nodes", type=int, default=6)
     parser.add_argument("--pretrain", type=int, default=100)
-    parser.add_argument("--trial-steps", type=int, default=60)
+    parser.add_argument("--trial-steps", type=int, default=240)
     parser.add_argument("--rate", type=float, default=1e-2)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)

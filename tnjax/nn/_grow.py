@@ -150,7 +150,10 @@ def choose(
     candidates: Sequence[Candidate], total: int, goal: int, budget: int, power: float
 ) -> list[Candidate]:
     """The best candidates by gain / cost^power until `goal` parameters, never past the budget.
-    Two bonds of one core cost more together than alone; that is counted when they are grown."""
+
+    A candidate too large for what is left gives its first ranks only. The bonds of a move share no
+    core, so that their costs add up.
+    """
     order = sorted(candidates, key=lambda c: -c.gain / c.cost**power)
     chosen: list[Candidate] = []
     touched: set[tuple[str, int]] = set()
@@ -158,8 +161,13 @@ def choose(
         if candidate.gain <= 0 or total >= goal:
             break
         nodes = {(candidate.layer, node) for node in candidate.edge}
-        if total + candidate.cost > budget or touched & nodes:
+        each = candidate.cost // len(candidate.slices)
+        ranks = min(len(candidate.slices), max((goal - total) // each, 1))
+        if total + ranks * each > budget or touched & nodes:
             continue
+        candidate = dataclasses.replace(
+            candidate, cost=ranks * each, slices=candidate.slices[:ranks]
+        )
         chosen.append(candidate)
         touched |= nodes
         total += candidate.cost

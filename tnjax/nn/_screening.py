@@ -11,18 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .. import _compile
 from .._contract import kernels
-from .._network import TensorNetwork, scaled
-from .._structure import Edge
-from ..objectives import Decomposition
-from ..search import Spectral
-from ..search._candidates import draw_slices
+from .._network import TensorNetwork
+from .._structure import Edge, Structure
+from ..search._candidates import draw_slices, slice_position
 from ._formats import complete_edges
 from ._layout import Layout
+from ._leading import Target
 from ._measure import functional_gradients
 from ._model import Adapter, Slot, core_names
-from ._project import padded_tensor, rebuild
+from ._project import rebuild
 from ._tap import dense_layout
 from ._task import Task, jit, mean_value
 
@@ -61,23 +59,24 @@ class LayerScreen(abc.ABC):
         increment: int,
         seed: int,
     ) -> list[Candidate]:
-        """All bonds of all `networks` (paired layouts without copies), each with its gain."""
+        """The bonds of all `networks` (paired layouts without copies), each with its gain; a bond
+        whose cores can tell no more ranks apart may be left out."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GradientScreen(LayerScreen):
     r"""All bonds of all layers by one backward pass per batch.
 
-    With G the gradient of the loss with respect to a dense weight, a term added to it changes the
-    loss by $\langle G, \Delta W\rangle + \frac h2 \|\Delta W\|^2$: the best slices on every bond
-    are those of the spectral screen for the residual $-G/h$, and gain is in units of the loss, so
-    that layers compare. The curvature h is that of the layer in the direction of G by its
-    Kronecker factors: mean squared output gradients times the variance of the inputs along G.
-    That is a rough number, so that the slices are then tried at a few lengths by forward passes,
-    and the largest fall of the loss is the gain.
+    With G the gradient of the loss with respect to a dense weight, a term D added to it changes
+    the loss by $\langle G, D\rangle + \frac s2 \|D A^{1/2}\|^2$: the layer's curvature by its
+    Kronecker factors, A the second moment of its inputs and s the mean square of its outputs'
+    gradients. The best slices on every bond are found for that (A taken as a product over the
+    digits of the columns, see `Target`), and gain is in units of the loss, so that layers compare.
+    The curvature is a rough number, so that the slices are then tried at a few lengths by forward
+    passes, and the largest fall of the loss is the gain.
 
     Args:
-        sweeps: of the spectral screen.
+        sweeps: of least squares for the slices of a bond.
         lengths: factors of the slices that are tried; none takes the predicted gains as they are.
 
     Reference:
@@ -85,7 +84,7 @@ class GradientScreen(LayerScreen):
     """
 
     sweeps: int = 3
-    lengths: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
+    lengths: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
     def __call__(self, adapter, model, networks, task, batches, *, increment, seed):
         slots = [_slot(adapter, model, name) for name in networks]
@@ -93,24 +92,25 @@ class GradientScreen(LayerScreen):
         out = []
         for slot in slots:
             layout, cores = networks[slot.name]
-            gradient = gradients[slot.name]
-            found = moments[slot.name]
+            gradient, found = gradients[slot.name], moments[slot.name]
             second = found.covariance + np.outer(found.mean, found.mean)
-            square = max(float(np.sum(gradient**2)), 1e-300)
-            along = float(np.sum((gradient @ second) * gradient)) / square
             # Empirical Fisher: a vector's gradient in the mean loss is 1 / n of its own.
-            n = found.count / len(batches)
-            curvature = max(along * float(found.slope.mean()) * n**2, 1e-300)
-            out += _spectral(
-                slot.name,
-                layout,
-                cores,
-                -gradient / curvature,
-                curvature,
-                sweeps=self.sweeps,
-                increment=increment,
-                seed=seed,
-            )
+            slope = max(float(found.slope.mean()) * (found.count / len(batches)) ** 2, 1e-300)
+            target = Target.of(layout, cores, -gradient, second)
+            rng = np.random.default_rng(seed)
+            for edge in complete_edges(layout.structure.num_nodes):
+                terms = target.slices(edge, increment, self.sweeps, rng)
+                if not terms:
+                    continue
+                cost = _cost(layout.structure, edge, len(terms))
+                candidate = Candidate(slot.name, edge, 0.0, cost, tuple(terms))
+                change = _change(layout, cores, candidate)
+                fall = -float(np.sum(gradient * change))
+                curvature = slope * float(np.sum((change @ second) * change))
+                if fall > 0 and curvature > 0:
+                    gain = fall**2 / (2 * curvature)
+                    candidate = _scaled(dataclasses.replace(candidate, gain=gain), fall / curvature)
+                out.append(candidate)
         return self._tried(adapter, model, slots, networks, task, batches, out)
 
     def _tried(self, adapter, model, slots, networks, task, batches, candidates):
@@ -130,27 +130,20 @@ class GradientScreen(LayerScreen):
                 loss({**arrays, path: arrays[path] + factor * change}) for factor in self.lengths
             ]
             best = int(np.argmin(np.where(np.isfinite(after), after, np.inf)))
-            root = self.lengths[best] ** (1 / len(candidate.edge))
-            out.append(
-                dataclasses.replace(
-                    candidate,
-                    gain=before - after[best],
-                    slices=tuple(tuple(root * p for p in term) for term in candidate.slices),
-                )
-            )
+            candidate = dataclasses.replace(candidate, gain=before - after[best])
+            out.append(_scaled(candidate, self.lengths[best]))
         return out
 
 
 def _change(layout: Layout, cores: Sequence[Any], candidate: Candidate) -> np.ndarray:
-    """The dense matrix that the candidate adds."""
-    structure, total = layout.structure, 0.0
-    single = structure.with_rank(candidate.edge, 1)
-    for term in candidate.slices:
-        parts = [np.asarray(core) for core in cores]
-        for node, part in zip(candidate.edge, term, strict=True):
-            parts[node] = part
-        total = total + rebuild(dataclasses.replace(layout, structure=single), parts)
-    return np.asarray(total)
+    """The dense matrix that the candidate adds: its terms are a bond of their own."""
+    edge, count = candidate.edge, len(candidate.slices)
+    terms = layout.structure.with_rank(edge, count)
+    parts = [np.asarray(core) for core in cores]
+    for position, node in enumerate(edge):
+        found = [term[position] for term in candidate.slices]
+        parts[node] = np.stack(found, terms.axis(node, edge)) if count > 1 else found[0]
+    return rebuild(dataclasses.replace(layout, structure=terms), parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +192,9 @@ class TrialScreen(LayerScreen):
                     slices, state = step(slices, support, frozen, arrays, state, batch)
                 after = metric({**arrays, path: weight(slices, frozen, arrays[path])})
                 gain = before - after
-                out.append(_candidate(slot.name, layout, edge, gain, [slices], increment=1))
+                term = _cut_out(structure, edge, slices)
+                cost = _cost(structure, edge, 1)
+                out.append(Candidate(slot.name, edge, float(gain), cost, (term,)))
         return out
 
     @staticmethod
@@ -228,50 +223,19 @@ def _slot(adapter: Adapter, model: Any, name: str) -> Slot:
     return adapter.slots(model)[name]
 
 
-def _spectral(name, layout, cores, residual, curvature, *, sweeps, increment, seed):
-    """Candidates of one layer for the residual that its weight should take up."""
-    structure, edges = layout.structure, complete_edges(layout.structure.num_nodes)
-    dtype = np.asarray(cores[0]).dtype
-    old = TensorNetwork(structure, [jnp.asarray(core) for core in cores])
-    dense = np.asarray(kernels.dense_jit(structure, old.cores), np.float64)
-    problem = Decomposition((dense + padded_tensor(layout, residual)).astype(dtype))
-    starts = draw_slices(structure, structure, edges, dtype, (seed,), increment=increment)
-    network = scaled(old, 1 / problem.scale)
-    args = (problem, network, starts)
-    # Matrix products, which the fast tier runs as fast; a program serves one structure.
-    program = _compile.compiled(_screen, (Spectral(sweeps), edges), args, tier="fast")
-    found = program.call(*args)
-    unit = curvature / 2 * problem.scale**2
-    root = problem.scale ** (1 / structure.num_nodes)
-    return [
-        _candidate(
-            name,
-            layout,
-            edge,
-            unit * float(found.gain[c]),
-            [[np.asarray(part[c]) for part in s] for s in found.slices],
-            increment=increment,
-            root=root,
-        )
-        for c, edge in enumerate(edges)
-    ]
+def _cost(structure: Structure, edge: Edge, ranks: int) -> int:
+    return structure.grow(edge, ranks).num_params - structure.num_params
 
 
-def _screen(screen, edges, problem, network, starts):
-    return screen(problem, network, edges, starts)
+def _scaled(candidate: Candidate, factor: float) -> Candidate:
+    """All terms times a positive factor."""
+    root = factor ** (1 / len(candidate.edge))
+    terms = tuple(tuple(root * part for part in term) for term in candidate.slices)
+    return dataclasses.replace(candidate, slices=terms)
 
 
-def _candidate(name, layout, edge, gain, terms, *, increment, root=1.0) -> Candidate:
-    """Cut the slices out of their embedding; `root` undoes the scale of each core."""
-    structure = layout.structure
-    cost = structure.grow(edge, increment).num_params - structure.num_params
-    slices = []
-    for term in terms:
-        parts = []
-        for node in edge:
-            where: list[Any] = [slice(None)] * len(structure.legs[node])
-            for other in structure.core_edges(node):
-                where.append(0 if other == edge else slice(None))
-            parts.append(np.asarray(term[node])[tuple(where)] * root)
-        slices.append(tuple(parts))
-    return Candidate(name, edge, float(gain), cost, tuple(slices))
+def _cut_out(structure: Structure, edge: Edge, slices: Sequence[Any]) -> tuple[np.ndarray, ...]:
+    """The slices of a bond without the axis of the bond that they are embedded in."""
+    return tuple(
+        np.asarray(slices[node])[slice_position(structure, structure, node, edge)] for node in edge
+    )
