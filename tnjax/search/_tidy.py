@@ -47,7 +47,7 @@ _BOLD = 0.8
 # Steps of an attempt: from random cores a structure that can is there after ten to thirty.
 _STEPS = 32
 # Flops that take as long as compiling a program for attempts does ...
-_COMPILE_FLOPS = 5e9
+_COMPILE_FLOPS = 1e9
 # ... and how many structures such a program is made for, if that costs no more than one.
 _TOGETHER = 16
 # Multiplications that measuring the unfoldings of the cuts may take: seconds, not minutes.
