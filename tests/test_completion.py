@@ -338,3 +338,29 @@ def test_a_node_without_legs_and_bonds_is_a_number_that_starts_as_well():
     problem = Completion.from_mask(truth, random_mask(truth.shape, 0.9, seed=0))
     found = fit(problem, Structure.tucker(truth.shape, 1), key=jax.random.key(0), max_steps=50)
     assert found.error < 1e-6
+
+
+def test_sketch_is_a_part_of_the_entries_in_the_same_units_and_whole_where_there_are_few():
+    rng = np.random.default_rng(0)
+    shape, count = (9, 8, 700), 45_000
+    seen = rng.choice(np.prod(shape), count, replace=False)
+    indices = np.stack(np.unravel_index(seen, shape), 1)
+    values = 3 + rng.standard_normal(count)
+    problem = Completion(indices, values, shape, validation=0.1, key=jax.random.key(0))
+    sketch = problem.sketch(100)
+    assert sketch.training.count == 2**14
+    assert problem.held_out is not None
+    assert sketch.held_out is not None
+    assert sketch.held_out.count / problem.held_out.count == pytest.approx(2**14 / 40_500, rel=1e-2)
+    known = {tuple(row): value for row, value in zip(indices, values, strict=True)}
+    rows = np.asarray(sketch.training.indices)
+    expected = np.asarray([known[tuple(row)] for row in rows]) / problem.scale
+    np.testing.assert_allclose(sketch.training.values, expected, rtol=1e-5)
+    assert float(sketch.training.weights.sum()) == pytest.approx(1, rel=1e-4)
+    for mode, layout in enumerate(sketch.blocks):
+        of_block = np.repeat(np.asarray(layout.rows), layout.samples.shape[1])
+        ids = np.asarray(layout.samples).ravel()
+        real = ids < len(rows)
+        np.testing.assert_array_equal(np.sort(ids[real]), np.arange(len(rows)))
+        np.testing.assert_array_equal(rows[ids[real], mode], of_block[real])
+    assert problem.sketch(5000) is problem

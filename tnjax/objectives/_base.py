@@ -65,6 +65,10 @@ class Problem(eqx.Module):
         """Entries that one evaluation of the loss touches."""
         return math.prod(self.shape)
 
+    def loop_entries(self, structure: Structure) -> int:
+        """Entries that elementwise loops touch for one core, the unit of the compiler's tiers."""
+        return self.work
+
     def flops(self, structure: Structure) -> int:
         """Of one evaluation of the network where the loss looks at it."""
         return dense_flops(structure)

@@ -42,6 +42,8 @@ from ._smoothness import Smoothness
 _LINK_START = 0.1
 # Sweeps that the held-out error may rise for: the first ones from a random start often do.
 _HELD_OUT_PATIENCE = 5
+# Flops of a sweep that take as long as a loop that touches one entry for each core.
+_FLOPS_PER_ENTRY = 120
 # Entries of training that candidates are screened on: at least so many, and so many a parameter.
 _SKETCH_ENTRIES = 2**14
 _SKETCH_PER_PARAM = 25
@@ -290,6 +292,10 @@ class Completion(LeastSquares):
 
     def flops(self, structure: Structure) -> int:
         return self.training.count * sample_flops(structure)
+
+    def loop_entries(self, structure: Structure) -> int:
+        # Products of single rows are loops too, not matrix products.
+        return max(self.work, self.sweep_flops(structure) // _FLOPS_PER_ENTRY)
 
     def sweep_flops(self, structure: Structure) -> int:
         return sample_sweep_flops(structure, self.training.count)

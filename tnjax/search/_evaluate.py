@@ -19,8 +19,6 @@ from ._screen import Screen, Screened
 
 # Bytes that one screen may hold for its candidates before it works through them in chunks.
 _SCREEN_BYTES = 1024**3
-# Nodes for which a fit's passes over the data cost what the compiler's tiers reckon with.
-_TIER_NODES = 4
 
 
 class Evaluated(NamedTuple):
@@ -54,7 +52,7 @@ def evaluate(
     """Fit `cores` and, where wanted and the target is not met, screen `edges`."""
     network = TensorNetwork(capacity, pad(structure, cores, capacity))
     passes = 2 * solver.expected_passes
-    tier = _compile.choose_tier(passes * max(1, capacity.num_nodes // _TIER_NODES) * problem.work)
+    tier = _compile.choose_tier(passes * problem.loop_entries(capacity))
     fitting = (problem, solver, network, limits)
     program = _compile.compiled(_fit, (), fitting, tier=tier)
     fitted, best_error = program.call(*fitting)
@@ -66,7 +64,7 @@ def evaluate(
         looked_at = problem.sketch(capacity.num_params)
         screening = (looked_at, screen, fitted, starts)
         batch_size = screen_batch_size(looked_at, capacity, len(edges))
-        tier = _compile.choose_tier(passes * looked_at.work)
+        tier = _compile.choose_tier(passes * looked_at.loop_entries(capacity))
         program = _compile.compiled(_screen, (edges, batch_size), screening, tier=tier)
         begin = time.perf_counter()
         screened = jax.device_get(program.call(*screening))
