@@ -95,7 +95,7 @@ def run(config: DictConfig) -> list[dict]:
                 f"{name:<10}{method:<13}{seed:>3}{last[0]:>7}{last[1]:>11.2e}{seconds:>8.1f} s",
                 flush=True,
             )
-    write_results(output, rows, config)
+            write_results(output, rows, config)
     table = summary(rows, config)
     with open(output / "summary.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")

@@ -23,7 +23,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-_FULL = {"xla_cpu_use_fusion_emitters": False, "xla_llvm_disable_expensive_passes": True}
+# Code in one piece: split up for many threads, as by default, it takes longer where programs are
+# small, and twice as many mappings of memory, of which a Linux process may have some 65,000.
+_FULL = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
 _FAST = {**_FULL, "xla_backend_optimization_level": 0}
 
 # Seconds that level 0 loses for one element that an elementwise loop touches, and the seconds
@@ -31,7 +37,8 @@ _FAST = {**_FULL, "xla_backend_optimization_level": 0}
 _FAST_LOSS_PER_ELEMENT = 20e-9
 _FULL_COMPILE_SECONDS = 0.5
 
-_CACHE_SIZE = 512
+# Programs to keep, each with some 50 to 150 mappings.
+_CACHE_SIZE = 256
 _cache: collections.OrderedDict[Hashable, Any] = collections.OrderedDict()
 _lock = threading.Lock()
 
