@@ -1,10 +1,9 @@
 """Completion of a tensor from some of its entries."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -21,6 +20,7 @@ from ._coordinates import (
     checked_mask,
     fit_offsets,
     root_mean_square,
+    split_folds,
     split_held_out,
     warn_unseen,
 )
@@ -28,13 +28,16 @@ from ._leading import informed_start
 from ._losses import Loss, as_loss
 from ._samples import (
     Blocks,
+    Predictions,
     Samples,
     fit_bytes,
     predict,
     row_equations,
     sample_flops,
+    sample_loop_entries,
     sample_sweep_flops,
 )
+from ._sketch import is_none, sketched
 from ._smoothness import Smoothness
 
 # Root mean square of a random start's entries in the units of a link function (log rate, log
@@ -42,18 +45,6 @@ from ._smoothness import Smoothness
 _LINK_START = 0.1
 # Sweeps that the held-out error may rise for: the first ones from a random start often do.
 _HELD_OUT_PATIENCE = 5
-# Flops of a sweep that take as long as a loop that touches one entry for each core.
-_FLOPS_PER_ENTRY = 120
-# Entries of training that candidates are screened on: at least so many, and so many a parameter.
-_SKETCH_ENTRIES = 2**14
-_SKETCH_PER_PARAM = 25
-
-
-class Predictions(NamedTuple):
-    """The point of a completion: what the network predicts, offsets included."""
-
-    training: Array
-    held_out: Array | None
 
 
 class Completion(LeastSquares):
@@ -245,14 +236,7 @@ class Completion(LeastSquares):
         Raises:
             ValueError: if there are fewer than two folds or fewer entries than folds.
         """
-        entries = len(np.asarray(values))
-        if not 2 <= count <= entries:
-            raise ValueError(
-                f"Completion: expected 2 to {entries} folds of {entries} entries, got {count}."
-            )
-        seed = np.asarray(jax.random.key_data(key)).ravel()
-        order = np.random.default_rng(seed).permutation(entries)
-        parts = order[: entries // count * count].reshape(count, -1)
+        parts = split_folds(len(np.asarray(values)), count, key)
         return [cls(indices, values, shape, validation=part, **options) for part in parts]
 
     def with_ridge(self, ridge: float) -> "Completion":
@@ -294,8 +278,7 @@ class Completion(LeastSquares):
         return self.training.count * sample_flops(structure)
 
     def loop_entries(self, structure: Structure) -> int:
-        # Products of single rows are loops too, not matrix products.
-        return max(self.work, self.sweep_flops(structure) // _FLOPS_PER_ENTRY)
+        return max(self.work, sample_loop_entries(structure, self.training.count))
 
     def sweep_flops(self, structure: Structure) -> int:
         return sample_sweep_flops(structure, self.training.count)
@@ -304,8 +287,7 @@ class Completion(LeastSquares):
         return fit_bytes(structure, np.dtype(self.dtype), self.training.count)
 
     def prepared(self, network: TensorNetwork) -> TensorNetwork:
-        """A random start, given the size of the data and what pairs of entries or their mean tell
-        of its first term."""
+        """A random start, of the data's size, its first term from pairs of entries or the mean."""
         samples, loss = self.training, self.loss_function
         centered = np.asarray(samples.values - samples.base) if loss.quadratic else None
         return informed_start(
@@ -361,8 +343,7 @@ class Completion(LeastSquares):
         return jnp.concatenate([data, *(root * core.ravel() for core in network.cores)])
 
     def functional_gradient(self, network: TensorNetwork) -> Array:
-        """dL/dT without the penalties: zero where nothing is observed. A dense tensor, for small
-        shapes; nothing in this package calls it for a completion."""
+        """dL/dT without the penalties, a dense tensor (for small shapes): zero where unobserved."""
         samples = self.training
         slope = self.loss_function.gradient(self._at(network, samples), samples.values)
         where = tuple(samples.indices[:, mode] for mode in range(len(self.shape)))
@@ -384,36 +365,10 @@ class Completion(LeastSquares):
         return self._mean_loss(self.training, point.training + added)
 
     def sketch(self, num_params: int) -> "Completion":
-        """Some of the entries, the same ones every time, where there are many more than a screen
-        needs. Their number is a power of two, so that programs are shared."""
-        count = self.training.count
-        wanted = _SKETCH_ENTRIES
-        while wanted < _SKETCH_PER_PARAM * num_params:
-            wanted *= 2
-        if 2 * wanted > count:
-            return self
-        training = self.training.thinned(wanted)
-        held_out = self.held_out
-        if held_out is not None:
-            held_out = held_out.thinned(max(1, held_out.count * wanted // count))
-        rows = np.asarray(training.indices)
-        blocks = tuple(Blocks.of(rows[:, mode], dim) for mode, dim in enumerate(self.shape))
+        """Of some of the entries, where there are many more than a screen needs."""
+        found = sketched(self.training, self.held_out, self.shape, num_params)
         parts = lambda problem: (problem.training, problem.held_out, problem.blocks)
-        return eqx.tree_at(
-            parts, self, (training, held_out, blocks), is_leaf=lambda leaf: leaf is None
-        )
-
-    def slope(self, point: Predictions, delta: TensorNetwork) -> Array:
-        samples = self.training
-        added = predict(delta.structure, delta.cores, samples.indices)
-        slopes = self.loss_function.gradient(point.training, samples.values)
-        return jnp.sum(samples.weights * slopes.conj() * added).real
-
-    def curvature(self, point: Predictions, delta: TensorNetwork) -> Array:
-        if not self.loss_function.quadratic:
-            return super().curvature(point, delta)
-        added = predict(delta.structure, delta.cores, self.training.indices)
-        return 2 * jnp.sum(self.training.weights * (added * added.conj()).real)
+        return eqx.tree_at(parts, self, found, is_leaf=is_none) if found else self
 
     @property
     def judges(self) -> bool:

@@ -271,6 +271,17 @@ def split_held_out(
     return entries.take(rest), entries.take(~rest)
 
 
+def split_folds(entries: int, count: int, key: PRNGKeyArray) -> np.ndarray:
+    """Numbers of the entries of `count` folds of equal size, [count, size]."""
+    if not 2 <= count <= entries:
+        raise ValueError(
+            f"Completion: expected 2 to {entries} folds of {entries} entries, got {count}."
+        )
+    seed = np.asarray(jax.random.key_data(key)).ravel()
+    order = np.random.default_rng(seed).permutation(entries)
+    return order[: entries // count * count].reshape(count, -1)
+
+
 def root_mean_square(values: np.ndarray, weights: np.ndarray) -> float:
     """The weighted root mean square, without overflow on the way."""
     largest = float(np.abs(values).max())

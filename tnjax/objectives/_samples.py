@@ -9,6 +9,7 @@ ten times faster than a segment sum of outer products, on every kind of machine.
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,6 +29,8 @@ _PIECE_BYTES = 8 * 1024**2
 _BLOCK_SIZES = (8, 16, 32, 64, 128)
 # What gathering one row of a core costs, in flops.
 _GATHER_FLOPS = 16
+# Flops of a sweep that take as long as a loop that touches one entry for each core.
+_FLOPS_PER_ENTRY = 120
 
 
 class Samples(eqx.Module):
@@ -57,16 +60,12 @@ class Samples(eqx.Module):
         weights = self.weights[ids] * (self.count / len(ids))
         return Samples(self.indices[ids], self.values[ids], weights, base, self.unit)
 
-    def thinned(self, count: int) -> "Samples":
-        """So many of them, drawn once and for all."""
-        rng = np.random.default_rng([self.count, count])
-        ids = np.sort(rng.choice(self.count, count, replace=False))
-        part = lambda x: jnp.asarray(np.asarray(x)[ids])
-        weights = part(self.weights)
-        base = self.base if self.base.ndim == 0 else part(self.base)
-        total = weights.sum()
-        weights = jnp.where(total > 0, weights / total, 1 / count)
-        return Samples(part(self.indices), part(self.values), weights, base, self.unit)
+
+class Predictions(NamedTuple):
+    """The point of a completion: what the network predicts, offsets included."""
+
+    training: Array
+    held_out: Array | None
 
 
 class Blocks(eqx.Module):
@@ -202,6 +201,12 @@ def sample_sweep_flops(structure: Structure, count: int) -> int:
     look = structure.num_nodes * _GATHER_FLOPS + sample_flops(structure)
     outer = sum(2 * bonds**2 for bonds in num_bonds(structure))
     return count * (structure.num_nodes * look + outer) + solve_flops(structure, rows=True)
+
+
+def sample_loop_entries(structure: Structure, count: int) -> int:
+    """The same in entries that loops touch: products of single rows are loops, not products of
+    matrices."""
+    return sample_sweep_flops(structure, count) // _FLOPS_PER_ENTRY
 
 
 def sample_bytes(structure: Structure, dtype) -> int:

@@ -1,0 +1,44 @@
+"""Some of many samples, enough to tell candidates apart."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from ._samples import Blocks, Samples
+
+# Entries of training that candidates are screened on: at least so many, and so many a parameter.
+_ENTRIES = 2**14
+_PER_PARAM = 25
+
+
+def sketched(
+    training: Samples, held_out: Samples | None, shape: tuple[int, ...], num_params: int
+) -> tuple[Samples, Samples | None, tuple[Blocks, ...]] | None:
+    """A part of the samples, the same one every time, and its blocks; None where that would not
+    be less than half of them. Its size is a power of two, so that programs are shared."""
+    wanted = _ENTRIES
+    while wanted < _PER_PARAM * num_params:
+        wanted *= 2
+    if 2 * wanted > training.count:
+        return None
+    if held_out is not None:
+        share = wanted / training.count
+        held_out = _thinned(held_out, max(1, int(share * held_out.count)))
+    training = _thinned(training, wanted)
+    rows = np.asarray(training.indices)
+    blocks = tuple(Blocks.of(rows[:, mode], dim) for mode, dim in enumerate(shape))
+    return training, held_out, blocks
+
+
+def is_none(leaf) -> bool:
+    return leaf is None
+
+
+def _thinned(samples: Samples, count: int) -> Samples:
+    rng = np.random.default_rng([samples.count, count])
+    ids = np.sort(rng.choice(samples.count, count, replace=False))
+    part = lambda x: jnp.asarray(np.asarray(x)[ids])
+    weights = part(samples.weights)
+    base = samples.base if samples.base.ndim == 0 else part(samples.base)
+    total = weights.sum()
+    weights = jnp.where(total > 0, weights / total, 1 / count)
+    return Samples(part(samples.indices), part(samples.values), weights, base, samples.unit)
