@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fraction", type=float, default=0.5, help="of the dense parameters")
     parser.add_argument("--sentences", type=int, default=200, help="to measure on")
-    parser.add_argument("--calibration", type=int, default=320, help="sentences to calibrate on")
+    parser.add_argument("--calibration", type=int, default=480, help="sentences to calibrate on")
     parser.add_argument("--length", type=int, default=40, help="tokens of a sentence at the most")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=60, help="of fine-tuning")
