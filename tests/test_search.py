@@ -24,7 +24,7 @@ from tnjax import (
     search,
 )
 from tnjax._contract.cost import MemoryLimitError, dense_fit_peak_bytes
-from tnjax.search import _evaluate
+from tnjax.search import _evaluate, _greedy
 from tnjax.search._strategy import Budget
 
 RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
@@ -287,7 +287,7 @@ def test_strategies_are_values():
     assert tnjax.search.__doc__.startswith("Learn a tensor network")
 
 
-def test_bonds_that_grow_together_are_fitted_as_one_move_from_all_their_slices():
+def test_bonds_that_grow_together_are_fitted_as_one_move_from_all_their_slices(monkeypatch):
     problem, budget = Decomposition(rough((4, 3, 4, 3))), Budget(max_params=140)
     start = Structure.tensor_ring((4, 3, 4, 3), 2)
     greedy = Greedy(burst=1.0, prune=False)
@@ -295,6 +295,10 @@ def test_bonds_that_grow_together_are_fitted_as_one_move_from_all_their_slices()
     state, _ = greedy.init(problem, network, budget, seed=(0, 0))
     gain = np.full(len(state.screened.gain), 0.01)  # all alike, and little of what is missing
     state = dataclasses.replace(state, screened=dataclasses.replace(state.screened, gain=gain))
+    after, info = greedy.step(problem, state, budget)
+    assert info.move is not None
+    assert info.move.to == ()  # a small network grows one bond at a time
+    monkeypatch.setattr(_greedy, "_LARGE", 0)
     after, info = greedy.step(problem, state, budget)
     assert info.move is not None
     assert len(info.move.to) >= 1

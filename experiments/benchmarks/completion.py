@@ -13,15 +13,17 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from own_process import alone, peak_resident
 
 import tnjax
 from tnjax import ALS, Completion, Greedy, Structure, TensorNetwork
@@ -143,17 +145,6 @@ def run_sweep(samples: int, seed: int) -> dict:
     }
 
 
-def peak_resident() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def alone(part: str, samples: int, seed: int) -> dict:
-    """One measurement in a process of its own, so that its peak memory is its own."""
-    command = [sys.executable, __file__, "--one", part, str(samples), str(seed)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.loads(out.splitlines()[-1])
-
-
 def measure_planted(options) -> list[dict]:
     rows = []
     for name in options.structures:
@@ -175,7 +166,7 @@ def measure_planted(options) -> list[dict]:
 def measure_sweep(options) -> dict:
     rows = []
     for samples in options.samples:
-        rows.append(alone("sweep", samples, 0))
+        rows.append(alone(__file__, "--one", "sweep", str(samples), "0"))
         row = rows[-1]
         print(
             f"{samples:>10} samples  {row['cpu_seconds']:9.4f} CPU s a sweep  "
@@ -226,7 +217,9 @@ def main(arguments: list[str] | None = None) -> dict:
             seeds = range(options.sparse_seeds)
             methods = [f"sparse-{method}" for method in options.sparse_methods]
             record[part] = [
-                alone(method, options.sparse_samples, seed) for method in methods for seed in seeds
+                alone(__file__, "--one", method, str(options.sparse_samples), str(seed))
+                for method in methods
+                for seed in seeds
             ]
             for row in record[part]:
                 print(

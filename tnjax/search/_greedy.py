@@ -26,6 +26,8 @@ from ._store import storable
 from ._strategy import Budget, Fit, Info, Move, State, Strategy
 from .moves import Grow
 
+# A network of fewer parameters grows one bond at a time: each counts, and decides on the graph.
+_LARGE = 1000
 # Bonds that grow in one move score at least so much of the best, gain together at most this part
 # of what the target needs (the other, where they join separate parts of the network), and are
 # fitted by this share of the solver's steps.
@@ -246,10 +248,10 @@ class Greedy(Strategy):
         networks far from the target, where one increment more or less is of no account. Bonds
         that join what is not connected yet, and each other at no node, hardly know of each other.
         """
-        if not self.burst:
+        now = problem.num_params(state.structure)
+        if not self.burst or now < _LARGE:
             return [order[0]]
         gains, score, needed = self._scores(problem, state, edges, budget)
-        now = problem.num_params(state.structure)
         structure, gained, grown, taken = state.structure, 0.0, [], set()
         parts = connected_parts(structure)
         best = score[edges.index(order[0])]
@@ -306,8 +308,8 @@ class Greedy(Strategy):
         now = problem.num_params(state.structure)
         grown = [state.structure.grow(edge, self.increment) for edge in edges]
         cost = np.asarray([problem.num_params(s) - now for s in grown], np.float64)
-        power = self.power
-        if self.burst and 0 < power < _FAR_POWER and gain.max() < _FAR * needed:
+        power, large = self.power, self.burst and now >= _LARGE
+        if large and 0 < power < _FAR_POWER and gain.max() < _FAR * needed:
             power = _FAR_POWER
             flops = np.asarray([problem.sweep_flops(s) for s in grown], np.float64)
             dearer = np.sqrt(flops / problem.sweep_flops(state.structure))

@@ -1,5 +1,7 @@
 """Levenberg-Marquardt for least squares, with what alternating least squares knows."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -74,7 +76,7 @@ class LevenbergMarquardt(Solver):
         square = lambda v: ravel_pytree(to_real(product(rebuild(unravel(v)))))[0]
         traces = sum(jnp.trace(gram, axis1=-2, axis2=-1).real.mean() for gram in grams)
         shift = damping * traces / sum(gram.shape[-1] for gram in grams)
-        inverses = [_shifted_inverse(gram, shift) for gram in grams]
+        inverses = _shifted_inverses(grams, shift)
 
         def precondition(v: Array) -> Array:
             cores = rebuild(unravel(v)).cores
@@ -100,14 +102,24 @@ class LevenbergMarquardt(Solver):
         return raised_damping(state)
 
 
-def _shifted_inverse(gram: Array, shift: Array) -> Array:
-    """(gram + shift I)^-1: good enough for a preconditioner, and products with it are cheap."""
-    unit = np.eye(gram.shape[-1], dtype=gram.dtype)
-    factor = lax.linalg.cholesky(gram + shift.astype(gram.dtype) * unit, symmetrize_input=False)
-    half = lax.linalg.triangular_solve(
-        factor, jnp.broadcast_to(unit, gram.shape), left_side=True, lower=True
-    )
-    return jnp.matmul(half.mT.conj(), half, precision=FULL)
+def _shifted_inverses(grams: Sequence[Array], shift: Array) -> list[Array]:
+    """(gram + shift I)^-1 of each: good enough for a preconditioner, and cheap to apply.
+
+    One after the other: under `vmap` they are batched LAPACK calls, which on CPU wait for threads
+    of the pool that they run on; as many at once as there are threads wait forever (jaxlib 0.10).
+    """
+    inverses = []
+    for gram in grams:
+        unit = np.eye(gram.shape[-1], dtype=gram.dtype)
+        shifted = gram + shift.astype(gram.dtype) * unit
+        factor = lax.linalg.cholesky(shifted, symmetrize_input=False)
+        half = lax.linalg.triangular_solve(
+            factor, jnp.broadcast_to(unit, gram.shape), left_side=True, lower=True
+        )
+        inverses.append(jnp.matmul(half.mT.conj(), half, precision=FULL))
+        corner = inverses[-1][0, 0, 0].real
+        shift = shift + 0 * jnp.where(jnp.isfinite(corner), corner, 0)  # the next one waits
+    return inverses
 
 
 def _solved(inverse: Array, rows: Array) -> Array:
