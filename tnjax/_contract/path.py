@@ -23,6 +23,8 @@ except ImportError:
 _MAX_EXACT_OPERANDS = 20
 _MAX_EXACT_OPERANDS_DENSE = 16
 _DENSE_LABELS = 3  # per operand
+# A search takes a millisecond up to so many operands, whose sizes are taken as they are.
+_MAX_TRUE_OPERANDS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +69,11 @@ def find_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     """Positions to contract pairwise, opt_einsum style (both popped, result appended).
 
     Deterministic. cotengra's optimal search when that is installed, opt_einsum's `dp` otherwise;
-    both minimize flops without outer products of connected operands. Sizes count rounded, so that
-    structures whose ranks differ a little share a search.
+    both minimize flops without outer products of connected operands. Of many operands sizes count
+    rounded, so that structures whose ranks differ a little share a search.
     """
+    if len(equation.inputs) <= _MAX_TRUE_OPERANDS:
+        return _search_path(equation)
     sizes = tuple((label, _rounded(size)) for label, size in equation.sizes)
     return _search_path(Equation(equation.inputs, equation.output, sizes))
 
