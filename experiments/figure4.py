@@ -1,7 +1,7 @@
 """Figure 4 of arXiv 2008.05437: tensors of size 7^5 with a planted network, error against
 parameters of the search, of named formats with equal ranks, and of a random walk.
 
-    python experiments/figure4.py                  # all four tensors, five seeds
+    python experiments/figure4.py                  # all four tensors, three seeds
     python experiments/figure4.py size=small       # under a minute
     python experiments/figure4.py structures=[ring] seeds=1 output=runs/ring
 
