@@ -49,9 +49,8 @@ def dense_flops(structure: Structure) -> int:
 def layered_flops(structure: Structure) -> int:
     """Flops of contracting a network with itself, the two cores of each node first."""
     flops = plan(layers_equation(structure)).flops
-    for node in range(structure.num_nodes):
-        shape = structure.core_shape(node)
-        flops += 2 * math.prod(shape) * math.prod(shape[len(structure.legs[node]) :])
+    for node, bonds in enumerate(num_bonds(structure)):
+        flops += 2 * math.prod(structure.core_shape(node)) * bonds
     return flops
 
 

@@ -41,7 +41,7 @@ def plan_capacity(
         its capacity gets twice as much, or as much more as is cheap; then those in `ranked` that
         are full get room in turn, while the whole stays cheap.
     """
-    if current is not None and all(r <= current.rank(e) for e, r in needed.edges.items()):
+    if current is not None and holds(current, needed):
         return current
     cheap = _CHEAP_FLOPS * max(1.0, needed.num_nodes / _CHEAP_NODES) ** 2
     limit = max(cheap, _FACTOR * flops(needed))
@@ -70,3 +70,10 @@ def plan_capacity(
         if needed.rank(edge) == capacity.rank(edge):
             capacity = raised(capacity, edge, *room(needed.rank(edge)))
     return capacity
+
+
+def holds(capacity: Structure, structure: Structure) -> bool:
+    """Whether a structure fits into the shapes of a capacity."""
+    return capacity.legs == structure.legs and all(
+        rank <= capacity.rank(edge) for edge, rank in structure.edges.items()
+    )

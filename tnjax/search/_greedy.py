@@ -253,7 +253,7 @@ class Greedy(Strategy):
             return [order[0]]
         gains, score, needed = self._scores(problem, state, edges, budget)
         structure, gained, grown, taken = state.structure, 0.0, [], set()
-        parts = connected_parts(structure)
+        parts = connected_parts(range(structure.num_nodes), structure.edges)
         best = score[edges.index(order[0])]
         for edge in order:
             place = edges.index(edge)

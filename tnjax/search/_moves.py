@@ -3,7 +3,7 @@
 Cores are small; doing this on the host compiles nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Array
@@ -102,10 +102,10 @@ def unpad(structure: Structure, cores: Cores, capacity: Structure) -> Cores:
     return tuple(out)
 
 
-def connected_parts(structure: Structure) -> list[int]:
+def connected_parts(nodes: Iterable[int], edges: Iterable[Edge]) -> dict[int, int]:
     """For each node a number that it shares with all nodes that bonds connect it to."""
-    parts = list(range(structure.num_nodes))
-    for edge in structure.edges:
+    parts = {node: node for node in nodes}
+    for edge in edges:
         joined = {parts[node] for node in edge}
-        parts = [min(joined) if part in joined else part for part in parts]
+        parts = {node: min(joined) if part in joined else part for node, part in parts.items()}
     return parts

@@ -23,6 +23,7 @@ from .._structure import Structure, as_edge
 from ..objectives import Decomposition, Problem
 from ..solve._solver import FitState, Limits, Solver, run
 from ._candidates import stacked
+from ._capacity import holds
 from ._moves import Cores, pad, shrink, unpad
 from ._store import storable
 from ._strategy import Fit
@@ -254,13 +255,6 @@ def plan_groups(
         new.append(Group(capacity, int(max(1, min(batch, many, _MAX_BATCH)))))
         members.append(own)
     return (*groups, *new), members
-
-
-def holds(capacity: Structure, structure: Structure) -> bool:
-    """Whether a structure fits into the shapes of a capacity."""
-    return capacity.legs == structure.legs and all(
-        rank <= capacity.rank(edge) for edge, rank in structure.edges.items()
-    )
 
 
 def _union(a: Structure, b: Structure) -> Structure:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._structure import Edge, Structure, as_edge
 from ._cuts import CutBounds
-from ._moves import Cores
+from ._moves import Cores, connected_parts
 from .moves import Merge, Rerank, Sequence, Split, StructureMove, gauged
 
 Changes = dict[Edge, int]
@@ -154,11 +154,7 @@ def merges(structure: Structure) -> Iterator[Merge]:
 
 
 def _connected(nodes: Many[int], edges: Many[Edge]) -> bool:
-    reached, grown = {nodes[0]}, True
-    while grown:
-        more = {k for edge in edges if reached & set(edge) for k in edge} - reached
-        reached, grown = reached | more, bool(more)
-    return reached == set(nodes)
+    return len(set(connected_parts(nodes, edges).values())) == 1
 
 
 def chosen(

@@ -17,9 +17,10 @@ from ..objectives import Decomposition, LeastSquares, Problem
 from ..solve import LevenbergMarquardt
 from ..solve._fit import limits_of
 from ._attempt import attempt
+from ._capacity import holds
 from ._cuts import cut_bounds
 from ._moves import shrink
-from ._population import BATCH_BYTES, holds, plan_groups
+from ._population import BATCH_BYTES, plan_groups
 from ._proposals import chosen, hyperedges, merges, rewirings, splits, stars
 from ._store import storable
 from ._strategy import Budget, Info, Move
