@@ -13,7 +13,6 @@ the same bits.
 """
 
 import collections
-import contextlib
 import functools
 import threading
 import time
@@ -62,12 +61,18 @@ def _options(backend: str, tier: str) -> dict[str, Any]:
     """Those compiler options of a tier that the running jaxlib knows."""
     if backend != "cpu":
         return {}
-    known = {}
-    for name, value in (_FAST if tier == "fast" else _FULL).items():
-        with contextlib.suppress(Exception):  # XLA's type for an unknown option is private
-            jax.jit(jnp.negative, compiler_options={name: value}).lower(1.0).compile()
-            known[name] = value
-    return known
+    wanted = _FAST if tier == "fast" else _FULL
+    if _knows(wanted):
+        return wanted
+    return {name: value for name, value in wanted.items() if _knows({name: value})}
+
+
+def _knows(options: dict[str, Any]) -> bool:
+    try:
+        jax.jit(jnp.negative, compiler_options=options).lower(1.0).compile()
+    except Exception:  # XLA's type for an unknown option is private
+        return False
+    return True
 
 
 def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "full") -> Compiled:

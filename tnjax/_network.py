@@ -46,7 +46,7 @@ class TensorNetwork(eqx.Module):
 
     def __init__(self, structure: Structure, cores: Sequence):
         self.structure = structure
-        self.cores = tuple(jnp.asarray(core) for core in cores)
+        self.cores = tuple(map(_as_array, cores))
         expected = tuple(structure.core_shape(node) for node in range(structure.num_nodes))
         given = tuple(core.shape for core in self.cores)
         if given != expected:
@@ -214,9 +214,15 @@ def safe_norm(x: Array) -> Array:
 
 def scaled(network: TensorNetwork, factor) -> TensorNetwork:
     """The tensor times a positive factor, spread evenly over the cores (extreme scales fit)."""
-    root = factor ** (1 / len(network.cores))
-    cores = [core * jnp.asarray(root, core.dtype) for core in network.cores]
+    root = float(factor) ** (1 / len(network.cores))
+    # On the host: on a device each new shape of a core would compile a program.
+    cores = [core * np.asarray(root, core.dtype) for core in map(np.asarray, network.cores)]
     return TensorNetwork(network.structure, cores)
+
+
+def _as_array(core) -> Array:
+    """A JAX array. `jnp.asarray` would compile a program for each new shape."""
+    return core if isinstance(core, jax.Array) else jax.device_put(np.asarray(core))
 
 
 def relative_error(x, y) -> Array:

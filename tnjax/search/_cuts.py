@@ -84,6 +84,9 @@ class CutBounds:
         ranks: the bound of every cut that was measured, keyed by the modes on the side without
             the last mode; cuts that any network satisfies (rank 1) are left out.
         complete: whether all cuts were measured.
+        definite: how much of the ranks is left at twice the error, the sum of their logarithms
+            there over that here. Near 1 the tensor has ranks, as one that a network represents
+            (up to noise); well below, its singular values fall off slowly and the error decides.
 
     Reference:
         Eckart and Young, Psychometrika 1 (1936).
@@ -93,6 +96,7 @@ class CutBounds:
     target_error: float
     ranks: dict[Cut, int]
     complete: bool
+    definite: float = 1.0
 
     def __hash__(self) -> int:
         return hash((self.dims, self.target_error, tuple(sorted(self.ranks.items()))))
@@ -260,7 +264,9 @@ def bounds_of(
         cuts, complete = affordable, complete and len(affordable) == len(cuts)
     ranks = {cut: unfoldings.spectrum(cut).least_rank(error) for cut in cuts}
     ranks = {cut: rank for cut, rank in ranks.items() if rank > 1}
-    return CutBounds(dims, error, ranks, complete)
+    here = sum(math.log(rank) for rank in ranks.values())
+    there = sum(math.log(unfoldings.spectrum(cut).least_rank(2 * error)) for cut in ranks)
+    return CutBounds(dims, error, ranks, complete, there / here if here else 1.0)
 
 
 def _choose_cuts(order: int, seed: int) -> tuple[list[Cut], bool]:

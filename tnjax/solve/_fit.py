@@ -154,7 +154,8 @@ def fit(
         if max_seconds is not None and time.perf_counter() - begin > max_seconds:
             statuses = np.full_like(statuses, Status.MAX_SECONDS.code)
             break
-    best = int(np.argmin(np.asarray(states.best_error)))
+    states = jax.device_get(states)
+    best = int(np.argmin(states.best_error))
     state: FitState = jax.tree.map(lambda leaf: leaf[best], states)
     steps = int(state.steps)
     error = float(state.best_error)
@@ -163,7 +164,7 @@ def fit(
         error,
         Status.from_code(statuses[best]) if math.isfinite(error) else Status.NON_FINITE,
         steps,
-        np.asarray(state.history[:steps]),
+        state.history[:steps],
         time.perf_counter() - begin,
         compile_seconds,
     )
@@ -214,7 +215,8 @@ def _starts(
                 f"The start has dtype {given.dtype}, the problem {problem.dtype}; use "
                 "`network.astype`."
             )
-        return jax.tree.map(lambda leaf: leaf[None], scaled(given, 1 / problem.scale))
+        scaled_start = scaled(given, 1 / problem.scale)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[None], scaled_start)
     check_shape(problem, given)
     if key is None:
         raise ValueError("fit needs `key=jax.random.key(seed)` to draw its start.")
