@@ -61,11 +61,6 @@ class CoreDecomposition(Decomposition):
     def counted_shape(self) -> tuple[int, ...]:
         return self.whole_shape
 
-    def fit_peak_bytes(self, structure: Structure) -> int:
-        """Of the fit to the whole tensor, which is what the search ends with."""
-        whole = dataclasses.replace(structure, dims=self.whole_shape)
-        return super().fit_peak_bytes(whole)
-
     def loss(self, network: TensorNetwork) -> Array:
         return super().loss(network) + self.lost**2
 
@@ -123,12 +118,15 @@ class Compression(NamedTuple):
             )
         return Archive(tuple(records))
 
-    def result(self, found: SearchResult, target_error: float, solver) -> SearchResult:
+    def result(
+        self, found: SearchResult, target_error: float, solver, memory_limit: int | None
+    ) -> SearchResult:
         """The result for the whole data, its error computed on them. A network that does not meet
-        the target is fitted to them once."""
+        the target is fitted to them once, if there is memory to do so."""
         network = self.outside(found.network)
         error, compile_seconds = _error(self.whole, network), 0.0
-        if error > target_error:
+        needed = self.whole.fit_peak_bytes(network.structure)
+        if error > target_error and (memory_limit is None or needed <= memory_limit):
             final = fit(
                 self.whole,
                 network,

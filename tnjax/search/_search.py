@@ -142,7 +142,7 @@ def search(
             compress=False,
         )
         solver = getattr(strategy, "solver", None)
-        result = compression.result(found, target_error, solver)
+        result = compression.result(found, target_error, solver, memory_limit)
         return dataclasses.replace(result, seconds=time.perf_counter() - begin)
     seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
     network = _start(problem, start, seed, key, target_error)
