@@ -16,6 +16,7 @@ from tnjax import (
     cut_bounds,
     search,
 )
+from tnjax.search import _tidy
 from tnjax.search._attempt import attempt
 from tnjax.search._proposals import chosen, hyperedges, merges, rewirings, splits, stars
 from tnjax.solve._fit import limits_of
@@ -32,14 +33,17 @@ def planted(structure, seed=1, dtype=np.float64):
 
 
 @pytest.mark.parametrize(
-    ("truth", "start", "kind"),
+    ("truth", "start", "kind", "trees"),
     [
-        (TRAIN, DETOUR, "rewire"),
-        (Structure.tucker((5, 5, 5, 5), 2), None, "split"),
-        (Structure.cp((4, 5, 4), 2), None, "hyperedge"),
+        (TRAIN, DETOUR, "tree", True),
+        (TRAIN, DETOUR, "rewire", False),
+        (Structure.tucker((5, 5, 5, 5), 2), None, "split", False),
+        (Structure.cp((4, 5, 4), 2), None, "hyperedge", True),
     ],
 )
-def test_each_phase_finds_what_no_phase_before_it_does(truth, start, kind):
+def test_each_phase_finds_what_no_phase_before_it_does(truth, start, kind, trees, monkeypatch):
+    if not trees:
+        monkeypatch.setattr(_tidy, "_TREE_MODES", 0)
     result = search(planted(truth), key=KEY, target_error=1e-5, start=start)
     assert result.num_params <= truth.num_params
     assert result.error <= 1e-5
@@ -98,6 +102,19 @@ def test_stars_take_the_ranks_that_the_cuts_demand():
     structure, cores = move.apply(dense, random_cores(dense))
     assert structure == move.after(dense) == tucker
     assert [core.shape for core in cores] == [structure.core_shape(k) for k in range(5)]
+
+
+def test_trees_with_merged_modes_replace_loops_they_are_smaller_than():
+    ring = Structure.tensor_ring((2, 2, 2, 3, 3), (3, 2, 2, 1, 3))
+    problem = planted(ring)
+    result = search(problem, key=KEY, target_error=1e-5)
+    assert result.num_params < ring.num_params
+    assert max(map(len, result.structure.legs)) > 1
+    difference = np.asarray(problem.target) * problem.scale - np.asarray(result.network.to_dense())
+    assert np.linalg.norm(difference) <= 1e-5 * problem.scale
+    fixed = Greedy(edges=tuple(itertools.combinations(range(5), 2)))
+    kept = search(problem, key=KEY, target_error=1e-5, strategy=fixed)
+    assert kept.structure.legs == ((0,), (1,), (2,), (3,), (4,))
 
 
 def test_a_hub_of_bonds_becomes_an_internal_node():

@@ -62,6 +62,7 @@ class GreedyState(State):
         status: why growth ended, once it has.
         lowest, fruitless: the lowest error of the growth, and the moves since then.
         cuts: what the data demand of every network, once the target is met and where it is known.
+        tree: the smallest tree that meets the target by the spectra, once it is met.
         groups: shapes for which there are programs to try structures with.
     """
 
@@ -77,6 +78,7 @@ class GreedyState(State):
     lowest: float = math.inf
     fruitless: int = 0
     cuts: CutBounds | None = None
+    tree: Structure | None = None
     groups: tuple[Group, ...] = ()
 
     @property
@@ -116,8 +118,10 @@ class Greedy(Strategy):
             parameters; with `prune` only.
         rewire: then try smaller structures near the one found, each from several starts at once
             by Levenberg-Marquardt (least squares problems); with `prune` only.
-        internal: then split nodes, where that saves parameters, so that internal nodes arise, and
-            merge those that turn out superfluous; with `prune` only.
+        internal: then take the smallest tree that the singular values of the data allow (with
+            nodes that carry several modes or none), if it is smaller; split nodes, where that
+            saves parameters, so that internal nodes arise, and merge those that turn out
+            superfluous; with `prune` only.
         hyperedges: then try one hyperedge in the place of all bonds among some nodes; as `rewire`.
         num_starts: starts of each of these structures.
         solver: for the cores, as in `fit`; ALS for least squares, L-BFGS for other losses.

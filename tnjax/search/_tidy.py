@@ -18,21 +18,24 @@ from ..solve import LevenbergMarquardt
 from ..solve._fit import limits_of
 from ._attempt import attempt
 from ._capacity import holds
-from ._cuts import CutBounds, cut_bounds
+from ._cuts import CutBounds, bounds_of
 from ._moves import shrink
 from ._population import BATCH_BYTES, plan_groups
 from ._proposals import chosen, hyperedges, merges, rewirings, splits, stars
+from ._spectra import Unfoldings
 from ._store import storable
 from ._strategy import Budget, Info, Move
+from ._tree_svd import tree_svd
+from ._trees import best_trees
 from .moves import Merge, Split, StructureMove
 
 if TYPE_CHECKING:
     from ._greedy import Greedy, GreedyState
 
-PHASES = ("prune", "swap", "stars", "rewire", "internal", "hyperedges")
+PHASES = ("prune", "swap", "tree", "stars", "rewire", "internal", "hyperedges")
 
 # The option of `Greedy` that a phase belongs to, where it is not named after the phase.
-_OPTION = {"stars": "internal"}
+_OPTION = {"tree": "internal", "stars": "internal"}
 
 # A swap looks at candidates after so much of a full fit of the shrunken network ...
 _SWAP_EFFORT = 0.25
@@ -54,6 +57,8 @@ _STEPS = 32
 _COMPILE_FLOPS = 1e9
 # ... and how many structures such a program is made for, if that costs no more than one.
 _TOGETHER = 16
+# Modes up to which the best tree is looked for: all sets of them are its parts.
+_TREE_MODES = 8
 # Multiplications that measuring the unfoldings of the cuts may take: seconds, not minutes.
 _MEASURED = 5e10
 
@@ -73,9 +78,13 @@ def begin(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) 
     """The state as the first phase starts."""
     target = budget.target_error
     dense = isinstance(problem, Decomposition)
-    if state.cuts is None and dense and target is not None and target < 1:
-        cuts = cut_bounds(np.asarray(problem.target), target, max_work=_MEASURED)
+    if state.cuts is None and dense and target is not None and 0 < target < 1:
+        unfoldings = Unfoldings(np.asarray(problem.target), target)
+        cuts = bounds_of(unfoldings, target, max_work=_MEASURED)
         state = dataclasses.replace(state, cuts=cuts)
+        if cuts.complete and len(problem.shape) <= _TREE_MODES and greedy.internal:
+            (found,) = best_trees(unfoldings, target, count=1, dims=problem.counted_shape)
+            state = dataclasses.replace(state, tree=found.tree.structure(found.ranks))
     return _enter(greedy, problem, state, budget, "prune")
 
 
@@ -110,6 +119,11 @@ def _enter(
         problem.num_params,
         tries,
     )
+    if phase == "tree":
+        tree = state.tree
+        smaller = tree is not None and problem.num_params(tree) < problem.num_params(structure)
+        allowed = greedy.edges is None and smaller and _admits(greedy, problem, state, budget, tree)
+        return dataclasses.replace(state, phase=phase, queue=(tree,) if allowed else ())
     tries = _tries(greedy, problem, phase, structure, cuts)
     bounded = lambda after: cuts is None or cuts.admits(after)
     fixed = greedy.edges is not None
@@ -292,6 +306,16 @@ def _batch(greedy: Greedy, problem, state: GreedyState, budget: Budget, batch: B
     return _decide(greedy, problem, state, trial, budget, dataclasses.replace(info, move=move))
 
 
+def _tree(greedy: Greedy, problem, state: GreedyState, budget: Budget, tree: Structure):
+    """The tree that the spectra choose, by truncated singular value decompositions."""
+    network = tree_svd(np.asarray(problem.target), tree)
+    cores = tuple(map(np.asarray, network.cores))
+    capacity = greedy.capacity(problem, network.structure, None, ())
+    trial = dataclasses.replace(state, structure=network.structure, cores=cores, capacity=capacity)
+    trial, info = greedy.fit(problem, budget, trial, Move("tree"), do_screen=False)
+    return _decide(greedy, problem, state, trial, budget, info)
+
+
 def _internal(greedy: Greedy, problem, state: GreedyState, budget: Budget, change: Split | Merge):
     """A node split in two, or two merged."""
     structure, cores = change.apply(state.structure, state.cores)
@@ -318,4 +342,4 @@ def _decide(greedy: Greedy, problem, state: GreedyState, trial: GreedyState, bud
     return _enter(greedy, problem, trial, budget, "prune"), info
 
 
-_TRY = {"prune": _prune, "swap": _swap, "internal": _internal}
+_TRY = {"prune": _prune, "swap": _swap, "tree": _tree, "internal": _internal}
