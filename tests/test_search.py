@@ -117,8 +117,13 @@ def test_a_rank_in_the_wrong_place_is_swapped_away():
     truth = Structure.from_edges((5, 5, 5, 5), {(0, 1): 3, (2, 3): 3})
     start = Structure.from_edges((5, 5, 5, 5), {(0, 1): 3, (2, 3): 2, (1, 2): 2})
     problem = Decomposition(planted(truth, 3))
-    result = search(problem, key=KEY, target_error=1e-6, start=start)
+    one_mode_each = Greedy(internal=False)
+    result = search(problem, key=KEY, target_error=1e-6, start=start, strategy=one_mode_each)
     assert result.structure == truth
+    # A matrix of 5 x 5 is smaller than its factors of rank 3.
+    merged = search(problem, key=KEY, target_error=1e-6, start=start)
+    assert merged.structure.legs == ((0, 1), (2, 3))
+    assert merged.num_params == 50
 
 
 def test_options_restrict_the_moves():
