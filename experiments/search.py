@@ -3,8 +3,10 @@
     python experiments/search.py structure=ring search=greedy solver=gauss-newton
     python experiments/search.py experiment=camera search=tree target_error=0.1 output=runs/tree
     python experiments/search.py --cfg job          # print the composed configuration
+    python experiments/search.py -m search=greedy,tree 'seed=range(0,3)' output=runs/compared
 
-Leaves a run folder as `tnjax decompose` does: open its report.html.
+Leaves a run folder as `tnjax decompose` does: open its report.html. With -m every combination is a
+trial of a sweep on Ray (extra `ray`), which leaves a table and a report of all.
 """
 
 import hydra
@@ -41,6 +43,7 @@ def run(config: DictConfig) -> tnjax.SearchResult:
     output = begin(config)
     name, data, dims, digits = make_data(config)
     plan = plan_reshape(data.array.shape, dims, digits=digits)
+    saved = output / "checkpoints" if config.checkpoints else None
     result = tnjax.search(
         tnjax.Decomposition(plan.apply(data.array).astype(config.dtype)),
         key=jax.random.key(config.seed),
@@ -49,6 +52,8 @@ def run(config: DictConfig) -> tnjax.SearchResult:
         max_params=config.max_params,
         max_steps=config.max_steps,
         max_seconds=config.max_seconds,
+        checkpoints=saved,
+        resume=saved is not None and saved.is_dir(),
     )
     restored = plan.undo(np.asarray(result.network.to_dense()))
     original = data.array[tuple(slice(n) for n in plan.kept)].astype(config.dtype)

@@ -15,7 +15,7 @@ from tnjax import (
     relative_error,
     search,
 )
-from tnjax.search import _compress
+from tnjax.search import _spectra
 from tnjax.search._compress import compress_problem, worthwhile
 
 KEY = jax.random.key(0)
@@ -112,7 +112,7 @@ def test_a_start_is_projected():
 
 
 def test_large_modes_are_sketched(monkeypatch):
-    monkeypatch.setattr(_compress, "_SKETCH", 100)
+    monkeypatch.setattr(_spectra, "_WIDE_SIDE", 100)
     left, right = normal((200, 3)), normal((3, 40), seed=1)
     problem = Decomposition((left @ right).reshape(200, 5, 8))
     found = compress_problem(problem, 1e-3)

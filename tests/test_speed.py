@@ -43,3 +43,19 @@ def test_speed_compares_new_processes_with_a_warm_one(tmp_path, monkeypatch):
     assert row["programs"] > 0 == row["compiled_again"]
     assert row["params"] == [672]
     assert json.loads(out.read_text())["rows"][0]["details"]["cold"][0]["error"] <= speed.TARGET
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["npy", "zarr"])
+def test_out_of_core_finds_what_was_planted_on_disk(tmp_path, monkeypatch, kind):
+    out_of_core = load("out_of_core", monkeypatch)
+    if kind == "zarr":
+        pytest.importorskip("zarr")
+    options = f"--size small --kind {kind} --memory-limit 8MiB --folder {tmp_path}"
+    record = out_of_core.main([*options.split(), "--out", str(tmp_path / "out.json")])
+    assert record["status"] == "target_reached"
+    assert record["params"] == record["planted"]
+    assert record["error"] <= 1e-5
+    assert record["bytes"] > 0 < record["read_seconds"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+    assert json.loads((tmp_path / "out.json").read_text())["peak_bytes"] == record["peak_bytes"]

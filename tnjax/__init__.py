@@ -42,6 +42,7 @@ from .objectives import Objective as Objective
 from .objectives import Poisson as Poisson
 from .objectives import Problem as Problem
 from .objectives import Squared as Squared
+from .objectives import StreamedDecomposition as StreamedDecomposition
 from .objectives import split_entries as split_entries
 from .plot import draw as draw
 from .plot import plot_pareto as plot_pareto

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
-    from ..objectives import Problem
+    from ..objectives import Problem, StreamedDecomposition
     from ..search import SearchResult
+    from ..sweep import Watch
 
 CHECKPOINTS = "checkpoints"
 
@@ -59,7 +60,8 @@ class SearchOptions:
     dtype: Literal["float64", "float32"] = "float64"
     """Precision to compute in; complex data become complex128 or complex64."""
     memory_limit: str | None = None
-    """Do not try structures whose fit is forecast to need more, such as 4GiB."""
+    """Do not try structures whose fit is forecast to need more, such as 4GiB. A tensor that needs
+    more stays on disk, where it can (by default half of the machine's memory)."""
     resume: bool = False
     """Go on with the run in --out, which was stopped or killed, from its last whole checkpoint."""
     cache: str = "auto"
@@ -239,8 +241,16 @@ def settings(command: str, options: SearchOptions) -> dict[str, Any]:
     return {"command": command, **plain}
 
 
-def run_search(options: SearchOptions, problem: Problem, title: str) -> SearchResult:
-    """The search that the options ask for, with checkpoints, progress and signals looked after."""
+def run_search(
+    options: SearchOptions,
+    problem: Problem | StreamedDecomposition,
+    title: str,
+    watch: Watch | None = None,
+) -> SearchResult:
+    """The search that the options ask for, with checkpoints, progress and signals looked after.
+
+    If somebody else watches it, progress and the end are up to them.
+    """
     import jax
 
     from .. import search
@@ -248,6 +258,8 @@ def run_search(options: SearchOptions, problem: Problem, title: str) -> SearchRe
 
     limit = None if options.memory_limit is None else parse_bytes(options.memory_limit)
     with _stop_on_signals() as stop, _progress(title) as on_step, _no_empty(options.out):
+        if watch is not None:
+            on_step, stop = watch.on_step, watch.stop
         return search(
             problem,
             key=jax.random.key(options.seed),

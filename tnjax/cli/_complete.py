@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import tyro
@@ -21,6 +21,9 @@ from ._common import (
     settings,
     written_together,
 )
+
+if TYPE_CHECKING:
+    from ..sweep import Watch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,14 +81,14 @@ class Complete(SearchOptions):
     variable: str | None = None
     """Name of the array, for .npz and .mat files that hold several."""
 
-    def run(self) -> int:
-        return _complete(self)
+    def run(self, watch: Watch | None = None) -> int:
+        return _complete(self, watch)
 
 
-def _complete(options: Complete) -> int:
+def _complete(options: Complete, watch: Watch | None) -> int:
     check_search_options(options)
     check_out(options.out, options.resume)
-    smooth = _check_options(options)
+    smooth = check_completion(options)
 
     import jax
 
@@ -121,7 +124,7 @@ def _complete(options: Complete) -> int:
         )
     except ValueError as error:
         raise InputError(f"{options.input}: {error}") from error
-    result = run_search(options, problem, f"{options.input.name}: {observed.describe()}")
+    result = run_search(options, problem, f"{options.input.name}: {observed.describe()}", watch)
     with written_together(options.out) as folder:
         dense = None
         if observed.plan is not None:
@@ -145,7 +148,7 @@ def _complete(options: Complete) -> int:
     return conclude(options, result, "" if test is None else f"test error {test:.4g}, ")
 
 
-def _check_options(options: Complete) -> dict[int, float] | None:
+def check_completion(options: Complete) -> dict[int, float] | None:
     """Raise `InputError` for an option that cannot be meant; returns the modes of --smooth."""
     for name, most in (("validation", 1), ("test", 1), ("ridge", math.inf)):
         value = getattr(options, name)

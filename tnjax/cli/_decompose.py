@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import tyro
@@ -23,6 +23,9 @@ from ._common import (
     written_together,
 )
 
+if TYPE_CHECKING:
+    from ..sweep import Watch
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decompose(SearchOptions):
@@ -36,7 +39,8 @@ class Decompose(SearchOptions):
     """
 
     input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
-    """An image, .npy, .npz or .mat file."""
+    """An image, .npy, .npz or .mat file, HDF5, or a .zarr folder. An .npy, HDF5 or Zarr tensor that
+    memory does not hold stays on disk, given a --target-error, and is read slab by slab."""
     reshape: str | None = None
     """Sizes of the modes to work in, such as 4,4,4,4,4,4,4,4 for a 256x256 grey image, or auto."""
     digits: Literal["row-major", "interleaved"] = "row-major"
@@ -49,11 +53,11 @@ class Decompose(SearchOptions):
     """Also say, and write to certificate.json, how small a network could be at --target-error, as
     far as the ranks of the data's unfoldings tell."""
 
-    def run(self) -> int:
-        return _decompose(self)
+    def run(self, watch: Watch | None = None) -> int:
+        return _decompose(self, watch)
 
 
-def _decompose(options: Decompose) -> int:
+def _decompose(options: Decompose, watch: Watch | None) -> int:
     check_search_options(options)
     if options.certificate and not 0 < (options.target_error or 0.0) < 1:
         raise InputError("--certificate needs a --target-error below 1.")
@@ -61,7 +65,12 @@ def _decompose(options: Decompose) -> int:
     parse_dims(options.reshape)
 
     from ..io import plan_reshape, read_tensor
+    from ._streamed import decompose_streamed, too_large
 
+    file = too_large(options)
+    if file is not None:
+        set_up_jax(options)
+        return decompose_streamed(options, file, watch)
     data = read_tensor(options.input, options.variable)
     array = data.array
     _check_finite(options.input, array)
@@ -81,7 +90,7 @@ def _decompose(options: Decompose) -> int:
     if not np.isfinite(values).all():
         raise InputError(f"{options.input}: the entries are too large for {options.dtype}.")
     problem = Decomposition(values)
-    result = run_search(options, problem, f"{options.input.name}: {plan.describe()}")
+    result = run_search(options, problem, f"{options.input.name}: {plan.describe()}", watch)
     restored = plan.undo(np.asarray(result.network.to_dense()))
     original = array[tuple(slice(n) for n in plan.kept)]
     error = float(relative_error(restored, original.astype(kind)))

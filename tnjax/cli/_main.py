@@ -13,11 +13,13 @@ from ._compress import Compress
 from ._decompose import Decompose
 from ._report import Report
 from ._show import Show
+from ._sweep import Sweep
 
 _COMMANDS = {
     "decompose": Decompose,
     "complete": Complete,
     "compress": Compress,
+    "sweep": Sweep,
     "show": Show,
     "report": Report,
 }

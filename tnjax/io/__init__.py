@@ -23,6 +23,8 @@ from ._requests import write_predictions as write_predictions
 from ._reshape import Reshape as Reshape
 from ._reshape import digits_of as digits_of
 from ._reshape import plan_reshape as plan_reshape
+from ._slabs import TensorFile as TensorFile
+from ._slabs import open_tensor as open_tensor
 from ._tensorly import from_tensorly as from_tensorly
 from ._tensorly import to_tensorly as to_tensorly
 from ._video import write_video as write_video

@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -60,15 +60,16 @@ def read_tensor(
     Sizes that a file claims are compared with the data that it holds before anything is allocated.
 
     Args:
-        path: an image (grey or color), `.npy`, `.npz`, `.mat` (up to version 7), or a video
-            (`.mp4`, `.mov`, `.mkv`, `.webm`, `.avi`; needs PyAV, the extra `video`).
-        variable: which array of an `.npz` or `.mat` that holds several.
+        path: an image (grey or color), `.npy`, `.npz`, `.mat` (up to version 7), HDF5 or Zarr (see
+            `open_tensor`; the extra `arrays`), or a video (`.mp4`, `.mov`, `.mkv`, `.webm`, `.avi`;
+            needs PyAV, the extra `video`).
+        variable: which array of a file that holds several.
         max_bytes: compressed data may unpack to so many bytes (4 GiB by default), or to the size
             of the file if that is more: a small file cannot fill the memory.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ImportError: for videos, if PyAV is not installed.
+        ImportError: for videos, HDF5 and Zarr, if the package that reads them is not installed.
         ValueError: if it is not of a known kind, is damaged, or holds no such array of numbers.
 
     Example:
@@ -81,8 +82,12 @@ def read_tensor(
         ...     read_tensor(file).array.shape
         (3, 3)
     """
+    from ._slabs import HDF5_SUFFIXES, ZARR_SUFFIX, open_tensor  # which needs this module
+
+    suffix = Path(path).suffix.lower()
+    if suffix in (*HDF5_SUFFIXES, ZARR_SUFFIX):
+        return _read_whole(open_tensor(path, variable), max_bytes)
     path = check_file(path)
-    suffix = path.suffix.lower()
     limit = max(max_bytes, path.stat().st_size)
     if suffix in _IMAGE_SUFFIXES:
         return _read_image(path, limit)
@@ -90,7 +95,8 @@ def read_tensor(
         frames, rate = read_video(path, limit)
         return TensorData(frames, white=255.0, rate=rate)
     if suffix not in _ARRAY_SUFFIXES:
-        known = ", ".join((*_ARRAY_SUFFIXES, *_IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+        kinds = (*_ARRAY_SUFFIXES, *HDF5_SUFFIXES, ZARR_SUFFIX, *_IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+        known = ", ".join(kinds)
         raise ValueError(f"{path}: cannot read files of kind {suffix!r}; known are {known}.")
     reader = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_mat}[suffix]
     try:
@@ -106,6 +112,15 @@ def read_tensor(
     if array.dtype.kind not in "fciub":
         raise ValueError(f"{path}: expected an array of numbers, got {array.dtype}.")
     return TensorData(array)
+
+
+def _read_whole(file: Any, max_bytes: int) -> TensorData:
+    """All of a tensor that could be read in slabs."""
+    held = sum(part.stat().st_size for part in (file.path, *file.path.rglob("*")) if part.is_file())
+    limit = max(max_bytes, held)
+    if file.nbytes > limit:
+        raise ValueError(f"{file.path}: {file.nbytes} bytes, more than max_bytes={limit}.")
+    return TensorData(file.read())
 
 
 def check_file(path: str | os.PathLike) -> Path:
@@ -164,6 +179,31 @@ def _read_npy(path: Path, variable: str | None, limit: int) -> np.ndarray:
 
 def _read_array(file: IO[bytes] | zipfile.ZipExtFile, size: int, limit: int) -> np.ndarray:
     """The array in the format `.npy` that `file`, of `size` bytes, holds."""
+    shape, fortran, dtype = read_header(file, size)
+    count = math.prod(shape)
+    needed = count * dtype.itemsize
+    if needed > limit:
+        raise ValueError(f"{needed} bytes, more than max_bytes={limit}")
+    array = np.empty(count, dtype)
+    view = array.view(np.uint8).data
+    while len(view):
+        part = file.read(min(len(view), _CHUNK))
+        if not part:
+            raise ValueError("the data are cut")
+        view[: len(part)] = part
+        view = view[len(part) :]
+    file.read(1)  # at its end the member of an archive compares the check sum
+    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+def read_header(
+    file: IO[bytes] | zipfile.ZipExtFile, size: int
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether the last mode is the slowest, and dtype of an `.npy`; the data come next.
+
+    Raises:
+        ValueError: if it is damaged, holds no numbers, or less data than it claims.
+    """
     version = np.lib.format.read_magic(file)
     readers = {
         (1, 0): (2, np.lib.format.read_array_header_1_0),
@@ -182,29 +222,17 @@ def _read_array(file: IO[bytes] | zipfile.ZipExtFile, size: int, limit: int) -> 
         raise ValueError(f"expected an array of numbers, got {dtype}")
     if any(isinstance(n, bool) or n < 0 for n in shape):
         raise ValueError(f"the shape {shape} is impossible")
-    count = math.prod(shape)
-    needed, left = count * dtype.itemsize, size - file.tell()
+    needed, left = math.prod(shape) * dtype.itemsize, size - file.tell()
     if needed > left:
         raise ValueError(f"the shape {shape} needs {needed} bytes, the file holds {left}")
-    if needed > limit:
-        raise ValueError(f"{needed} bytes, more than max_bytes={limit}")
-    array = np.empty(count, dtype)
-    view = array.view(np.uint8).data
-    while len(view):
-        part = file.read(min(len(view), _CHUNK))
-        if not part:
-            raise ValueError("the data are cut")
-        view[: len(part)] = part
-        view = view[len(part) :]
-    file.read(1)  # at its end the member of an archive compares the check sum
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+    return shape, fortran, dtype
 
 
 def _read_npz(path: Path, variable: str | None, limit: int) -> np.ndarray:
     try:
         with zipfile.ZipFile(path) as archive:
             members = npz_members(archive)
-            return read_member(path, archive, members[_choose(path, members, variable)], limit)
+            return read_member(path, archive, members[choose(path, members, variable)], limit)
     except ValueError as error:
         if str(error).startswith(str(path)):
             raise
@@ -237,7 +265,7 @@ def read_member(
 def _read_mat(path: Path, variable: str | None, limit: int) -> np.ndarray:
     try:
         variables = mat_variables(path.read_bytes())
-        return variables[_choose(path, variables, variable)](limit)
+        return variables[choose(path, variables, variable)](limit)
     except NotImplementedError as error:
         raise ValueError(
             f"{path}: a MATLAB 7.3 file. Save it with `save -v7`, or convert it to .npy."
@@ -248,7 +276,8 @@ def _read_mat(path: Path, variable: str | None, limit: int) -> np.ndarray:
         raise ValueError(f"{path}: not a .mat file, or a damaged one ({error}).") from error
 
 
-def _choose(path: Path, names: Mapping[str, object], variable: str | None) -> str:
+def choose(path: Path, names: Mapping[str, object], variable: str | None) -> str:
+    """The name of the array that is meant."""
     found = ", ".join(sorted(names)) or "none"
     if variable is None:
         if len(names) != 1:

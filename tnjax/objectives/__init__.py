@@ -12,3 +12,6 @@ from ._losses import Huber as Huber
 from ._losses import Loss as Loss
 from ._losses import Poisson as Poisson
 from ._losses import Squared as Squared
+from ._streamed import Slabs as Slabs
+from ._streamed import StreamedDecomposition as StreamedDecomposition
+from ._streamed import memory_of_machine as memory_of_machine

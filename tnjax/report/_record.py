@@ -155,12 +155,17 @@ def load_result(folder: str | Path) -> SearchResult:
     return result_of(read_record(folder), network, archive, folder)
 
 
+def steps_of(record: Mapping[str, Any]) -> tuple[Step, ...]:
+    """The moves that `result_record` described."""
+    return tuple(map(_step, record["path"]))
+
+
 def result_of(
     record: Mapping[str, Any], network: TensorNetwork, archive: Archive, folder: Path
 ) -> SearchResult:
     """The result that `result_record` described, with its network and archive."""
     try:
-        path = tuple(map(_step, record["path"]))
+        path = steps_of(record)
         if not path:
             raise ValueError("no step is recorded")
         return SearchResult(

@@ -127,10 +127,10 @@ def write_text(path: Path, text: str) -> None:
 
 def decomposition_run(
     name: str,
-    data: TensorData,
+    data: TensorData | None,
     plan: Reshape,
     result: SearchResult,
-    restored: np.ndarray,
+    restored: np.ndarray | None,
     error: float,
     settings: Mapping[str, Any],
 ) -> Run:
@@ -138,11 +138,12 @@ def decomposition_run(
 
     Args:
         name: of the input.
-        data: what was read from it.
+        data: what was read from it; None if it stays on disk.
         plan: how it was reshaped.
         result: of the search, in the new modes.
-        restored: the network's tensor in the shape of the input (what was cropped left out).
-        error: of `restored`.
+        restored: the network's tensor in the shape of the input (what was cropped left out); needed
+            for an image only.
+        error: in the shape of the input.
         settings: the options of the run.
     """
     tensor = {
@@ -159,7 +160,7 @@ def decomposition_run(
         "seed": settings.get("seed"),
     }
     sections = []
-    if data.is_image:
+    if data is not None and restored is not None and data.is_image:
         original = data.array[tuple(slice(n) for n in plan.kept)].astype(np.float64)
         pictures = {
             "Original": original,

@@ -19,25 +19,22 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-import opt_einsum
 from jaxtyping import Array, Float
 
-from .._contract.equation import dense_equation
-from .._contract.path import plan
+from .._contract.host import dense_slab
 from .._network import TensorNetwork, scaled
 from .._structure import Structure
-from ..objectives import Decomposition
+from ..objectives import Decomposition, StreamedDecomposition
 from ..solve import fit
 from ._archive import Archive
+from ._project import project_slabs
 from ._result import SearchResult, Step
-from ._spectra import unfold
+from ._spectra import leading_basis, unfold
 
 # The part of the target error that the projection may use up.
 _SHARE = 0.1
 # "auto": only where the core has at most this part of the entries.
 _WORTH = 0.5
-# A mode of more than this is sketched first.
-_SKETCH = 400
 # Sweeps of a final fit.
 _FINAL_STEPS = 20
 # Entries of the whole that are looked at together for the final error.
@@ -46,14 +43,27 @@ _SLAB = 2**22
 
 class CoreDecomposition(Decomposition):
     """The decomposition of a tensor by its HOSVD core: errors are those on the whole tensor, and
-    parameters are counted with its sizes."""
+    parameters are counted with its sizes.
+
+    Args:
+        core: of the tensor divided by its norm.
+        lost: by the projections, relative to that.
+        whole: the tensor.
+        norm: of the tensor.
+    """
 
     lost: Float[Array, ""]
     whole_shape: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, core: np.ndarray, lost: float, whole: Decomposition):
+    def __init__(
+        self,
+        core: np.ndarray,
+        lost: float,
+        whole: Decomposition | StreamedDecomposition,
+        norm: float,
+    ):
         self.target = jnp.asarray(core, whole.dtype)
-        self._scale = np.asarray(whole.scale)
+        self._scale = np.asarray(norm)
         self.lost = jnp.asarray(lost, jnp.finfo(whole.dtype).dtype)
         self.whole_shape = tuple(whole.shape)
 
@@ -75,7 +85,7 @@ class Compression(NamedTuple):
     """A problem, the smaller one that stands for it, and the factors [n_k, m_k] between them
     (None for a mode that keeps its size)."""
 
-    whole: Decomposition
+    whole: Decomposition | StreamedDecomposition
     problem: CoreDecomposition
     factors: tuple[np.ndarray | None, ...]
 
@@ -123,10 +133,14 @@ class Compression(NamedTuple):
     ) -> SearchResult:
         """The result for the whole data, its error computed on them. A network that does not meet
         the target is fitted to them once, if there is memory to do so."""
-        network = self.outside(found.network)
-        error, compile_seconds = _error(self.whole, network), 0.0
-        needed = self.whole.fit_peak_bytes(network.structure)
-        if error > target_error and (memory_limit is None or needed <= memory_limit):
+        network, compile_seconds = self.outside(found.network), 0.0
+        if isinstance(self.whole, StreamedDecomposition):
+            error, able = self.whole.relative_error(network), False
+        else:
+            error = _error(self.whole, network)
+            needed = self.whole.fit_peak_bytes(network.structure)
+            able = memory_limit is None or needed <= memory_limit
+        if error > target_error and able and isinstance(self.whole, Decomposition):
             final = fit(
                 self.whole,
                 network,
@@ -159,21 +173,57 @@ def compress_problem(
     """
     work = np.asarray(problem.target)
     work = work.astype(_wide(work), copy=False)  # what is lost is a small difference
+    core, factors, lost = _projected(work, (share * target_error) ** 2)
+    if all(basis is None for basis in factors):
+        return None
+    return Compression(problem, CoreDecomposition(core, lost, problem, problem.scale), factors)
+
+
+def compress_stream(
+    problem: StreamedDecomposition, target_error: float, *, share: float = _SHARE
+) -> Compression:
+    """The same for a tensor on disk, which is projected as it is read.
+
+    Raises:
+        ValueError: if the file is damaged, or holds NaN, infinity or nothing but zeros.
+        MemoryLimitError: (a `ValueError`) if the tensor does not become small enough.
+    """
+    read = project_slabs(problem, share * target_error / math.sqrt(2))
+    half = (share * target_error) ** 2 / 2
+    core, inner, lost = _projected(read.core / read.norm, half)
+    factors = tuple(map(_composed, read.factors, inner))
+    lost = math.hypot(lost, read.lost / read.norm)
+    small = CoreDecomposition(core, lost, problem, read.norm)
+    return Compression(problem, small, factors)
+
+
+def _composed(outer: np.ndarray | None, inner: np.ndarray | None) -> np.ndarray | None:
+    """Two factors of a mode, one after the other."""
+    if outer is None or inner is None:
+        return inner if outer is None else outer
+    return outer @ inner
+
+
+def _projected(
+    work: np.ndarray, allowed: float
+) -> tuple[np.ndarray, tuple[np.ndarray | None, ...], float]:
+    """The HOSVD core of a tensor in double precision, the factors, and what is lost.
+
+    Args:
+        work: the tensor.
+        allowed: squared norm that may be lost.
+    """
     total = float(np.linalg.norm(work.ravel()))
     factors: list[np.ndarray | None] = [None] * work.ndim
-    budget = (share * target_error) ** 2 / work.ndim
     # Small modes first would gain nothing for those after them.
     for mode in sorted(range(work.ndim), key=lambda k: -work.shape[k]):
-        basis = _basis(work, mode, budget)
+        basis = leading_basis(unfold(work, (mode,)), allowed / work.ndim)
         if basis.shape[1] < work.shape[mode]:
             factors[mode] = basis
             rest = np.tensordot(basis.conj(), work, axes=(0, mode))
             work = np.moveaxis(rest, 0, mode)
-    if all(basis is None for basis in factors):
-        return None
     kept = float(np.linalg.norm(work.ravel()))
-    lost = math.sqrt(max(total**2 - kept**2, 0.0))
-    return Compression(problem, CoreDecomposition(work, lost, problem), tuple(factors))
+    return work, tuple(factors), math.sqrt(max(total**2 - kept**2, 0.0))
 
 
 def worthwhile(compression: Compression | None) -> bool:
@@ -183,55 +233,15 @@ def worthwhile(compression: Compression | None) -> bool:
     return math.prod(compression.problem.shape) <= _WORTH * math.prod(compression.whole.shape)
 
 
-def _basis(work: np.ndarray, mode: int, budget: float) -> np.ndarray:
-    """Orthonormal columns that hold a mode up to a squared error."""
-    matrix = unfold(work, (mode,))
-    if matrix.shape[0] > _SKETCH:
-        matrix, start = _sketched(matrix, budget)
-    else:
-        start = None
-    squares, vectors = np.linalg.eigh(matrix @ matrix.conj().T)
-    tails = np.cumsum(np.maximum(squares, 0.0))  # ascending: what the first so many would lose
-    dropped = int(np.searchsorted(tails, budget / (1 if start is None else 2), side="right"))
-    basis = vectors[:, min(dropped, len(squares) - 1) :][:, ::-1]
-    if start is not None:
-        basis = start @ basis
-    return np.ascontiguousarray(basis)
-
-
-def _sketched(matrix: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray | None]:
-    """The matrix in a random range that misses at most half the budget, and that range; the
-    matrix itself if there is no small one."""
-    total = float(np.linalg.norm(matrix)) ** 2
-    rng, size = np.random.default_rng(matrix.shape), 32
-    while 4 * size <= matrix.shape[0]:
-        draw = rng.standard_normal((matrix.shape[1], size))
-        start = np.linalg.qr(matrix @ draw)[0]
-        inside = start.conj().T @ matrix
-        if total - float(np.linalg.norm(inside)) ** 2 <= budget / 2:
-            return inside, start
-        size *= 2
-    return matrix, None
-
-
 def _error(problem: Decomposition, network: TensorNetwork) -> float:
     """The relative error of a network, slab by slab of the first mode and without a program."""
     target, network = np.asarray(problem.target), scaled(network, 1 / problem.scale)
-    structure = network.structure
-    cores = [np.asarray(core) for core in network.cores]
-    node = next(k for k, legs in enumerate(structure.legs) if 0 in legs)
-    axis = structure.legs[node].index(0)
     rows = max(1, _SLAB * target.shape[0] // target.size)
     total = 0.0
     for first in range(0, target.shape[0], rows):
         slab = target[first : first + rows]
-        part = dataclasses.replace(structure, dims=slab.shape)
-        equation = dense_equation(part)
-        operands = list(cores)
-        operands[node] = cores[node].take(range(first, first + len(slab)), axis)
-        words = [item for pair in zip(operands, equation.inputs, strict=True) for item in pair]
-        path = [(step.left, step.right) for step in plan(equation).steps]
-        guess = opt_einsum.contract(*words, equation.output, optimize=path)
+        where = {0: slice(first, first + len(slab))}
+        guess = dense_slab(network.structure, [np.asarray(core) for core in network.cores], where)
         total += float(np.linalg.norm((slab - guess).ravel())) ** 2
     return math.sqrt(total)
 

@@ -16,11 +16,11 @@ from .._init import host_cores
 from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
-from ..objectives import Decomposition, Problem
+from ..objectives import Decomposition, Problem, StreamedDecomposition
 from ..solve._fit import check_shape, fit, positive
 from ._archive import Archive
 from ._checkpoint import Saved, Totals, fingerprint, read_latest, write_checkpoint
-from ._compress import Compression, compress_problem, worthwhile
+from ._compress import Compression, compress_problem, compress_stream, worthwhile
 from ._cuts import cut_bounds
 from ._greedy import Greedy
 from ._result import SearchResult, Step
@@ -32,7 +32,7 @@ _CUT_STEPS = 60
 
 
 def search(
-    problem: Problem,
+    problem: Problem | StreamedDecomposition,
     *,
     key: PRNGKeyArray,
     strategy: Strategy | None = None,
@@ -56,7 +56,8 @@ def search(
     `max_seconds` ends the search.
 
     Args:
-        problem: a `Decomposition`, an `Objective`, or any other `Problem`.
+        problem: a `Decomposition`, an `Objective`, or any other `Problem`; or, with a target error
+            below 1, a `StreamedDecomposition` of a tensor on disk.
         key: `jax.random.key(seed)`.
         strategy: how to move, any `Strategy`; `Greedy()` by default.
         target_error: stop once the error is at or below it. For a decomposition this is the
@@ -119,7 +120,8 @@ def search(
         positive(value, f"search: {name}")
     if all(value is None for value in limits.values()):
         raise ValueError(f"search: give at least one limit of {', '.join(limits)}.")
-    strategy.check(problem)
+    if isinstance(problem, Problem):
+        strategy.check(problem)
     compression = _compression(problem, target_error, compress)
     if compression is not None and target_error is not None:
         outer = None if on_step is None else (lambda step: on_step(compression.step(step)))
@@ -144,6 +146,7 @@ def search(
         solver = getattr(strategy, "solver", None)
         result = compression.result(found, target_error, solver, memory_limit)
         return dataclasses.replace(result, seconds=time.perf_counter() - begin)
+    assert isinstance(problem, Problem)
     seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
     network = _start(problem, start, seed, key, target_error)
     budget = Budget(target_error, max_params, memory_limit, max_flops=max_flops)
@@ -266,11 +269,18 @@ def search(
 
 
 def _compression(
-    problem: Problem, target_error: float | None, compress: bool | str
+    problem: Problem | StreamedDecomposition, target_error: float | None, compress: bool | str
 ) -> Compression | None:
     """How to search on a smaller tensor, or None to search on the problem itself."""
     if compress not in (True, False, "auto"):
         raise ValueError(f'search: compress must be True, False or "auto", got {compress!r}.')
+    if isinstance(problem, StreamedDecomposition):
+        if target_error is None or target_error >= 1 or not compress:
+            raise ValueError(
+                "search: a StreamedDecomposition needs a target_error below 1, a tenth of which "
+                'its projection may use, and compress="auto".'
+            )
+        return compress_stream(problem, target_error)
     able = type(problem) is Decomposition and target_error is not None and target_error < 1
     if compress is True and not able:
         raise ValueError(

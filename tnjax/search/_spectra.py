@@ -19,6 +19,8 @@ _FULL_SIDE = 300
 _FIRST_SKETCH = 32
 # A sketch is good enough once what it leaves out is this small beside the tolerated square.
 _LEFT_OUT = 0.02
+# A matrix of more rows than this is sketched before its leading columns are computed.
+_WIDE_SIDE = 400
 # Relative rounding of squared singular values that come from a Gram matrix.
 _ROUNDING = 1e-13
 
@@ -137,3 +139,34 @@ def squared_singular_values(matrix: np.ndarray) -> np.ndarray:
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.T
     return np.maximum(np.linalg.eigvalsh(matrix @ matrix.conj().T)[::-1], 0.0)
+
+
+def leading_basis(matrix: np.ndarray, budget: float) -> np.ndarray:
+    """The fewest orthonormal columns that hold those of a matrix up to a squared error; at least
+    one. Of a tall matrix they may be a few more."""
+    if matrix.shape[0] > _WIDE_SIDE:
+        matrix, start = _sketched(matrix, budget)
+    else:
+        start = None
+    squares, vectors = np.linalg.eigh(matrix @ matrix.conj().T)
+    tails = np.cumsum(np.maximum(squares, 0.0))  # ascending: what the first so many would lose
+    dropped = int(np.searchsorted(tails, budget / (1 if start is None else 2), side="right"))
+    basis = vectors[:, min(dropped, len(squares) - 1) :][:, ::-1]
+    if start is not None:
+        basis = start @ basis
+    return np.ascontiguousarray(basis)
+
+
+def _sketched(matrix: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray | None]:
+    """The matrix in a random range that misses at most half the budget, and that range; the
+    matrix itself if there is no small one."""
+    total = float(np.linalg.norm(matrix)) ** 2
+    rng, size = np.random.default_rng(matrix.shape), 32
+    while 4 * size <= matrix.shape[0]:
+        draw = rng.standard_normal((matrix.shape[1], size))
+        start = np.linalg.qr(matrix @ draw)[0]
+        inside = start.conj().T @ matrix
+        if total - float(np.linalg.norm(inside)) ** 2 <= budget / 2:
+            return inside, start
+        size *= 2
+    return matrix, None

@@ -1,0 +1,132 @@
+"""`tnjax sweep`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+import yaml
+
+from ._common import InputError
+
+if TYPE_CHECKING:
+    from ..sweep import Outcome, Progress
+    from ._sweep_file import SweepFile
+
+_SETTINGS = "sweep.yaml"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Run many searches, with other options and seeds, on Ray (extra ray).
+
+    FILE is YAML: command (decompose or complete), options (the same for all), grid (lists of values
+    to combine), random (laws to draw from, samples times), seeds, cpus and gpus of a trial,
+    retries, early_stopping (ASHA: grace, factor). Every trial leaves a run folder in OUT/trials;
+    OUT gets trials.csv, summary.csv, path.csv, path.parquet and report.html. A trial whose worker
+    dies goes on from its checkpoint. Started again, a sweep runs only what has not finished.
+
+    Example: tnjax sweep configs/sweep/powers.yaml --out sweep
+    """
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """The sweep file."""
+    out: Path
+    """Folder to write; it must not exist, be empty, or hold the sweep to go on with."""
+    workers: int | None = None
+    """Most trials at a time; as many as the cores allow by default."""
+    address: str | None = None
+    """Of a Ray cluster; without it Ray is started on this machine and ends with the sweep. All
+    machines of a cluster must see --out and the inputs."""
+    dashboard: bool = False
+    """Start Ray's dashboard, on loopback (needs ray[default])."""
+    open_ports: bool = False
+    """Let a Ray that is started listen on all interfaces. Whoever reaches its ports can run
+    programs on this machine."""
+
+    def run(self) -> int:
+        return _sweep(self)
+
+
+def _sweep(options: Sweep) -> int:
+    from ._sweep_file import read_sweep_file
+
+    _check_out(options.out)
+    file = read_sweep_file(options.file)
+    from ..sweep import Cluster, run_sweep, write_sweep_page, write_tables
+    from ..sweep._session import need_ray
+    from ._board import live_table
+    from ._trials import CommandTask
+
+    cluster = Cluster(options.address, options.workers, options.dashboard, options.open_ports)
+    need_ray(cluster)
+    options.out.mkdir(exist_ok=True)
+    text = yaml.safe_dump(file.content, sort_keys=False)
+    (options.out / _SETTINGS).write_text(text, encoding="utf-8")
+    before = len(_ended(options.out, file))
+    known: dict[str, Progress] = {}
+    try:
+        # Ray prints what it has to say of dead workers; the output is for the result.
+        with live_table() as tell, contextlib.redirect_stdout(sys.stderr):
+
+            def on_progress(now: dict[str, Progress]) -> None:
+                known.update(now)
+                if tell is not None:
+                    tell(now)
+
+            run_sweep(
+                file.trials,
+                CommandTask(file.command),
+                options.out,
+                resources=file.resources,
+                cluster=cluster,
+                retries=file.retries,
+                early_stopping=file.early_stopping,
+                on_progress=on_progress,
+            )
+        interrupted = False
+    except KeyboardInterrupt:
+        interrupted = True
+    outcomes = _ended(options.out, file)
+    write_tables(options.out, outcomes)
+    page = options.out / "report.html"
+    write_sweep_page(page, f"Sweep: {options.file.name}", outcomes, file.content)
+    lost = sum(progress.deaths for progress in known.values())
+    print(f"{_words(outcomes, len(file.trials), before, lost)}; see {page}")
+    if interrupted:
+        print("tnjax: interrupted; start the same sweep again to go on.", file=sys.stderr)
+        return 130
+    good = len(outcomes) == len(file.trials) and all(o.state != "failed" for o in outcomes)
+    return 0 if good else 1
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: a file of that name exists; give a folder.")
+    if out.is_dir() and any(out.iterdir()) and not (out / _SETTINGS).is_file():
+        raise InputError(f"--out {out}: the folder is not empty, and holds no sweep; give another.")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"--out {out}: the folder {out.absolute().parent} does not exist.")
+
+
+def _ended(out: Path, file: SweepFile) -> tuple[Outcome, ...]:
+    from ..sweep._records import outcomes_of
+
+    return outcomes_of(out, file.trials)
+
+
+def _words(outcomes: Sequence[Outcome], count: int, before: int, lost: int) -> str:
+    states = [o.state for o in outcomes]
+    parts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
+    if count > len(outcomes):
+        parts.append(f"{count - len(outcomes)} to do")
+    if lost:
+        parts.append(f"{lost} worker{'s' * (lost > 1)} lost")
+    ran = f" ({before} had ended before)" if before else ""
+    failed = next((f"; {o.trial.name}: {o.message}" for o in outcomes if o.state == "failed"), "")
+    return f"{count} trials: {', '.join(parts)}{ran}{failed}"

@@ -1,0 +1,121 @@
+"""The report of a sweep: one page that opens offline."""
+
+import dataclasses
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..plot import Series, curve_svg
+from ..plot._chart import PALETTE, legend_html
+from ..plot._svg import MUTED
+from ..report import Section, Table, page_html, write_page
+from ._records import Outcome
+from ._tables import Row, pareto, summary_rows, trial_rows
+
+_MOST_ROWS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Results(Section):
+    """Error against parameters: every path, faint, every result, and the Pareto set.
+
+    Args:
+        title: the heading.
+        outcomes: of the trials.
+    """
+
+    title: str
+    outcomes: Sequence[Outcome]
+
+    def body(self) -> str:
+        front = pareto(self.outcomes)
+        done = [o for o in self.outcomes if o.error is not None and o.num_params is not None]
+        moves = [(float(s.num_params), s.error) for o in done for s in o.path]
+        point = lambda o: (float(o.num_params or 0), float(o.error or 0.0))
+        label = lambda o: f"{o.trial.name}: {o.num_params} parameters, error {o.error:.4g}"
+        ended = [o for o in done if o.state == "finished"]
+        early = [o for o in done if o.state != "finished"]
+        series = [
+            Series("moves of all trials", moves, "dots", MUTED, faint=True),
+            Series("Pareto set", [point(o) for o in front], "line", PALETTE[0]),
+            Series("results", [*map(point, ended)], "dots", PALETTE[0], [*map(label, ended)]),
+        ]
+        if early:
+            seen = [*map(point, early)]
+            series.append(Series("stopped early", seen, "dots", PALETTE[1], [*map(label, early)]))
+        words = (
+            f"Relative error against parameters of {len(done)} trials, {len(front)} of them in the "
+            "Pareto set."
+        )
+        chart = curve_svg(series, x="parameters", y="relative error", label=words, log_x=True)
+        return f"<figure>{chart}{legend_html(series)}</figure>"
+
+
+def sweep_page(
+    title: str, outcomes: Sequence[Outcome], options: Mapping[str, Any] | None = None
+) -> str:
+    """The page of a sweep as HTML text.
+
+    Args:
+        title: its heading.
+        outcomes: of all trials.
+        options: of the sweep, shown at the end.
+    """
+    front = pareto(outcomes)
+    count = lambda state: sum(o.state == state for o in outcomes)
+    rest = {state: count(state) for state in ("stopped early", "failed") if count(state)}
+    facts: dict[str, Any] = {
+        "trials": len(outcomes),
+        "finished": (
+            count("finished"),
+            ", ".join(f"{number} {state}" for state, number in rest.items()),
+        ),
+        "in the Pareto set": len(front),
+    }
+    if front:
+        facts["lowest error"] = (f"{front[-1].error:.4g}", f"{front[-1].num_params} parameters")
+    sections: list[Section] = [
+        _table(
+            "Settings",
+            summary_rows(outcomes),
+            "Means over the seeds of each setting, with the standard error of the mean. Trials "
+            "that were stopped early or failed are not averaged.",
+        )
+    ]
+    if front:
+        sections.insert(0, Results("Error against parameters", outcomes))
+        note = "The trials that no other one beats in both parameters and error."
+        sections.append(_table("Pareto set", trial_rows(front), note, drop=("pareto", "message")))
+    note = "" if len(outcomes) <= _MOST_ROWS else f"The first {_MOST_ROWS}; trials.csv has all."
+    sections.append(_table("Trials", trial_rows(outcomes)[:_MOST_ROWS], note))
+    if options:
+        sections.append(Table("Options", ("name", "value"), list(options.items())))
+    return page_html(title, sections, lead=f"<p>{html.escape(_words(outcomes))}</p>", facts=facts)
+
+
+def write_sweep_page(
+    path: Path, title: str, outcomes: Sequence[Outcome], options: Mapping[str, Any] | None = None
+) -> None:
+    """Write the page, atomically.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    write_page(path, sweep_page(title, outcomes, options))
+
+
+def _words(outcomes: Sequence[Outcome]) -> str:
+    names = {_settings_text(o.trial.settings) for o in outcomes}
+    return f"{len(names)} settings, {len({o.trial.seed for o in outcomes})} seeds."
+
+
+def _settings_text(settings: Mapping[str, Any]) -> str:
+    """Settings as a text to compare by."""
+    return repr(sorted((key, repr(value)) for key, value in settings.items()))
+
+
+def _table(title: str, rows: Sequence[Row], note: str = "", drop: Sequence[str] = ()) -> Table:
+    columns = [name for name in (rows[0] if rows else ()) if name not in drop]
+    cells = [[row[name] for name in columns] for row in rows]
+    return Table(title, [name.replace("_", " ") for name in columns], cells, note)

@@ -1,0 +1,287 @@
+"""`run_sweep`: trials on Ray Tune, which schedules, retries and stops them."""
+
+import contextlib
+import dataclasses
+import math
+import shutil
+import signal
+import tempfile
+import threading
+import types
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ._records import Outcome, outcomes_of, read_outcome, trial_folder, write_state
+from ._session import Cluster, Resources, session
+from ._trials import Trial
+from ._watch import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyStopping:
+    """Asynchronous successive halving (ASHA): at `grace` moves, and at each further power of
+    `factor` times that, a trial goes on only if its error is in the best 1 / `factor` of those
+    that have come so far. Trials that have met their target error are not stopped.
+
+    Raises:
+        ValueError: if `grace` is not a positive number of moves, or `factor` not above 1.
+
+    Reference:
+        Li et al., "A System for Massively Parallel Hyperparameter Tuning" (MLSys 2020).
+    """
+
+    grace: int = 5
+    factor: float = 3
+
+    def __post_init__(self) -> None:
+        if isinstance(self.grace, bool) or int(self.grace) != self.grace or self.grace < 1:
+            raise ValueError(f"sweep: grace must be 1 move or more, got {self.grace!r}.")
+        if not 1 < self.factor < math.inf:
+            raise ValueError(f"sweep: factor must be above 1, got {self.factor!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What is known of a trial while the sweep runs.
+
+    Attributes:
+        trial: which one.
+        state: "waiting", "running", "retried", "finished", "stopped early" or "failed".
+        moves, error, num_params: of its last report.
+        deaths: of workers that ran it.
+    """
+
+    trial: Trial
+    state: str = "waiting"
+    moves: int = 0
+    error: float | None = None
+    num_params: int | None = None
+    deaths: int = 0
+
+
+# More moves than any search makes: the end of the rungs of early stopping.
+_MOST_MOVES = 100_000
+
+
+def run_sweep(
+    trials: Sequence[Trial],
+    task: Task,
+    folder: str | Path,
+    *,
+    resources: Resources | None = None,
+    cluster: Cluster | None = None,
+    retries: int = 2,
+    early_stopping: EarlyStopping | None = None,
+    on_progress: Callable[[dict[str, Progress]], None] | None = None,
+) -> tuple[Outcome, ...]:
+    """Run all trials that have not ended yet, each in a folder of its own below `trials`.
+
+    A trial whose worker dies is run again and goes on from its last checkpoint. One that raises
+    is recorded as failed, and run again only when the sweep is started again, as are those that
+    were under way when the sweep was interrupted.
+
+    Args:
+        trials: from `expand`.
+        task: what to do with each.
+        folder: of the sweep; on a cluster it must be one that all machines see.
+        resources: what each trial gets; one core by default.
+        cluster: where they run; on this machine by default.
+        retries: so many times a trial may lose its worker.
+        early_stopping: stop trials that do worse than others; none by default.
+        on_progress: called with what is known of all trials, by name, whenever that changes.
+
+    Returns:
+        how each ended, in the order of the trials.
+
+    Raises:
+        ImportError: if Ray is not installed.
+        ValueError: if the trials cannot run there, or ended before with other data.
+        OSError: if a file cannot be read or written, or the cluster is not there.
+        KeyboardInterrupt: after SIGINT or SIGTERM; the next call goes on.
+    """
+    resources, cluster = resources or Resources(), cluster or Cluster()
+    if isinstance(retries, bool) or retries < 0:
+        raise ValueError(f"sweep: retries must be 0 or more, got {retries!r}.")
+    folder = Path(folder).absolute()
+    board = Board(trials, folder, on_progress)
+    left = [n for n, trial in enumerate(trials) if board.waits(trial)]
+    if left:
+        with session(cluster, resources), _interruptible(), _storage(folder) as storage:
+            _tune(board, left, task, storage, resources, cluster, retries, early_stopping)
+        board.conclude([trials[n] for n in left])
+    return outcomes_of(folder, trials)
+
+
+def _tune(
+    board: "Board",
+    left: Sequence[int],
+    task: Task,
+    storage: Path,
+    resources: Resources,
+    cluster: Cluster,
+    retries: int,
+    early_stopping: EarlyStopping | None,
+) -> None:
+    """Let Tune run those trials of the board whose numbers are left."""
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    from ._trainable import TrialRun
+
+    scheduler = None
+    if early_stopping is not None:
+        scheduler = ASHAScheduler(
+            time_attr="moves",
+            metric="score",
+            mode="min",
+            max_t=_MOST_MOVES,
+            grace_period=int(early_stopping.grace),
+            reduction_factor=early_stopping.factor,
+            stop_last_trials=False,
+        )
+    run = tune.with_parameters(
+        TrialRun,
+        trials=board.trials,
+        task=task,
+        folder=str(board.folder),
+        home=str(Path.cwd()),
+        threads=max(1, int(resources.cpus)),
+        share=resources.gpus,
+        wait=early_stopping is not None,
+    )
+    tune.Tuner(
+        tune.with_resources(run, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        param_space={"number": tune.grid_search(list(left))},
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler, max_concurrent_trials=cluster.workers, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(
+            name="sweep",
+            storage_path=str(storage),
+            # The search keeps its own checkpoints.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=retries),
+            callbacks=[board.callback()],
+            verbose=0,
+            log_to_file=False,
+        ),
+    ).fit()
+
+
+class Board:
+    """What is known of all trials, kept up by Tune's callbacks."""
+
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        folder: Path,
+        on_progress: Callable[[dict[str, Progress]], None] | None,
+    ):
+        self.folder = folder
+        self._on_progress = on_progress
+        self.trials = list(trials)
+        self.known: dict[str, Progress] = {}
+        for trial in trials:
+            outcome = read_outcome(folder, trial)
+            progress = Progress(trial)
+            if outcome is not None and outcome.state != "failed":
+                progress = Progress(
+                    trial,
+                    outcome.state,
+                    max(0, len(outcome.path) - 1),
+                    outcome.error,
+                    outcome.num_params,
+                )
+            self.known[trial.name] = progress
+        self._told()
+
+    def waits(self, trial: Trial) -> bool:
+        """Whether a trial is still to be run."""
+        return self.known[trial.name].state == "waiting"
+
+    def update(self, number: int, **changes: Any) -> None:
+        name = self.trials[number].name
+        self.known[name] = dataclasses.replace(self.known[name], **changes)
+        self._told()
+
+    def ended(self, number: int) -> None:
+        """Its worker is through with a trial; if nothing is on record, the scheduler stopped it."""
+        outcome = read_outcome(self.folder, self.trials[number])
+        self.update(number, state="stopped early" if outcome is None else outcome.state)
+
+    def died(self, number: int, *, again: bool) -> None:
+        deaths = self.known[self.trials[number].name].deaths + 1
+        self.update(number, state="retried" if again else "failed", deaths=deaths)
+
+    def conclude(self, trials: Sequence[Trial]) -> None:
+        """Put on record what the workers could not: who was stopped, and who has no worker left."""
+        for trial in trials:
+            progress, own = self.known[trial.name], trial_folder(self.folder, trial)
+            if read_outcome(self.folder, trial) is not None:
+                continue
+            if progress.state == "stopped early":
+                write_state(own, trial, "stopped early")
+            elif progress.state == "failed":
+                write_state(own, trial, "failed", f"its worker died {progress.deaths} times")
+
+    def callback(self) -> Any:
+        """For Tune."""
+        from ray.tune import Callback
+
+        board = self
+
+        class Told(Callback):
+            def on_trial_start(self, iteration, trials, trial, **info):
+                board.update(trial.config["number"], state="running")
+
+            def on_trial_result(self, iteration, trials, trial, result, **info):
+                names = ("moves", "error", "num_params")
+                changes = {name: result[name] for name in names if result.get(name) is not None}
+                board.update(trial.config["number"], **changes)
+
+            def on_trial_complete(self, iteration, trials, trial, **info):
+                board.ended(trial.config["number"])
+
+            def on_trial_recover(self, iteration, trials, trial, **info):
+                board.died(trial.config["number"], again=True)
+
+            def on_trial_error(self, iteration, trials, trial, **info):
+                board.died(trial.config["number"], again=False)
+
+        return Told()
+
+    def _told(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self.known)
+
+
+@contextlib.contextmanager
+def _storage(folder: Path) -> Iterator[Path]:
+    """A folder for Tune's own files, which nobody needs afterwards."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(".tune-*"):  # of a sweep that was killed
+        shutil.rmtree(old, ignore_errors=True)
+    storage = Path(tempfile.mkdtemp(dir=folder, prefix=".tune-"))
+    try:
+        yield storage
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGINT and SIGTERM end the sweep, not only what happens to run."""
+
+    def interrupt(number: int, frame: types.FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {name: signal.signal(name, interrupt) for name in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

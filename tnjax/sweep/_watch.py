@@ -1,0 +1,42 @@
+"""What a running trial tells, and is told."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from ..search import Step
+from ._trials import Trial
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """The two ends of a search that somebody watches, for `search(on_step=, stop=)`.
+
+    Attributes:
+        on_step: called with each accepted move.
+        stop: whether to end at the next chance.
+    """
+
+    on_step: Callable[[Step], None]
+    stop: Callable[[], bool]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What a sweep does with a trial. It is sent to the workers, so it must be picklable."""
+
+    def __call__(self, trial: Trial, folder: Path, resume: bool, watch: Watch) -> None:
+        """Run a trial.
+
+        Args:
+            trial: which one.
+            folder: to leave a run folder in, with a `result.json`.
+            resume: whether there are checkpoints in the folder to go on from.
+            watch: to report to.
+
+        Raises:
+            Exception: if the trial cannot be done; it is recorded, and not tried again in this
+                sweep.
+        """
+        ...
