@@ -58,6 +58,41 @@ def test_errors_on_the_core_are_errors_on_the_whole(dtype):
             np.testing.assert_allclose(factor.conj().T @ factor, np.eye(factor.shape[1]), atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+@pytest.mark.parametrize("rows", [1, 4, 100])
+@pytest.mark.parametrize(
+    "structure",
+    [
+        Structure.tensor_ring(DIMS, 2),
+        Structure.cp(DIMS, 3),
+        Structure(DIMS, ((1,), (2, 0), ()), {(0, 1): 2, (0, 2): 3, (1, 2): 2}),
+    ],
+    ids=["ring", "hyperedge", "merged"],
+)
+def test_the_error_slab_by_slab(structure, rows, dtype, monkeypatch):
+    monkeypatch.setattr(_compress, "_SLAB", rows * DIMS[1] * DIMS[2])
+    problem = Decomposition(planted(dtype))
+    network = TensorNetwork.random(structure, key=KEY, dtype=problem.dtype)
+    expected = float(problem.error(network))
+    found = _compress._error(problem, network * problem.scale)
+    np.testing.assert_allclose(found, expected, rtol=1e-5 if dtype == "float32" else 1e-12)
+
+
+def test_a_target_that_was_missed_is_fitted_on_the_whole_within_the_memory():
+    problem = Decomposition(planted())
+    loose = {"key": KEY, "target_error": 0.01, "max_params": 60, "compress": True}
+    fitted = search(problem, **loose)
+    small = compress_problem(problem, 0.01)
+    assert small is not None
+    limit = small.problem.fit_peak_bytes(Structure.fully_connected(small.problem.shape, 2))
+    assert limit < problem.fit_peak_bytes(fitted.structure)
+    bounded = search(problem, **loose, memory_limit=limit)
+    for result in (fitted, bounded):
+        assert result.error > 0.01
+        exact = relative_error(result.network, planted())
+        np.testing.assert_allclose(result.error, exact, rtol=1e-6)
+
+
 def test_the_projection_keeps_to_its_share():
     tensor = planted(noise=0.3)
     for share in (0.1, 0.9):

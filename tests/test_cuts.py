@@ -123,6 +123,16 @@ def test_descent_over_sides_never_reports_less_than_the_minimum(name):
         assert _descend(structure, owner, log_dims, cut) >= least - 1e-12
 
 
+def test_planted_tensors_have_definite_ranks_and_others_have_not():
+    exact = planted(PLANTED["star"])
+    assert cut_bounds(exact, 1e-3).definite > 0.9
+    noise = np.random.default_rng(0).standard_normal(exact.shape)
+    noisy = exact + 0.05 * np.linalg.norm(exact) / np.linalg.norm(noise) * noise
+    assert cut_bounds(noisy, 0.0505).definite > 0.8
+    assert cut_bounds(noise, 0.3).definite < 0.8
+    assert cut_bounds(np.ones((3, 4)), 0.1).definite == 1.0
+
+
 def test_sketches_never_raise_a_bound():
     """Rank 40 plus noise, 320 x 400: the sketch, its lower bound and the true numerical rank."""
     left, right = normal((320, 40), seed=1), normal((40, 400), seed=2)
