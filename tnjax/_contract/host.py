@@ -1,4 +1,8 @@
-"""Networks contracted on the host, slab by slab: no program, and no more memory than a slab."""
+"""Networks contracted on the host, slab by slab: no program, and no more memory than a slab.
+
+Always pairwise along the planned path. (`numpy.einsum` with `optimize` holds intermediates to the
+size of its largest operand; where that is too small, it loops over all labels at once.)
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -7,8 +11,15 @@ import numpy as np
 import opt_einsum
 
 from .._structure import Structure
-from .equation import dense_equation
+from .equation import Equation, dense_equation
 from .path import plan
+
+
+def contract(equation: Equation, operands: Sequence[np.ndarray]) -> np.ndarray:
+    """Evaluate an equation of one operand or more, in the dtype of the operands."""
+    words = [item for pair in zip(operands, equation.inputs, strict=True) for item in pair]
+    path = [(step.left, step.right) for step in plan(equation).steps]
+    return np.asarray(opt_einsum.contract(*words, equation.output, optimize=path))
 
 
 def dense_slab(
@@ -37,6 +48,4 @@ def dense_slab(
                 cut[node] = cut[node][(slice(None),) * axis + (ranges[mode],)]
                 dims[mode] = cut[node].shape[axis]
     equation = dense_equation(dataclasses.replace(structure, dims=tuple(dims)))
-    words = [item for pair in zip(cut, equation.inputs, strict=True) for item in pair]
-    path = [(step.left, step.right) for step in plan(equation).steps]
-    return np.asarray(opt_einsum.contract(*words, equation.output, optimize=path))
+    return contract(equation, cut)

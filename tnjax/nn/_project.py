@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .._contract import host
 from .._network import TensorNetwork
 from .._structure import Edge
 from ..objectives import Decomposition
@@ -77,10 +78,8 @@ def padded_tensor(layout: Layout, matrix: np.ndarray) -> np.ndarray:
 
 def rebuild(layout: Layout, cores: Sequence[np.ndarray]) -> np.ndarray:
     """The dense matrix on the host, double precision."""
-    operands = []
-    for node, core in zip(layout.nodes, cores, strict=True):
-        operands += [np.asarray(core, np.float64), list(layout.core_labels(node))]
-    full = np.einsum(*operands, list(range(len(layout.structure.dims))), optimize="greedy")
+    operands = [np.asarray(core, np.float64) for core in cores]
+    full = host.contract(layout.weight_equation(), operands)
     full = full.reshape(layout.padded_rows, layout.padded_columns)
     return full[: layout.rows, : layout.columns]
 
