@@ -15,7 +15,7 @@ from tnjax import (
     relative_error,
     search,
 )
-from tnjax.search import _spectra
+from tnjax.search import _compress, _spectra
 from tnjax.search._compress import compress_problem, worthwhile
 
 KEY = jax.random.key(0)
