@@ -21,6 +21,7 @@ import yaml
 
 from tests.cli_helpers import check_refusal
 from tnjax import Move, Status, Structure
+from tnjax.cli._trials import CommandTask
 from tnjax.search import Step
 from tnjax.sweep import (
     Cluster,
@@ -291,6 +292,18 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path, monkeypatch):
         assert f"answers at {address}" in check_refusal(tmp_path, "sweep", *options)
 
 
+def test_two_sweeps_do_not_share_a_folder(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    handle = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="another sweep"):
+            run_sweep(expand({"a": 1}), CommandTask("decompose"), tmp_path)
+    finally:
+        os.close(handle)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_without_a_sweep_is_left_alone(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious.txt").write_text("precious")
@@ -429,6 +442,7 @@ SCRIPT = """
 import json, os, signal, sys, time
 from pathlib import Path
 from tnjax import Move, Structure
+from tnjax.cli._trials import CommandTask
 from tnjax.search import Step
 from tnjax.sweep import Cluster, EarlyStopping, expand, run_sweep
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import os
 import shutil
 import signal
 import tempfile
@@ -107,7 +108,11 @@ def run_sweep(
     board = Board(trials, folder, on_progress)
     left = [n for n, trial in enumerate(trials) if board.waits(trial)]
     if left:
-        with session(cluster, resources), _interruptible(), _storage(folder) as storage:
+        with (
+            _storage(folder) as storage,
+            session(cluster, resources),
+            _interruptible(),
+        ):
             _tune(board, left, task, storage, resources, cluster, retries, early_stopping)
         board.conclude([trials[n] for n in left])
     return outcomes_of(folder, trials)
@@ -258,15 +263,35 @@ class Board:
 
 @contextlib.contextmanager
 def _storage(folder: Path) -> Iterator[Path]:
-    """A folder for Tune's own files, which nobody needs afterwards."""
+    """A folder for Tune's own files, which nobody needs afterwards; for one sweep at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob(".tune-*"):  # of a sweep that was killed
-        shutil.rmtree(old, ignore_errors=True)
-    storage = Path(tempfile.mkdtemp(dir=folder, prefix=".tune-"))
+    with _locked(folder):
+        for old in folder.glob(".tune-*"):  # of a sweep that was killed
+            shutil.rmtree(old, ignore_errors=True)
+        storage = Path(tempfile.mkdtemp(dir=folder, prefix=".tune-"))
+        try:
+            yield storage
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Raise `ValueError` if another process has the folder; not on Windows, which cannot tell."""
     try:
-        yield storage
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{folder}: another sweep is at work there.") from error
+        yield
     finally:
-        shutil.rmtree(storage, ignore_errors=True)
+        os.close(handle)
 
 
 @contextlib.contextmanager
