@@ -368,6 +368,45 @@ def rows_of(path) -> list[dict]:
     return [{k: v for k, v in line.items() if "seconds" not in k} for line in lines]
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_trial_goes_on_from_its_checkpoints(tmp_path, monkeypatch, saved):
+    pytest.importorskip("ray.tune")
+    from tnjax.sweep._trainable import TrialRun
+
+    monkeypatch.setenv("NPROC", "1")
+    monkeypatch.chdir(tmp_path)
+    trial = Trial({"a": 1}, 0)
+    own = trial_folder(tmp_path, trial)
+    (own / "checkpoints").mkdir(parents=True)
+    (own / ".partial-1").mkdir()  # of a worker that was killed while it wrote
+    (own / "path.csv").write_text("old")
+    write_state(own, trial, "failed", "before")
+    if saved:
+        (own / "checkpoints" / "checkpoint-000007.safetensors").write_bytes(b"")
+    seen = []
+
+    def task(trial, folder, resume, watch):
+        names = sorted(path.name for path in folder.iterdir()) if folder.exists() else None
+        seen.append((trial.seed, resume, names))
+        for error in (0.5, 0.25):
+            watch.on_step(outcome(0, error, 30).path[-1])
+
+    run = TrialRun.__new__(TrialRun)  # as Tune makes it, without a cluster
+    options = {"trials": [trial], "task": task, "folder": str(tmp_path), "home": str(tmp_path)}
+    run.setup({"number": 0}, **options, threads=1, share=0.0, wait=True)
+    assert seen == []  # nothing before the first step
+    results = [run.step() for _ in range(3)]
+    assert seen == [(0, saved, ["checkpoints", "path.csv"] if saved else None)]
+    first = 7 if saved else 0
+    assert [r["moves"] for r in results] == [first + 1, first + 2, first + 2]
+    assert [r["error"] for r in results] == [0.5, 0.25, 0.25]
+    assert [r["done"] for r in results] == [False, False, True]
+    found = read_outcome(tmp_path, trial)
+    assert found is not None
+    assert found.state == "finished"
+    run.cleanup()
+
+
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 
 
