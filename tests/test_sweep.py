@@ -21,12 +21,14 @@ import yaml
 
 from tests.cli_helpers import check_refusal
 from tnjax import Move, Status, Structure
+from tnjax.cli._board import live_table
 from tnjax.cli._trials import CommandTask
 from tnjax.search import Step
 from tnjax.sweep import (
     Cluster,
     EarlyStopping,
     Outcome,
+    Progress,
     Resources,
     Trial,
     expand,
@@ -180,6 +182,28 @@ def test_a_sweep_of_nothing_but_failures_has_tables_and_a_page(tmp_path):
     assert "A &amp; B" in page
     for text in ("http:", "https:", "src="):
         assert text not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_terminal_shows_who_runs_and_who_has_ended(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich's word for "this is a terminal"
+    monkeypatch.setenv("COLUMNS", "100")
+    trials = [Trial({"a": n}, n) for n in range(4)]
+    states = ["finished", "running", "retried", "waiting"]
+    known = {
+        t.name: Progress(t, state, 3 + n, 0.125, 1000 + n, int(state == "retried"))
+        for n, (t, state) in enumerate(zip(trials, states, strict=True))
+    }
+    with live_table() as tell:
+        assert tell is not None
+        tell(known)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert "4 trials: 1 finished, 1 retried, 1 running, 1 waiting" in plain
+    for n, (trial, state) in enumerate(zip(trials, states, strict=True)):
+        row = rf"{trial.name} . {state} .* {3 + n} .* 1,00{n} .* 0.125 "
+        assert bool(re.search(row, plain)) == (state != "waiting")
+    monkeypatch.delenv("FORCE_COLOR")
+    with live_table() as tell:
+        assert tell is None
 
 
 # Records ------------------------------------------------------------------------------------
@@ -481,6 +505,7 @@ SCRIPT = """
 import json, os, signal, sys, time
 from pathlib import Path
 from tnjax import Move, Structure
+from tnjax.cli._board import live_table
 from tnjax.cli._trials import CommandTask
 from tnjax.search import Step
 from tnjax.sweep import Cluster, EarlyStopping, expand, run_sweep

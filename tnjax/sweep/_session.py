@@ -72,8 +72,9 @@ class Cluster:
     """Where trials run.
 
     Args:
-        address: of a Ray cluster to use, such as "auto" or "10.0.0.1:6379"; by default Ray is
-            started on this machine and ends with the sweep.
+        address: of a Ray cluster to use, such as "auto" or "10.0.0.1:6379", that its own versions
+            of Python, Ray and tnjax match (Ray's RAY_AUTH_MODE and RAY_AUTH_TOKEN let one in); by
+            default Ray is started on this machine and ends with the sweep.
         workers: most trials at a time; as many as the cores allow by default.
         dashboard: whether to start Ray's dashboard (on loopback), where Ray is started.
         open_ports: whether others may connect to a Ray that is started; whoever can reach its
@@ -163,7 +164,9 @@ def session(cluster: Cluster, resources: Resources) -> Iterator[None]:
             if cluster.address is None:
                 raise
             raise ConnectionError(
-                f"no Ray cluster answers at {cluster.address} ({error})."
+                f"the Ray cluster at {cluster.address} does not take us in ({error}). If it asks "
+                "for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where it is another "
+                "machine's."
             ) from error
         try:
             _check(ray, resources)
