@@ -85,7 +85,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tmp_path):
     for damage in damages:
         newest.write_bytes(damage)
         with pytest.warns(UserWarning, match="is damaged"):
-            saved = _checkpoint.read_latest(tmp_path, _saved_fingerprint(tmp_path))
+            _, saved = _checkpoint.read_latest(tmp_path, _saved_fingerprint(tmp_path))
         assert len(saved.path) == 4
     with pytest.warns(UserWarning, match="is damaged"):
         resumed = search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True)

@@ -15,6 +15,7 @@
 
 from importlib.metadata import version as _version
 
+from . import distributed as distributed
 from . import log as log
 from ._contract.cost import Cost as Cost
 from ._contract.cost import MemoryLimitError as MemoryLimitError
@@ -23,6 +24,7 @@ from ._network import TensorNetwork as TensorNetwork
 from ._network import relative_error as relative_error
 from ._status import Status as Status
 from ._structure import Structure as Structure
+from .distributed import make_mesh as make_mesh
 from .io import from_einsum as from_einsum
 from .io import from_quimb as from_quimb
 from .io import from_tensorly as from_tensorly

@@ -21,6 +21,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from . import _mesh
 
 # Code in one piece: split up for many threads, as by default, it takes longer where programs are
 # small, and twice as many mappings of memory, of which a Linux process may have some 65,000.
@@ -81,7 +84,8 @@ def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "ful
     Args:
         function: pure; a module-level function, since it is a part of the cache key.
         static: hashable leading arguments.
-        args: pytrees of arrays; only shapes and dtypes matter here.
+        args: pytrees of arrays; only shapes, dtypes and where they lie matter here. If one of them
+            is on a mesh of devices, the program runs on all of it, and all devices get its results.
         tier: "fast" or "full".
 
     Returns:
@@ -89,11 +93,14 @@ def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "ful
     """
     leaves, treedef = jax.tree.flatten(args)
     avals = tuple(jax.typeof(leaf) for leaf in leaves)
+    mesh = _mesh.of(args)
+    layout = None if mesh is None else _mesh.shardings(args, mesh)
     key = (
         function,
         static,
         treedef,
         avals,
+        None if mesh is None else (mesh, *jax.tree.leaves(layout)),
         tier,
         jax.default_backend(),
         jax.config.read("jax_enable_x64"),
@@ -104,14 +111,28 @@ def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "ful
             return Compiled(_cache[key], 0, 0.0)
     begin = time.perf_counter()
     options = _options(jax.default_backend(), tier)
-    jitted = jax.jit(functools.partial(function, *static), compiler_options=options)
-    call = jitted.lower(*args).compile()
+    program = functools.partial(function, *static)
+    if mesh is None:
+        call = jax.jit(program, compiler_options=options).lower(*args).compile()
+    else:
+        call = _on_mesh(program, args, mesh, layout, options)
     seconds = time.perf_counter() - begin
     with _lock:
         _cache[key] = call
         while len(_cache) > _CACHE_SIZE:
             _cache.popitem(last=False)
     return Compiled(call, 1, seconds)
+
+
+def _on_mesh(program: Callable, args: tuple, mesh: Mesh, layout: Any, options: dict) -> Callable:
+    jitted = jax.jit(
+        program,
+        in_shardings=layout,
+        out_shardings=NamedSharding(mesh, PartitionSpec()),
+        compiler_options=options,
+    )
+    call = jitted.lower(*_mesh.brought(args, mesh)).compile()
+    return lambda *args: call(*_mesh.brought(args, mesh))
 
 
 def clear_cache() -> None:

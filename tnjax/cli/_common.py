@@ -14,7 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ._devices import DeviceOptions, InputError, check_device_options, make_mesh
+
 if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
+    from jax.sharding import Mesh
+
     from ..objectives import Problem, StreamedDecomposition
     from ..search import SearchResult
     from ..sweep import Watch
@@ -22,12 +26,8 @@ if TYPE_CHECKING:  # imported late, so that --help and bad options are answered 
 CHECKPOINTS = "checkpoints"
 
 
-class InputError(ValueError):
-    """Something that the user gave cannot be used."""
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SearchOptions:
+class SearchOptions(DeviceOptions):
     """Options of every subcommand that runs a search and leaves a run folder."""
 
     out: Path
@@ -78,11 +78,27 @@ def check_search_options(options: SearchOptions) -> None:
             raise InputError(f"--{name.replace('_', '-')} must be a positive number, got {value}.")
     if not -(2**63) <= options.seed < 2**63:
         raise InputError(f"--seed must fit into 64 bits, got {options.seed}.")
+    check_device_options(options)
     _strategy(options)
     if options.memory_limit is not None:
         from .._contract.cost import parse_bytes
 
         parse_bytes(options.memory_limit)
+
+
+def set_up_devices(options: SearchOptions) -> Mesh | None:
+    """Join the other processes, if there are any, and check the run folder, which is the first
+    one's; returns the devices that the options ask for.
+
+    Raises:
+        InputError: as of `check_out`.
+        ValueError: for devices that are not there.
+    """
+    from .._processes import from_first
+
+    mesh = make_mesh(options)
+    from_first(mesh, lambda: check_out(options.out, options.resume) or b"")
+    return mesh
 
 
 def check_out(out: Path, resume: bool) -> None:
@@ -255,9 +271,14 @@ def run_search(
 
     from .. import search
     from .._contract.cost import parse_bytes
+    from .._mesh import of as mesh_of
+    from .._processes import leads
 
     limit = None if options.memory_limit is None else parse_bytes(options.memory_limit)
-    with _stop_on_signals() as stop, _progress(title) as on_step, _no_empty(options.out):
+    first = leads(mesh_of((problem,)))
+    show = _progress(title) if first else contextlib.nullcontext()
+    tidy = _no_empty(options.out) if first else contextlib.nullcontext()
+    with _stop_on_signals() as stop, show as on_step, tidy:
         if watch is not None:
             on_step, stop = watch.on_step, watch.stop
         return search(
@@ -276,16 +297,37 @@ def run_search(
         )
 
 
+def written_by_first(
+    options: SearchOptions, mesh: Mesh | None, result: SearchResult, write: Callable[[], str]
+) -> int:
+    """Let the first process write what a run leaves, while the others wait for it.
+
+    Args:
+        write: writes, and returns more to say after the error.
+
+    Returns:
+        the exit status, the same in all processes.
+    """
+    from .._processes import from_first, leads
+
+    more = from_first(mesh, lambda: write().encode()).decode()
+    return conclude(options, result, more) if leads(mesh) else _status(result)
+
+
 def conclude(options: SearchOptions, result: SearchResult, more: str = "") -> int:
     """Print one line about a finished run, with `more` after the error; returns the exit status."""
-    from .. import Status
-
     page = options.out / "report.html"
     print(
         f"error {result.error:.4g}, {more}{result.num_params} parameters "
         f"({result.structure.compression_ratio:.4g}x compression), {result.seconds:.1f} s, "
         f"{result.status.message}; see {page if page.exists() else options.out}"
     )
+    return _status(result)
+
+
+def _status(result: SearchResult) -> int:
+    from .. import Status
+
     if result.status is Status.INTERRUPTED:
         return 130
     return 0 if result.status.ok else 1

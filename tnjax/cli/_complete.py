@@ -13,12 +13,12 @@ import tyro
 from ._common import (
     InputError,
     SearchOptions,
-    check_out,
     check_search_options,
-    conclude,
     run_search,
+    set_up_devices,
     set_up_jax,
     settings,
+    written_by_first,
     written_together,
 )
 
@@ -87,8 +87,8 @@ class Complete(SearchOptions):
 
 def _complete(options: Complete, watch: Watch | None) -> int:
     check_search_options(options)
-    check_out(options.out, options.resume)
     smooth = check_completion(options)
+    mesh = set_up_devices(options)
 
     import jax
 
@@ -121,31 +121,37 @@ def _complete(options: Complete, watch: Watch | None) -> int:
             ridge=options.ridge,
             nonnegative=options.nonnegative,
             smooth=smooth,
+            mesh=mesh,
         )
     except ValueError as error:
         raise InputError(f"{options.input}: {error}") from error
     result = run_search(options, problem, f"{options.input.name}: {observed.describe()}", watch)
-    with written_together(options.out) as folder:
-        dense = None
-        if observed.plan is not None:
-            dense = observed.plan.undo(completed_tensor(problem, result.network))
-        run = completion_run(
-            options.input.name, observed, problem, result, dense, settings("complete", options)
-        )
-        write_run(folder, run)
-        if observed.modes is not None:
-            write_labels(folder / "labels.json", observed.modes)
-        if dense is not None and not observed.is_image:
-            np.save(folder / "completed.npy", observed.filled(dense))
-        if dense is not None and observed.rate and observed.data is not None:
-            video = observed.filled(dense)
-            write_video(folder / "completed.mp4", video, observed.data.white, observed.rate)
-        if wanted is not None and places is not None and options.predict is not None:
-            values = predicted(problem, result.network, places)
-            suffix = Path(options.predict.name.removesuffix(".gz")).suffix.lower()
-            write_predictions(folder / f"predictions{suffix}", wanted, values, observed.modes)
-    test = run.extra["errors"].get("test", {}).get("error")
-    return conclude(options, result, "" if test is None else f"test error {test:.4g}, ")
+    problem = problem.on_host()  # by all processes together
+
+    def write() -> str:
+        with written_together(options.out) as folder:
+            dense = None
+            if observed.plan is not None:
+                dense = observed.plan.undo(completed_tensor(problem, result.network))
+            run = completion_run(
+                options.input.name, observed, problem, result, dense, settings("complete", options)
+            )
+            write_run(folder, run)
+            if observed.modes is not None:
+                write_labels(folder / "labels.json", observed.modes)
+            if dense is not None and not observed.is_image:
+                np.save(folder / "completed.npy", observed.filled(dense))
+            if dense is not None and observed.rate and observed.data is not None:
+                video = observed.filled(dense)
+                write_video(folder / "completed.mp4", video, observed.data.white, observed.rate)
+            if wanted is not None and places is not None and options.predict is not None:
+                values = predicted(problem, result.network, places)
+                suffix = Path(options.predict.name.removesuffix(".gz")).suffix.lower()
+                write_predictions(folder / f"predictions{suffix}", wanted, values, observed.modes)
+        test = run.extra["errors"].get("test", {}).get("error")
+        return "" if test is None else f"test error {test:.4g}, "
+
+    return written_by_first(options, mesh, result, write)
 
 
 def check_completion(options: Complete) -> dict[int, float] | None:

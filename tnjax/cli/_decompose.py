@@ -13,13 +13,13 @@ import tyro
 from ._common import (
     InputError,
     SearchOptions,
-    check_out,
     check_search_options,
-    conclude,
     parse_dims,
     run_search,
+    set_up_devices,
     set_up_jax,
     settings,
+    written_by_first,
     written_together,
 )
 
@@ -61,14 +61,19 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
     check_search_options(options)
     if options.certificate and not 0 < (options.target_error or 0.0) < 1:
         raise InputError("--certificate needs a --target-error below 1.")
-    check_out(options.out, options.resume)
     parse_dims(options.reshape)
+    mesh = set_up_devices(options)
 
     from ..io import plan_reshape, read_tensor
     from ._streamed import decompose_streamed, too_large
 
     file = too_large(options)
     if file is not None:
+        if mesh is not None:
+            raise InputError(
+                f"--devices, --mesh and --coordinator need a tensor that fits into memory, and "
+                f"{options.input} is too large for the memory limit."
+            )
         set_up_jax(options)
         return decompose_streamed(options, file, watch)
     data = read_tensor(options.input, options.variable)
@@ -89,19 +94,23 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
         values = plan.apply(array).astype(kind)
     if not np.isfinite(values).all():
         raise InputError(f"{options.input}: the entries are too large for {options.dtype}.")
-    problem = Decomposition(values)
+    problem = Decomposition(values, mesh=mesh)
     result = run_search(options, problem, f"{options.input.name}: {plan.describe()}", watch)
-    restored = plan.undo(np.asarray(result.network.to_dense()))
-    original = array[tuple(slice(n) for n in plan.kept)]
-    error = float(relative_error(restored, original.astype(kind)))
-    run = decomposition_run(
-        options.input.name, data, plan, result, restored, error, settings("decompose", options)
-    )
-    with written_together(options.out) as folder:
-        write_run(folder, run)
-        if options.certificate:
-            _certify(values, options.target_error, folder)
-    return conclude(options, result)
+
+    def write() -> str:
+        restored = plan.undo(np.asarray(result.network.to_dense()))
+        original = array[tuple(slice(n) for n in plan.kept)]
+        error = float(relative_error(restored, original.astype(kind)))
+        run = decomposition_run(
+            options.input.name, data, plan, result, restored, error, settings("decompose", options)
+        )
+        with written_together(options.out) as folder:
+            write_run(folder, run)
+            if options.certificate:
+                _certify(values, options.target_error, folder)
+        return ""
+
+    return written_by_first(options, mesh, result, write)
 
 
 def _certify(values: np.ndarray, target_error: float | None, folder: Path) -> None:

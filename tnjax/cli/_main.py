@@ -11,6 +11,7 @@ import tyro
 from ._complete import Complete
 from ._compress import Compress
 from ._decompose import Decompose
+from ._devices import LOST, is_lost, lost_line, watched
 from ._report import Report
 from ._show import Show
 from ._sweep import Sweep
@@ -33,11 +34,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Learn tensor networks from data: the graph, the ranks and the cores.",
         args=arguments,
     )
+    if getattr(command, "coordinator", None) is not None:
+        return watched(command, lambda: _run(command))
+    return _run(command)
+
+
+def _run(command) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _one_line
             return command.run()
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        if is_lost(error):
+            print(f"tnjax: error: {lost_line('it closed its connection')}", file=sys.stderr)
+            return LOST
+        if isinstance(error, RuntimeError) and type(error).__name__ != "Diverged":
+            raise
         print(f"tnjax: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ._common import InputError, SearchOptions, check_search_options
 from ._complete import Complete, check_completion
 from ._decompose import Decompose
+from ._devices import ProcessOptions
 
 if TYPE_CHECKING:
     from ..sweep import Trial, Watch
@@ -22,7 +23,7 @@ COMMANDS: dict[str, type[Decompose] | type[Complete]] = {
     "complete": Complete,
 }
 # What the sweep itself decides on.
-_OWN = ("out", "resume", "seed")
+_OWN = ("out", "resume", "seed", *(field.name for field in dataclasses.fields(ProcessOptions)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,18 +4,21 @@ import abc
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Real
 
+from .. import _mesh
 from .._contract.cost import dense_fit_peak_bytes, dense_flops, dense_sweep_flops
 from .._network import TensorNetwork
 from .._structure import Structure
 
 Point = Any
+AnyProblem = TypeVar("AnyProblem", bound="Problem")
 
 
 class Problem(eqx.Module):
@@ -47,6 +50,34 @@ class Problem(eqx.Module):
     def nonnegative(self) -> bool:
         """Whether no core may have a negative entry."""
         return False
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """The devices that the data lie on and that networks are shared out over; None for one."""
+        return None
+
+    def on_host(self: AnyProblem) -> AnyProblem:
+        """The same problem with its data as arrays of NumPy, gathered from all devices."""
+        return jax.tree.map(_mesh.on_host, self)
+
+    def placed(self: AnyProblem, mesh: Mesh | None) -> AnyProblem:
+        """The same problem on the devices of a mesh, or (None) on one.
+
+        Raises:
+            ValueError: if the problem cannot be placed, or the mesh has other axes than
+                `tnjax.make_mesh` gives it.
+        """
+        if mesh == self.mesh:
+            return self
+        raise ValueError(f"{type(self).__name__} cannot be placed on a mesh of devices.")
+
+    def _with(self: AnyProblem, **fields: Any) -> AnyProblem:
+        """The same problem with other values of some fields, static ones too."""
+        other = object.__new__(type(self))
+        for field in dataclasses.fields(self):
+            value = fields[field.name] if field.name in fields else getattr(self, field.name)
+            object.__setattr__(other, field.name, value)
+        return other
 
     def feasible(self, network: TensorNetwork) -> TensorNetwork:
         """The network without what the problem does not allow."""
@@ -158,6 +189,16 @@ class Problem(eqx.Module):
         for _ in range(order):
             function = _derivative(function)
         return function(jnp.zeros((), jnp.finfo(self.dtype).dtype))
+
+
+def check_mesh(mesh: Mesh) -> Mesh:
+    """The mesh, if it has the axes that problems know."""
+    if set(mesh.axis_names) != {_mesh.CANDIDATES, _mesh.DATA}:
+        raise ValueError(
+            f"mesh: expected the axes {_mesh.CANDIDATES} and {_mesh.DATA}, got "
+            f"{', '.join(map(str, mesh.axis_names))}; make it by tnjax.make_mesh."
+        )
+    return mesh
 
 
 def _derivative(function):

@@ -4,13 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from .. import _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
-from ._base import LeastSquares
+from ._base import LeastSquares, check_mesh
 from ._coordinates import (
     Duplicates,
     Entries,
@@ -28,10 +33,11 @@ from ._leading import informed_start
 from ._losses import Loss, as_loss
 from ._samples import (
     Blocks,
+    HostSamples,
     Predictions,
     Samples,
     fit_bytes,
-    predict,
+    predicted,
     row_equations,
     sample_flops,
     sample_loop_entries,
@@ -84,6 +90,8 @@ class Completion(LeastSquares):
         smooth: strength $\mu_m \ge 0$ for each mode m along which the tensor should be smooth, see
             `Smoothness`; 1 weighs a mean squared difference as much as a mean squared residual.
         graphs: for modes in `smooth` whose indices are not a line: pairs of neighbors [pairs, 2].
+        mesh: from `tnjax.make_mesh`: its `data` axis shares out the entries, its `candidates` axis
+            the networks of a search that are looked at together.
 
     Raises:
         ValueError: for indices out of range, shapes that do not fit, no observed entry, values
@@ -134,6 +142,7 @@ class Completion(LeastSquares):
         nonnegative: bool = False,
         smooth: Mapping[int, float] | None = None,
         graphs: Mapping[int, Any] | None = None,
+        mesh: Mesh | None = None,
     ):
         entries = checked_entries(indices, values, shape, weights, duplicates)
         shape = tuple(int(n) for n in shape)
@@ -161,18 +170,19 @@ class Completion(LeastSquares):
         self._start_size = np.asarray(
             1.0 if relative else _LINK_START if loss.mean is not Loss.mean else size
         )
-        self.training = self._samples(training, relative, dtype)
-        self.held_out = None if held_out is None else self._samples(held_out, relative, dtype)
-        self.blocks = tuple(
-            Blocks.of(training.indices[:, mode], dim) for mode, dim in enumerate(shape)
-        )
+        mesh = None if mesh is None else check_mesh(mesh)
+        known = self._samples(training, relative, dtype)
+        held = None if held_out is None else self._samples(held_out, relative, dtype)
+        self.training = Samples.of(known, mesh)
+        self.held_out = None if held is None else Samples.of(held, mesh)
+        self.blocks = known.blocks(shape, mesh)
         self.penalty = jnp.asarray(ridge / len(training.values), jnp.finfo(dtype).dtype)
         self.smoothness = Smoothness.of(smooth, graphs or {}, shape, dtype) if smooth else None
         self.loss_function = loss
         self._nonnegative = bool(nonnegative)
         self._shape = shape
 
-    def _samples(self, entries: Entries, relative: bool, dtype) -> Samples:
+    def _samples(self, entries: Entries, relative: bool, dtype) -> HostSamples:
         scale, real = float(self._scale), jnp.finfo(dtype).dtype
         base = np.zeros(())
         if self.offsets is not None:
@@ -182,12 +192,13 @@ class Completion(LeastSquares):
             raise ValueError(
                 "Completion: the values are all zero, so that a relative error has no meaning."
             )
-        return Samples(
-            jnp.asarray(entries.indices),
-            jnp.asarray(entries.values / scale, dtype),
-            jnp.asarray(entries.weights / entries.weights.sum(dtype=np.float64), real),
-            jnp.asarray(base, real),
-            jnp.asarray(scale / norm if relative else 1.0, real),
+        weights = entries.weights / entries.weights.sum(dtype=np.float64)
+        return HostSamples(
+            entries.indices,
+            np.asarray(entries.values / scale, dtype),
+            np.asarray(weights, real),
+            np.asarray(base, real),
+            np.asarray(scale / norm if relative else 1.0, real),
         )
 
     @classmethod
@@ -239,11 +250,34 @@ class Completion(LeastSquares):
         parts = split_folds(len(np.asarray(values)), count, key)
         return [cls(indices, values, shape, validation=part, **options) for part in parts]
 
+    def on_host(self) -> "Completion":
+        if self.mesh is None:
+            return super().on_host()
+        held_out = None if self.held_out is None else self.held_out.on_host()
+        blocks = self.training.gathered().blocks(self.shape, None)
+        problem = self._with(training=self.training.on_host(), held_out=held_out, blocks=blocks)
+        return jax.tree.map(_mesh.on_host, problem)
+
+    def placed(self, mesh: Mesh | None) -> "Completion":
+        if mesh == self.mesh:
+            return self
+        mesh = None if mesh is None else check_mesh(mesh)
+        known, held = self.training.gathered(), self.held_out
+        return self._with(
+            training=Samples.of(known, mesh),
+            held_out=None if held is None else Samples.of(held.gathered(), mesh),
+            blocks=known.blocks(self.shape, mesh),
+        )
+
     def with_ridge(self, ridge: float) -> "Completion":
         """The same problem with another ridge (and the same compiled programs)."""
         check_ridge(ridge)
         penalty = jnp.asarray(ridge / self.training.count, self.penalty.dtype)
         return eqx.tree_at(lambda problem: problem.penalty, self, penalty)
+
+    @property
+    def mesh(self) -> Mesh | None:
+        return self.training.mesh
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -284,17 +318,19 @@ class Completion(LeastSquares):
         return sample_sweep_flops(structure, self.training.count)
 
     def fit_peak_bytes(self, structure: Structure) -> int:
-        return fit_bytes(structure, np.dtype(self.dtype), self.training.count)
+        """On one device: of its part of the entries."""
+        count = -(-self.training.count // _mesh.size(self.mesh, _mesh.DATA))
+        return fit_bytes(structure, np.dtype(self.dtype), count)
 
     def prepared(self, network: TensorNetwork) -> TensorNetwork:
         """A random start, of the data's size, its first term from pairs of entries or the mean."""
-        samples, loss = self.training, self.loss_function
-        centered = np.asarray(samples.values - samples.base) if loss.quadratic else None
+        samples, loss = self.training.gathered(), self.loss_function
+        centered = samples.values - samples.base if loss.quadratic else None
         return informed_start(
             network,
-            np.asarray(samples.indices),
+            samples.indices,
             centered,
-            np.asarray(samples.weights),
+            samples.weights,
             size=float(self._start_size),
             nonnegative=self.nonnegative,
         )
@@ -319,8 +355,24 @@ class Completion(LeastSquares):
     def residual(self, network: TensorNetwork) -> Array:
         samples = self.training
         data = jnp.sqrt(samples.weights) * (samples.values - self._at(network, samples))
+        return self._with_cores(data, network)
+
+    def _with_cores(self, data: Array, network: TensorNetwork) -> Array:
+        """One vector of what belongs to the entries and what the ridge adds, in equal parts."""
         root = jnp.sqrt(self.penalty).astype(network.dtype)
-        return jnp.concatenate([data, *(root * core.ravel() for core in network.cores)])
+        cores = jnp.concatenate([root * core.ravel() for core in network.cores])
+        if self.mesh is None:
+            return jnp.concatenate([data, cores])
+        parts = _mesh.size(self.mesh, _mesh.DATA)
+        size = -(-cores.size // parts)
+        cores = jnp.pad(cores, (0, parts * size - cores.size))
+
+        def both(data, cores, start):
+            return jnp.concatenate([data, lax.dynamic_slice_in_dim(cores, start[0], size)])
+
+        starts, split = size * jnp.arange(parts), P(_mesh.DATA)
+        args, layout = (data, cores, starts), (split, P(), split)
+        return _mesh.over_data(both, self.mesh, args, layout, split)
 
     def batch_loss(self, network: TensorNetwork, ids: Int[Array, " batch"]) -> Array:
         """The loss over some entries of training, an unbiased estimate where they are drawn from
@@ -339,8 +391,7 @@ class Completion(LeastSquares):
         samples = self.training
         curvature = self.loss_function.weight(self._at(at, samples), samples.values) / 2
         data = jnp.sqrt(samples.weights * curvature) * self._at(network, samples)
-        root = jnp.sqrt(self.penalty).astype(network.dtype)
-        return jnp.concatenate([data, *(root * core.ravel() for core in network.cores)])
+        return self._with_cores(data, network)
 
     def functional_gradient(self, network: TensorNetwork) -> Array:
         """dL/dT without the penalties, a dense tensor (for small shapes): zero where unobserved."""
@@ -356,12 +407,12 @@ class Completion(LeastSquares):
     def shifted(self, point: Predictions, delta: TensorNetwork) -> Predictions:
         held = point.held_out
         if self.held_out is not None and held is not None:
-            held = held + predict(delta.structure, delta.cores, self.held_out.indices)
-        added = predict(delta.structure, delta.cores, self.training.indices)
+            held = held + predicted(delta, self.held_out)
+        added = predicted(delta, self.training)
         return Predictions(point.training + added, held)
 
     def perturbed_loss(self, point: Predictions, delta: TensorNetwork) -> Array:
-        added = predict(delta.structure, delta.cores, self.training.indices)
+        added = predicted(delta, self.training)
         return self._mean_loss(self.training, point.training + added)
 
     def sketch(self, num_params: int) -> "Completion":
@@ -389,7 +440,7 @@ class Completion(LeastSquares):
         return jnp.where(held > 0, share * held + (1 - share) * known, held)
 
     def _decrease(self, samples: Samples, before: Array, delta: TensorNetwork) -> Array:
-        after = before + predict(delta.structure, delta.cores, samples.indices)
+        after = before + predicted(delta, samples)
         return self._mean_loss(samples, before) - self._mean_loss(samples, after)
 
     def normal_equations(
@@ -397,18 +448,28 @@ class Completion(LeastSquares):
     ) -> tuple[Array, Array]:
         """Of the parabola that stands for the loss at the network (and is the squared loss)."""
         samples, loss = self.training, self.loss_function
-        structure, cores = network.structure, network.cores
+        structure = network.structure
         base = samples.base if point is None else point.training
 
-        def parabola(ids: Array, own: Array) -> tuple[Array, Array]:
-            pick = lambda x: x if x.ndim == 0 else x.at[ids].get(mode="promise_in_bounds")
-            values, weights = pick(samples.values), pick(samples.weights)
-            prediction = pick(base) + own
-            curvature = loss.weight(prediction, values) / 2
-            slope = loss.gradient(prediction, values) / 2
-            return weights * curvature, weights * (curvature * own - slope)
+        def equations(cores, indices, values, weights, base, blocks):
+            def parabola(ids: Array, own: Array) -> tuple[Array, Array]:
+                pick = lambda x: x if x.ndim == 0 else x.at[ids].get(mode="promise_in_bounds")
+                value, weight = pick(values), pick(weights)
+                prediction = pick(base) + own
+                curvature = loss.weight(prediction, value) / 2
+                slope = loss.gradient(prediction, value) / 2
+                return weight * curvature, weight * (curvature * own - slope)
 
-        gram, rhs = row_equations(structure, cores, node, samples.indices, self.blocks, parabola)
+            return row_equations(structure, cores, node, indices, blocks, parabola, self.mesh)
+
+        split = P(_mesh.DATA)
+        gram, rhs = _mesh.over_data(
+            equations,
+            self.mesh,
+            (network.cores, samples.indices, samples.values, samples.weights, base, self.blocks),
+            (P(), split, split, split, split if base.ndim else P(), split),
+            None,
+        )
         if self.smoothness is not None and point is None:
             more_gram, more_rhs = self.smoothness.normal_equations(network, node)
             gram, rhs = gram + more_gram, rhs + more_rhs
@@ -435,7 +496,7 @@ class Completion(LeastSquares):
         return self.loss_function.mean(link)
 
     def _at(self, network: TensorNetwork, samples: Samples) -> Array:
-        return samples.base + predict(network.structure, network.cores, samples.indices)
+        return samples.base + predicted(network, samples)
 
     def _mean_loss(self, samples: Samples, prediction: Array) -> Array:
         return jnp.sum(samples.weights * self.loss_function.value(prediction, samples.values))

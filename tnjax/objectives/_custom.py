@@ -6,11 +6,13 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array
 
+from .. import _mesh
 from .._contract import kernels
 from .._network import TensorNetwork
-from ._base import Problem
+from ._base import Problem, check_mesh
 
 
 class NetworkSum(eqx.Module):
@@ -48,6 +50,8 @@ class Objective(Problem):
         of: what `loss_fn` receives.
         data: a pytree of arrays, passed on as `loss_fn(x, data)` where it is not None.
         dtype: of the cores, float by default.
+        mesh: from `tnjax.make_mesh`: its `candidates` axis shares out the networks of a search
+            that are looked at together. Every device has all of the data.
 
     `error` is the loss itself, so `target_error` bounds the loss.
 
@@ -67,6 +71,7 @@ class Objective(Problem):
     _shape: tuple[int, ...] = eqx.field(static=True)
     _dtype: Any = eqx.field(static=True)
     of: Literal["dense", "network"] = eqx.field(static=True)
+    _devices: Mesh | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -76,6 +81,7 @@ class Objective(Problem):
         of: Literal["dense", "network"] = "dense",
         data: Any = None,
         dtype: Any = None,
+        mesh: Mesh | None = None,
     ):
         if not callable(loss_fn):
             raise ValueError(f"Objective: loss_fn must be callable, got {loss_fn!r}.")
@@ -86,6 +92,17 @@ class Objective(Problem):
         self._shape = tuple(int(n) for n in shape)
         self._dtype = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)
         self.of = of
+        self._devices = None if mesh is None else check_mesh(mesh)
+
+    @property
+    def mesh(self) -> Mesh | None:
+        return self._devices
+
+    def on_host(self) -> "Objective":
+        return jax.tree.map(_mesh.on_host, self._with(_devices=None))
+
+    def placed(self, mesh: Mesh | None) -> "Objective":
+        return self._with(_devices=None if mesh is None else check_mesh(mesh))
 
     @property
     def shape(self) -> tuple[int, ...]:

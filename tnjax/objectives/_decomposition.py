@@ -1,19 +1,28 @@
 """Decomposition of a dense tensor."""
 
 import math
+from typing import TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Inexact, Shaped
 
+from .. import _mesh
 from .._contract import kernels
 from .._contract.cost import layered_flops
 from .._contract.equation import Equation, dense_equation, inner_equation, node_labels
 from .._contract.equation import sizes as label_sizes
 from .._contract.path import plan
 from .._network import TensorNetwork
-from ._base import LeastSquares
+from .._structure import Structure
+from ._base import LeastSquares, check_mesh
+from ._slabs import Slabs, slabwise
+
+AnyDecomposition = TypeVar("AnyDecomposition", bound="Decomposition")
 
 
 class Decomposition(LeastSquares):
@@ -27,6 +36,8 @@ class Decomposition(LeastSquares):
     Args:
         tensor: real or complex, any number of modes. Integers become floats. The dtype of the
             cores is that of the tensor (as JAX holds it: float64 needs `jax_enable_x64`).
+        mesh: from `tnjax.make_mesh`: its `data` axis shares out the tensor along the longest mode,
+            its `candidates` axis the networks of a search that are looked at together.
 
     Raises:
         ValueError: if the tensor is empty, has no mode, is zero, or holds NaN or infinity.
@@ -44,8 +55,9 @@ class Decomposition(LeastSquares):
 
     target: Inexact[Array, "..."]
     _scale: Float[np.ndarray, ""]
+    slabs: Slabs | None = eqx.field(static=True, default=None, kw_only=True)
 
-    def __init__(self, tensor: Shaped[Array | np.ndarray, "..."]):
+    def __init__(self, tensor: Shaped[Array | np.ndarray, "..."], *, mesh: Mesh | None = None):
         tensor = np.asarray(tensor)
         if tensor.dtype.kind in "iub":
             tensor = tensor.astype(jnp.zeros(()).dtype)
@@ -69,12 +81,38 @@ class Decomposition(LeastSquares):
             )
         unit = tensor / largest
         norm = np.linalg.norm(unit.ravel())
-        self.target = jnp.asarray(unit / norm)
         self._scale = np.asarray(float(largest) * float(norm))
+        unit /= norm
+        self.slabs = None if mesh is None else Slabs.of(unit.shape, check_mesh(mesh))
+        self.target = jnp.asarray(unit) if self.slabs is None else self.slabs.put(unit)
+
+    @property
+    def array(self) -> np.ndarray:
+        """The tensor, with norm 1, as an array of NumPy, gathered from all devices."""
+        target = _mesh.on_host(self.target)
+        return target if self.slabs is None else self.slabs.whole(target, self.slabs.mode)
+
+    def on_host(self: AnyDecomposition) -> AnyDecomposition:
+        return jax.tree.map(_mesh.on_host, self._with(target=self.array, slabs=None))
+
+    def placed(self: AnyDecomposition, mesh: Mesh | None) -> AnyDecomposition:
+        if mesh == self.mesh:
+            return self
+        tensor = self.array
+        slabs = None if mesh is None else Slabs.of(tensor.shape, check_mesh(mesh))
+        target = jnp.asarray(tensor) if slabs is None else slabs.put(tensor)
+        return self._with(target=target, slabs=slabs)
+
+    @property
+    def mesh(self) -> Mesh | None:
+        return None if self.slabs is None else self.slabs.mesh
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.target.shape
+        shape, slabs = list(self.target.shape), self.slabs
+        if slabs is not None:
+            shape[slabs.mode] = slabs.size
+        return tuple(shape)
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -85,31 +123,61 @@ class Decomposition(LeastSquares):
         """||X||: solvers see the tensor with norm 1."""
         return float(self._scale)
 
+    def fit_peak_bytes(self, structure: Structure) -> int:
+        """On one device: of its slab."""
+        return super().fit_peak_bytes(
+            structure if self.slabs is None else self.slabs.structure(structure)
+        )
+
     def residual(self, network: TensorNetwork) -> Array:
-        return self.target - kernels.dense(network.structure, network.cores)
+        """As it is laid out: filled up like the target."""
+        return self._slabwise(_residual, network, (self.target,), keep=True)
 
     def loss(self, network: TensorNetwork) -> Array:
-        return _square(self.residual(network))
+        return self._slabwise(lambda *args: _square(_residual(*args)), network, (self.target,))
 
     def error(self, network: TensorNetwork) -> Array:
         """The relative Frobenius error."""
+        if self.slabs is not None:
+            return jnp.sqrt(self.loss(network))
         return jnp.linalg.norm(self.residual(network).ravel())
 
     def loss_of_error(self, error: float) -> float:
         return error**2
 
     def functional_gradient(self, network: TensorNetwork) -> Array:
-        return -2 * self.residual(network)
+        residual = self.residual(network)
+        if self.slabs is not None:
+            residual = self.slabs.whole(residual, self.slabs.mode)
+        return -2 * residual
 
     def normal_equations(
         self, network: TensorNetwork, node: int, point: Array | None = None
     ) -> tuple[Array, Array]:
         structure, cores = network.structure, network.cores
         data = self.target if point is None else point
-        rhs = kernels.environment(structure, cores, (node,), data)
+        rhs = self._environment(network, node, data)
         gram = kernels.gram(structure, cores, (node,))
         rows = math.prod(structure.dims[mode] for mode in structure.legs[node])
         return gram[None], rhs.reshape(rows, -1)
+
+    def _environment(self, network: TensorNetwork, node: int, data: Array) -> Array:
+        """The data contracted with the other cores."""
+
+        def environment(structure, cores, data):
+            return kernels.environment(structure, cores, (node,), data)
+
+        slabs = self.slabs
+        if slabs is None or slabs.mode not in network.structure.legs[node]:
+            return self._slabwise(environment, network, (data,))
+        _, axis = slabs.place(network.structure)  # each slab has its own rows of this core
+        rows = slabwise(slabs, environment, network, (data,), out=slabs.spec(axis))
+        return slabs.whole(_mesh.laid(rows, slabs.mesh, P()), axis)
+
+    def _slabwise(self, function, network: TensorNetwork, tensors=(), keep: bool = False):
+        slabs = self.slabs
+        out = slabs.spec(slabs.mode) if keep and slabs is not None else None
+        return slabwise(slabs, function, network, tensors, out=out)
 
     def normal_operator(self, network: TensorNetwork):
         # By contracting the network with itself: no dense tensor is made.
@@ -144,23 +212,29 @@ class Decomposition(LeastSquares):
         return self.residual(network)
 
     def shifted(self, point: Array, delta: TensorNetwork) -> Array:
-        return point - kernels.dense(delta.structure, delta.cores)
+        return self._slabwise(_residual, delta, (point,), keep=True)
 
     def perturbed_loss(self, point: Array, delta: TensorNetwork) -> Array:
         # Expanded, so that no dense tensor is made for a candidate.
-        return _square(point) + self.slope(point, delta) + self.curvature(point, delta) / 2
+        square = self._slabwise(lambda _, __, point: _square(point), delta, (point,))
+        return square + self.slope(point, delta) + self.curvature(point, delta) / 2
 
     def slope(self, point: Array, delta: TensorNetwork) -> Array:
-        equation = _pairing_equation(delta)
-        return -2 * kernels.contract(equation, (point.conj(), *delta.cores)).real
+        def pairing(structure, cores, point):
+            return kernels.contract(_pairing_equation(structure), (point.conj(), *cores))
+
+        return -2 * self._slabwise(pairing, delta, (point,)).real
 
     def curvature(self, point: Array, delta: TensorNetwork) -> Array:
         return 2 * kernels.inner(delta.structure, delta.cores, delta.cores).real
 
 
-def _pairing_equation(network: TensorNetwork) -> Equation:
+def _residual(structure: Structure, cores, data: Array) -> Array:
+    return data - kernels.dense(structure, cores)
+
+
+def _pairing_equation(structure: Structure) -> Equation:
     """A tensor and all cores -> a number."""
-    structure = network.structure
     inputs = [node_labels(structure, node) for node in range(structure.num_nodes)]
     return Equation.create([dense_equation(structure).output, *inputs], (), label_sizes(structure))
 

@@ -16,12 +16,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Inexact, Int, Integer
 
+from .. import _compile, _mesh
 from .._contract import kernels
 from .._contract.cost import num_bonds, solve_flops
 from .._contract.equation import entries_equation, rows_equation
 from .._contract.path import plan
+from .._network import TensorNetwork
 from .._structure import Structure
 
 # Bytes that one piece of the samples may take on the way, and the sizes of blocks.
@@ -33,6 +37,42 @@ _GATHER_FLOPS = 16
 _FLOPS_PER_ENTRY = 120
 
 
+class HostSamples(NamedTuple):
+    """What `Samples` hold, as arrays of NumPy, all of it and nothing else."""
+
+    indices: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray
+    base: np.ndarray
+    unit: np.ndarray
+
+    def filled_up(self, parts: int) -> "HostSamples":
+        """A number of samples that divides, by copies of the last one of weight zero."""
+        filled = -len(self.values) % parts
+        if not filled:
+            return self
+        last = lambda x: np.concatenate([x, *[x[-1:]] * filled]) if x.ndim else x
+        more = HostSamples(*map(last, self))
+        weights = np.where(np.arange(len(more.weights)) < len(self.weights), more.weights, 0)
+        return more._replace(weights=weights.astype(self.weights.dtype))
+
+    def blocks(self, shape: tuple[int, ...], mesh: Mesh | None) -> "tuple[Blocks, ...]":
+        """The layout of every mode, for the samples of each device by itself."""
+        devices = _mesh.size(mesh, _mesh.DATA)
+        parts = np.split(self.filled_up(devices).indices, devices)
+        out = []
+        for mode, dim in enumerate(shape):
+            of_parts = [Blocks.of(part[:, mode], dim) for part in parts]
+            samples = np.concatenate([np.asarray(blocks.samples) for blocks in of_parts])
+            rows = np.concatenate([np.asarray(blocks.rows) for blocks in of_parts])
+            if mesh is None:
+                out.append(Blocks(samples, rows))
+            else:
+                put = functools.partial(_mesh.put, mesh=mesh, spec=P(_mesh.DATA))
+                out.append(Blocks(put(samples), put(rows)))
+        return tuple(out)
+
+
 class Samples(eqx.Module):
     """Entries on the device, in the units of the solvers.
 
@@ -42,6 +82,8 @@ class Samples(eqx.Module):
         weights: of the samples; they sum to 1.
         base: offsets, part of every prediction; a scalar zero without.
         unit: the error is the root of the loss times this (relative losses only).
+        mesh: along whose `data` axis the samples are shared out; None for one device.
+        filled: how many at the end, of weight zero, only make their number divide.
     """
 
     indices: Int[Array, "samples modes"]
@@ -49,16 +91,50 @@ class Samples(eqx.Module):
     weights: Float[Array, " samples"]
     base: Float[Array, "*samples"]
     unit: Float[Array, ""]
+    mesh: Mesh | None = eqx.field(static=True, default=None)
+    filled: int = eqx.field(static=True, default=0)
 
     @property
     def count(self) -> int:
-        return self.indices.shape[0]
+        return self.indices.shape[0] - self.filled
+
+    @classmethod
+    def of(cls, host: HostSamples, mesh: Mesh | None) -> "Samples":
+        """Samples over the devices of a mesh, or on one."""
+        if mesh is None:
+            return cls(*map(jnp.asarray, host), mesh=None)
+        full = host.filled_up(_mesh.size(mesh, _mesh.DATA))
+        put = lambda x: _mesh.put(x, mesh, P(_mesh.DATA) if x.ndim else P())
+        return cls(*map(put, full), mesh=mesh, filled=len(full.values) - len(host.values))
+
+    def gathered(self) -> HostSamples:
+        """From all devices, without what they are filled up with."""
+        whole = lambda x: _mesh.on_host(x)[: self.count] if x.ndim else _mesh.on_host(x)
+        return HostSamples(*map(whole, jax.tree.leaves(self)))
+
+    def on_host(self) -> "Samples":
+        """The same, its arrays those of NumPy."""
+        plain = Samples(self.indices, self.values, self.weights, self.base, self.unit)
+        return jax.tree.unflatten(jax.tree.structure(plain), self.gathered())
+
+    def picked(self, ids: np.ndarray) -> HostSamples:
+        """Some of them, with their weights as they are."""
+        if self.mesh is None:
+            pick = lambda x: np.asarray(x)[ids] if x.ndim else np.asarray(x)
+            return HostSamples(*map(pick, jax.tree.leaves(self)))
+        program = _compile.compiled(_picked, (), (self, ids), tier="fast")  # only those travel
+        return HostSamples(*jax.device_get(program.call(self, ids)))
 
     def take(self, ids: Int[Array, " batch"]) -> "Samples":
         """Some of them, with weights whose sum is 1 on average over draws of equal chances."""
         base = self.base if self.base.ndim == 0 else self.base[ids]
         weights = self.weights[ids] * (self.count / len(ids))
         return Samples(self.indices[ids], self.values[ids], weights, base, self.unit)
+
+
+def _picked(samples: Samples, ids: Array) -> tuple[Array, ...]:
+    pick = lambda x: x.at[ids].get(mode="promise_in_bounds") if x.ndim else x
+    return tuple(map(pick, jax.tree.leaves(samples)))
 
 
 class Predictions(NamedTuple):
@@ -116,6 +192,17 @@ def predict(
     return jnp.concatenate([found[:-1].ravel(), found[-1, size - last :]])
 
 
+def predicted(network: TensorNetwork, samples: Samples) -> Inexact[Array, " samples"]:
+    """The entries of a network at those of the samples, laid out as they are."""
+    return _mesh.over_data(
+        functools.partial(predict, network.structure),
+        samples.mesh,
+        (network.cores, samples.indices),
+        (P(), P(_mesh.DATA)),
+        P(_mesh.DATA),
+    )
+
+
 def row_equations(
     structure: Structure,
     cores: tuple[Array, ...],
@@ -123,6 +210,7 @@ def row_equations(
     indices: Integer[Array, "samples modes"],
     blocks: tuple[Blocks, ...],
     parabola: Callable[[Array, Array], tuple[Array, Array]],
+    mesh: Mesh | None = None,
 ) -> tuple[Array, Array]:
     r"""Normal equations of all rows of one core: sums of weighted outer products.
 
@@ -133,6 +221,7 @@ def row_equations(
     Args:
         parabola: (numbers of samples, their own part of the prediction) -> (weights w, products
             w t); the numbers may be those of fillings, whose weights are dropped here.
+        mesh: on one of whose devices these samples lie.
 
     Returns:
         gram [rows, bonds, bonds], rhs [rows, bonds]; an internal node has one row.
@@ -173,7 +262,7 @@ def row_equations(
         ordered = len(legs) == 1
         return total.at[of_block].add(sums, indices_are_sorted=ordered, mode="promise_in_bounds")
 
-    total = jnp.zeros((rows, bonds, bonds + 1), matrix.dtype)
+    total = _mesh.part(jnp.zeros((rows, bonds, bonds + 1), matrix.dtype), mesh)
     size = max(1, piece_size(structure, matrix.dtype) // numbers.shape[1])
     if len(numbers) <= size:
         total = add(total, (numbers, of_block), jnp.ones(len(numbers), bool))

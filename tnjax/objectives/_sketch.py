@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ._samples import Blocks, Samples
+from ._samples import Blocks, HostSamples, Samples
 
 # Entries of training that candidates are screened on: at least so many, and so many a parameter.
 _ENTRIES = 2**14
@@ -20,25 +20,22 @@ def sketched(
         wanted *= 2
     if 2 * wanted > training.count:
         return None
+    mesh = training.mesh
     if held_out is not None:
         share = wanted / training.count
-        held_out = _thinned(held_out, max(1, int(share * held_out.count)))
-    training = _thinned(training, wanted)
-    rows = np.asarray(training.indices)
-    blocks = tuple(Blocks.of(rows[:, mode], dim) for mode, dim in enumerate(shape))
-    return training, held_out, blocks
+        held_out = Samples.of(_thinned(held_out, max(1, int(share * held_out.count))), mesh)
+    part = _thinned(training, wanted)
+    return Samples.of(part, mesh), held_out, part.blocks(shape, mesh)
 
 
 def is_none(leaf) -> bool:
     return leaf is None
 
 
-def _thinned(samples: Samples, count: int) -> Samples:
+def _thinned(samples: Samples, count: int) -> HostSamples:
     rng = np.random.default_rng([samples.count, count])
-    ids = np.sort(rng.choice(samples.count, count, replace=False))
-    part = lambda x: jnp.asarray(np.asarray(x)[ids])
-    weights = part(samples.weights)
-    base = samples.base if samples.base.ndim == 0 else part(samples.base)
+    part = samples.picked(np.sort(rng.choice(samples.count, count, replace=False)))
+    weights = jnp.asarray(part.weights)
     total = weights.sum()
     weights = jnp.where(total > 0, weights / total, 1 / count)
-    return Samples(part(samples.indices), part(samples.values), weights, base, samples.unit)
+    return part._replace(weights=np.asarray(weights))

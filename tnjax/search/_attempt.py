@@ -1,6 +1,7 @@
 """Determined fits of several structures: many starts of each together, the smallest to succeed
 ends it."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int
 
-from .. import _compile
+from .. import _compile, _mesh
 from .._init import host_cores
 from .._network import TensorNetwork
 from .._status import Status
@@ -23,6 +24,8 @@ from ._strategy import Fit
 
 # Steps of all starts between two looks which of them have reached the target.
 _CHUNK = 4
+# Owner of lanes that only make their number divide.
+_NOBODY = np.iinfo(np.int32).max
 # Noise on a warm start, relative to each core: slices that are zero are a saddle.
 _NOISE = 0.02
 
@@ -64,8 +67,10 @@ def attempt(
         else:
             cores = host_cores(structure, rng, problem.dtype)
         starts.append(pad(structure, cores, capacity))
-    networks = stacked(capacity, [np.stack(parts) for parts in zip(*starts, strict=True)])
-    args = (problem, solver, networks, owners, limits)
+    lanes = _mesh.rounded_up(len(owners), _mesh.size(problem.mesh, _mesh.CANDIDATES))
+    cores = _mesh.filled_up([np.stack(parts) for parts in zip(*starts, strict=True)], lanes)
+    nobody = np.full(lanes - len(owners), _NOBODY, owners.dtype)
+    args = (problem, solver, stacked(capacity, cores), np.append(owners, nobody), limits)
     tier = _compile.choose_tier(len(owners) * solver.expected_passes * problem.work)
     program = _compile.compiled(_attempt, (), args, tier=tier)
     found, errors = jax.device_get(program.call(*args))
@@ -94,20 +99,21 @@ def _attempt(
     owners: Int[Array, " lanes"],
     limits: Limits,
 ):
-    states = jax.vmap(lambda network: start(solver, problem, network))(networks)
+    vmap = functools.partial(_mesh.vmapped, mesh=problem.mesh)
+    states = vmap(lambda network: start(solver, problem, network))(networks)
 
     def going(carry):
         states, steps = carry
         open_ = (states.status == Status.RUNNING.code) | (states.status == Status.MAX_STEPS.code)
         reached = states.best_error <= limits.target_error
-        first = jnp.min(jnp.where(reached, owners, jnp.iinfo(owners.dtype).max))
+        first = jnp.min(jnp.where(reached, owners, _NOBODY))
         return (steps < limits.max_steps) & (open_ & (owners < first)).any()
 
     def advance(carry):
         states, steps = carry
         steps = jnp.minimum(steps + _CHUNK, limits.max_steps)
         chunk = Limits(limits.target_error, steps, limits.rtol, limits.patience, limits.give_up)
-        return jax.vmap(lambda state: drive(solver, problem, state, chunk))(states), steps
+        return vmap(lambda state: drive(solver, problem, state, chunk))(states), steps
 
     states: FitState
     states, _ = lax.while_loop(going, advance, (states, jnp.zeros((), jnp.int32)))

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -20,9 +21,11 @@ import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
+from jax.sharding import Mesh
 
 from .._atomic import atomic_path
 from .._network import TensorNetwork
+from .._processes import from_first
 from ..objectives import Problem
 from ._archive import Archive
 from ._result import Step
@@ -129,7 +132,38 @@ def write_checkpoint(folder: Path, saved: Saved, fingerprint: dict[str, str]) ->
         old.unlink(missing_ok=True)
 
 
-def read_latest(folder: Path, fingerprint: dict[str, str]) -> Saved | None:
+def open_folder(
+    folder: Path, fingerprint: dict[str, str], *, resume: bool, mesh: Mesh | None
+) -> Saved | None:
+    """Make a folder for checkpoints; to resume, the newest one in it. The first process looks, and
+    tells the others.
+
+    Raises:
+        ValueError: as of `read_latest`, or if there are checkpoints where nothing is resumed.
+    """
+
+    def look() -> bytes:
+        folder.mkdir(parents=True, exist_ok=True)
+        if resume:
+            found = read_latest(folder, fingerprint)
+            return b"" if found is None else found[0].read_bytes()
+        if _files(folder):
+            raise ValueError(
+                f"{folder}: there are checkpoints of an earlier search; pass resume=True to go on "
+                "from them, or give another folder."
+            )
+        return b""
+
+    content = from_first(mesh, look)
+    if not content:
+        return None
+    with tempfile.TemporaryDirectory() as work:
+        copy = Path(work) / "checkpoint.safetensors"
+        copy.write_bytes(content)
+        return _read(copy)[1]
+
+
+def read_latest(folder: Path, fingerprint: dict[str, str]) -> tuple[Path, Saved] | None:
     """The newest checkpoint that is whole, or None if there is none; warns of damaged ones.
 
     Raises:
@@ -165,7 +199,7 @@ def read_latest(folder: Path, fingerprint: dict[str, str]) -> Saved | None:
                 "result may differ in its last digits from an uninterrupted run.",
                 stacklevel=3,
             )
-        return saved
+        return path, saved
     return None
 
 

@@ -235,7 +235,7 @@ def worthwhile(compression: Compression | None) -> bool:
 
 def _error(problem: Decomposition, network: TensorNetwork) -> float:
     """The relative error of a network, slab by slab of the first mode and without a program."""
-    target, network = np.asarray(problem.target), scaled(network, 1 / problem.scale)
+    target, network = problem.array, scaled(network, 1 / problem.scale)
     rows = max(1, _SLAB * target.shape[0] // target.size)
     total = 0.0
     for first in range(0, target.shape[0], rows):

@@ -83,7 +83,7 @@ class FixedFormat(Proposing):
         if self._by_rank(problem):
             return ()
         assert isinstance(problem, Decomposition)
-        tensor, dims = np.asarray(problem.target), tuple(problem.counted_shape)
+        tensor, dims = problem.array, tuple(problem.counted_shape)
         target, limit = budget.target_error, budget.max_params
         groups: list[tuple[Structure, ...]] = []
         if target is not None:
@@ -100,7 +100,7 @@ class FixedFormat(Proposing):
 
     def start_cores(self, problem: Problem, structure: Structure, state: ProposingState) -> Cores:
         if self.format == "tr" and isinstance(problem, Decomposition):
-            return ring_svd(np.asarray(problem.target), structure)
+            return ring_svd(problem.array, structure)
         return super().start_cores(problem, structure, state)
 
     # Structures -----------------------------------------------------------------------

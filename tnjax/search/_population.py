@@ -13,11 +13,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 
-from .. import _compile
+from .. import _compile, _mesh
 from .._network import TensorNetwork
 from .._structure import Structure, as_edge
 from ..objectives import Decomposition, Problem
@@ -103,6 +102,9 @@ def fit_population(
             lanes = chunk + chunk[:1] * (group.batch - len(chunk))  # one program serves all
             padded = [pad(*placed[n], group.capacity) for n in lanes]
             cores = [np.stack(nodes) for nodes in zip(*padded, strict=True)]
+            count = _mesh.rounded_up(len(lanes), _mesh.size(problem.mesh, _mesh.CANDIDATES))
+            cores = _mesh.filled_up(cores, count)
+            lanes = lanes + lanes[:1] * (count - len(lanes))
             data = _permuted(problem, [orders[n] for n in lanes]) if permuted else problem
             args = (data, solver, stacked(group.capacity, cores), limits)
             work = 2 * solver.expected_passes * problem.work * group.batch
@@ -128,7 +130,8 @@ def _fit_batch(
         state: FitState = run(solver, problem, network, limits)
         return state.best, state.best_error
 
-    return jax.vmap(one, in_axes=(0 if permuted else None, 0))(problem, networks)
+    vmap = _mesh.vmapped(one, problem.mesh, (0 if permuted else None, 0))
+    return vmap(problem, networks)
 
 
 # Networks in another order of their nodes ----------------------------------------------------
@@ -180,10 +183,12 @@ def _permuted(problem: Any, orders: Sequence[Order | None]) -> Problem:
     """One problem for each order, stacked along a leading axis."""
     identity = tuple(range(len(problem.shape)))
     modes = [identity if order is None else order[1] for order in orders]
-    target = np.asarray(problem.target)
-    stacks = jax.tree.map(lambda leaf: np.stack([leaf] * len(orders)), problem)
+    target = problem.array
     targets = np.stack([np.transpose(target, order) for order in modes])
-    return eqx.tree_at(lambda p: p.target, stacks, targets)
+    if problem.slabs is not None:
+        targets = problem.slabs.put(targets, stacked=True)
+    stacked = lambda leaf: targets if leaf is problem.target else np.stack([leaf] * len(orders))
+    return jax.tree.map(stacked, problem)
 
 
 # Who shares a capacity ---------------------------------------------------------------------

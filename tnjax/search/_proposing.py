@@ -87,7 +87,7 @@ class Proposing(Strategy):
                 pass
             else:
                 ranks = {edge: structure.rank(edge) for edge in tree.edges}
-                network = decompose(np.asarray(problem.target), tree, ranks=ranks)
+                network = decompose(problem.array, tree, ranks=ranks)
                 return pad(network.structure, network.cores, structure)
         return host_cores(structure, np.random.default_rng(state.seed), problem.dtype)
 

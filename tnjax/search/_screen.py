@@ -12,6 +12,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
+from .. import _mesh
 from .._network import TensorNetwork, safe_norm
 from .._structure import Edge
 from ..objectives import LeastSquares, Problem
@@ -93,7 +94,7 @@ class Screen(eqx.Module):
             if problem.judges:
                 judge = lambda point, delta: problem.judged(point, delta)
                 deltas = candidate_networks(network, edges, slices)
-                judged = _map(judge, point, edges, size)(deltas)
+                judged = _map(judge, problem.mesh, point, edges, size)(deltas)
                 # Where no candidate stands the test by itself, the refit may still make one do.
                 gain = jnp.where(jnp.any(judged > 0), judged, gain)
             good = jnp.isfinite(gain) & (gain > 0)
@@ -102,7 +103,7 @@ class Screen(eqx.Module):
             if n + 1 < increment:
                 deltas = candidate_networks(network, edges, found[-1])
                 shift = lambda point, delta: problem.shifted(point, delta)
-                point = _PerEdge(_map(shift, point, edges, size)(deltas))
+                point = _PerEdge(_map(shift, problem.mesh, point, edges, size)(deltas))
         return Screened(total, tuple(found))
 
 
@@ -134,7 +135,7 @@ class Spectral(Screen):
             return _line_search(problem, point, delta, order)
 
         deltas = candidate_networks(old, edges, slices)
-        gain, deltas = _map(one, point, edges, batch_size)(deltas, _turns(old, edges))
+        gain, deltas = _map(one, problem.mesh, point, edges, batch_size)(deltas, _turns(old, edges))
         return gain, _slices_only(deltas, edges)
 
 
@@ -165,6 +166,7 @@ class Trial(Screen):
         deltas = candidate_networks(old, edges, slices)
         gain, deltas = _map(
             lambda point, delta, order: self._train(problem, point, delta, order),
+            problem.mesh,
             point,
             edges,
             batch_size,
@@ -218,7 +220,9 @@ def _alternate(problem, point, old, edges, slices, batch_size, sweeps: int):
                 return gain, x.reshape(delta.cores[node].shape)
 
             deltas = stacked(old.structure, [_take(core, picked) for core in cores])
-            new_gain, new = _map(solve, point.take(picked), picked, batch_size)(deltas)
+            new_gain, new = _map(solve, problem.mesh, point.take(picked), picked, batch_size)(
+                deltas
+            )
             gain = gain.at[picked].set(new_gain, mode="promise_in_bounds", unique_indices=True)
             core = cores[node].at[picked].set(new, mode="promise_in_bounds", unique_indices=True)
             cores = (*cores[:node], core, *cores[node + 1 :])
@@ -327,18 +331,27 @@ class _PerEdge(eqx.Module):
         return _PerEdge(jax.tree.map(lambda x: _take(x, rows), self.value))
 
 
-def _map(function, point, edges, batch_size: int):
-    """`function(point, *args)` over the leading axis of args, `batch_size` at a time."""
+def _map(function, mesh, point, edges, batch_size: int):
+    """`function(point, *args)` over the leading axis of args, `batch_size` at a time on each
+    device along the mesh's `candidates`; candidates that fill up a round are repeated ones."""
+    width = min(len(edges), batch_size * _mesh.size(mesh, _mesh.CANDIDATES))
+    width = _mesh.rounded_up(width, _mesh.size(mesh, _mesh.CANDIDATES))
 
     def mapped(*args):
         if point.shared:
-            one = lambda args: function(point.value, *args)
+            one = lambda *args: function(point.value, *args)
         else:
-            one = lambda args: function(*args)
-            args = (point.value, *args)
-        if batch_size >= len(edges):
-            return jax.vmap(one)(args)
-        return lax.map(one, args, batch_size=batch_size)
+            one, args = function, (point.value, *args)
+        together = _mesh.vmapped(one, mesh)
+        if width >= len(edges):
+            found = together(*_mesh.filled_up(args, width))
+        else:
+            count = _mesh.rounded_up(len(edges), width)
+            rounds = lambda x: x.reshape(count // width, width, *x.shape[1:])
+            flat = lambda x: x.reshape(count, *x.shape[2:])
+            args = jax.tree.map(rounds, _mesh.filled_up(args, count))
+            found = jax.tree.map(flat, lax.map(lambda args: together(*args), args))
+        return jax.tree.map(lambda x: x[: len(edges)], found)
 
     return mapped
 

@@ -14,12 +14,13 @@ from jaxtyping import PRNGKeyArray
 from .._contract.cost import check_fit_memory
 from .._init import host_cores
 from .._network import TensorNetwork, scaled
+from .._processes import agree, check_same, leads
 from .._status import Status
 from .._structure import Structure
 from ..objectives import Decomposition, Problem, StreamedDecomposition
 from ..solve._fit import check_shape, fit, positive
 from ._archive import Archive
-from ._checkpoint import Saved, Totals, fingerprint, read_latest, write_checkpoint
+from ._checkpoint import Saved, Totals, fingerprint, open_folder, write_checkpoint
 from ._compress import Compression, compress_problem, compress_stream, worthwhile
 from ._cuts import cut_bounds
 from ._greedy import Greedy
@@ -156,9 +157,10 @@ def search(
     folder = None if checkpoints is None else Path(checkpoints)
     same: dict[str, str] = {}
     saved = None
+    mesh = problem.mesh
     if folder is not None:
         same = fingerprint(  # reads all data, so only where it is kept or compared
-            problem,
+            problem.on_host(),
             network,
             strategy=strategy,
             target_error=target_error,
@@ -167,13 +169,7 @@ def search(
             memory_limit=memory_limit,
             seed=seed,
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        saved = read_latest(folder, same) if resume else None
-        if not resume and any(folder.glob("checkpoint-*.safetensors")):
-            raise ValueError(
-                f"{folder}: there are checkpoints of an earlier search; pass resume=True to go on "
-                "from them, or give another folder."
-            )
+        saved = open_folder(folder, same, resume=resume, mesh=mesh)
     elif resume:
         raise ValueError("search: resume=True needs the folder of the `checkpoints`.")
 
@@ -203,11 +199,13 @@ def search(
             )
             since, before = now, totals
             path.append(step)
+        check_same(mesh, f"{info.move}, error {state.error!r}", state.cores)
         if folder is not None and (step is not None or info.save):
             totals = dataclasses.replace(totals, checkpoints=totals.checkpoints + 1)
             saved = Saved(state, tuple(path), archive, totals, now - begin)
             try:
-                write_checkpoint(folder, saved, same)
+                if leads(mesh):
+                    write_checkpoint(folder, saved, same)
             except OSError as error:
                 warnings.warn(
                     f"This step could not be saved ({error}); the checkpoints before it are kept.",
@@ -232,7 +230,9 @@ def search(
     status = state.status
     try:
         while not state.done:
-            if max_seconds is not None and time.perf_counter() - begin > max_seconds:
+            over = max_seconds is not None and time.perf_counter() - begin > max_seconds
+            over, stopped = agree(mesh, over, stop is not None and stop())
+            if over:
                 status = Status.MAX_SECONDS
                 break
             if max_fitted is not None and totals.fitted >= max_fitted:
@@ -241,7 +241,7 @@ def search(
             if max_steps is not None and not state.tidying and len(path) > max_steps:
                 status = Status.MAX_STEPS
                 break
-            if stop is not None and stop():
+            if stopped:
                 status = Status.INTERRUPTED
                 break
             state, info = strategy.step(problem, state, limited())
@@ -290,8 +290,10 @@ def _compression(
     if not compress or not able or not isinstance(problem, Decomposition):
         return None
     assert target_error is not None
-    found = compress_problem(problem, target_error)
-    return found if compress is True or worthwhile(found) else None
+    found = compress_problem(problem.on_host(), target_error)
+    if found is None or not (compress is True or worthwhile(found)):
+        return None
+    return found._replace(whole=problem, problem=found.problem.placed(problem.mesh))
 
 
 def _as_strategy(strategy: Strategy | None) -> Strategy:
@@ -336,7 +338,7 @@ def _from_cuts(
         )
     assert isinstance(problem, Decomposition)
     assert target_error is not None
-    bounds = cut_bounds(problem.target, target_error)
+    bounds = cut_bounds(problem.array, target_error)
     structure = bounds.certificate(dims=tuple(problem.counted_shape)).structure
     if structure is None:
         return None

@@ -79,7 +79,7 @@ def begin(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) 
     target = budget.target_error
     dense = isinstance(problem, Decomposition)
     if state.cuts is None and dense and target is not None and 0 < target < 1:
-        unfoldings = Unfoldings(np.asarray(problem.target), target)
+        unfoldings = Unfoldings(problem.array, target)
         cuts = bounds_of(unfoldings, target, max_work=_MEASURED)
         state = dataclasses.replace(state, cuts=cuts)
         if cuts.complete and len(problem.shape) <= _TREE_MODES and greedy.internal:
@@ -308,7 +308,7 @@ def _batch(greedy: Greedy, problem, state: GreedyState, budget: Budget, batch: B
 
 def _tree(greedy: Greedy, problem, state: GreedyState, budget: Budget, tree: Structure):
     """The tree that the spectra choose, by truncated singular value decompositions."""
-    network = tree_svd(np.asarray(problem.target), tree)
+    network = tree_svd(problem.array, tree)
     cores = tuple(map(np.asarray, network.cores))
     capacity = greedy.capacity(problem, network.structure, None, ())
     trial = dataclasses.replace(state, structure=network.structure, cores=cores, capacity=capacity)

@@ -4,8 +4,6 @@ import dataclasses
 import math
 from typing import Any
 
-import numpy as np
-
 from .._structure import Structure
 from ..objectives import Decomposition, Problem
 from ._proposing import Proposing
@@ -70,7 +68,7 @@ class TreeSearch(Proposing):
         check_limits(budget, "TreeSearch")
         assert isinstance(problem, Decomposition)
         dims = problem.counted_shape
-        tensor = np.asarray(problem.target)
+        tensor = problem.array
         groups: list[tuple[Structure, ...]] = []
         target = budget.target_error
         if target is not None and target < 1:

@@ -10,9 +10,10 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
-from .. import _compile
+from .. import _compile, _mesh
 from .._contract.cost import check_fit_memory
 from .._network import TensorNetwork, scaled
+from .._processes import agree
 from .._status import Status
 from .._structure import Structure
 from ..objectives import LeastSquares, Problem
@@ -129,9 +130,12 @@ def fit(
     structure = structure_or_network
     if isinstance(structure, TensorNetwork):
         structure = structure.structure
-    limit = None if memory_limit is None else memory_limit // num_starts
+    devices = _mesh.size(problem.mesh, _mesh.CANDIDATES)
+    limit = None if memory_limit is None else memory_limit // -(-num_starts // devices)
     check_fit_memory(structure, problem.fit_peak_bytes, limit)
     networks = _starts(problem, structure_or_network, key, num_starts)
+    lanes = _mesh.rounded_up(num_starts, devices)
+    networks = _mesh.filled_up(networks, lanes)
     max_steps = solver.max_steps if max_steps is None else int(max_steps)
     chunk = max_steps if max_seconds is None else _STEPS_BETWEEN_CLOCK_READS
     work = problem.work * min(max_steps, 100) * num_starts
@@ -151,7 +155,10 @@ def fit(
             break
         if (statuses == Status.TARGET_REACHED.code).any():
             break
-        if max_seconds is not None and time.perf_counter() - begin > max_seconds:
+        if max_seconds is None:
+            continue
+        over, _ = agree(problem.mesh, time.perf_counter() - begin > max_seconds, False)
+        if over:
             statuses = np.full_like(statuses, Status.MAX_SECONDS.code)
             break
     states = jax.device_get(states)
@@ -229,8 +236,9 @@ def _starts(
 def _start(
     history_size: int, solver: Solver, problem: Problem, networks: TensorNetwork
 ) -> FitState:
-    return jax.vmap(lambda network: start(solver, problem, network, history_size))(networks)
+    one = lambda network: start(solver, problem, network, history_size)
+    return _mesh.vmapped(one, problem.mesh)(networks)
 
 
 def _drive(solver: Solver, problem: Problem, states: FitState, limits: Limits) -> FitState:
-    return jax.vmap(lambda state: drive(solver, problem, state, limits))(states)
+    return _mesh.vmapped(lambda state: drive(solver, problem, state, limits), problem.mesh)(states)

@@ -78,6 +78,7 @@ def fit_stream(
         positive(value, f"fit_stream: {what}")
     positive(target_error, "fit_stream: target_error")
     positive(max_seconds, "fit_stream: max_seconds")
+    problem = problem.placed(None)
     count, modes = len(values), len(problem.shape)
     if np.shape(indices) != (count, modes) or np.ndim(values) != 1 or not count:
         raise ValueError(
