@@ -171,7 +171,7 @@ def fit(
         error,
         Status.from_code(statuses[best]) if math.isfinite(error) else Status.NON_FINITE,
         steps,
-        state.history[:steps],
+        np.asarray(state.history[:steps]),
         time.perf_counter() - begin,
         compile_seconds,
     )
