@@ -115,7 +115,8 @@ def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "ful
     if mesh is None:
         call = jax.jit(program, compiler_options=options).lower(*args).compile()
     else:
-        call = _on_mesh(program, args, mesh, layout, options)
+        on_mesh = _lowered(program, args, mesh, layout, options).compile()
+        call = lambda *args: on_mesh(*_mesh.brought(args, mesh))
     seconds = time.perf_counter() - begin
     with _lock:
         _cache[key] = call
@@ -124,15 +125,15 @@ def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "ful
     return Compiled(call, 1, seconds)
 
 
-def _on_mesh(program: Callable, args: tuple, mesh: Mesh, layout: Any, options: dict) -> Callable:
+def _lowered(program: Callable, args: tuple, mesh: Mesh, layout: Any, options: dict):
+    """A program of the whole mesh, whose results every device gets."""
     jitted = jax.jit(
         program,
         in_shardings=layout,
         out_shardings=NamedSharding(mesh, PartitionSpec()),
         compiler_options=options,
     )
-    call = jitted.lower(*_mesh.brought(args, mesh)).compile()
-    return lambda *args: call(*_mesh.brought(args, mesh))
+    return jitted.lower(*_mesh.brought(args, mesh))
 
 
 def clear_cache() -> None:

@@ -160,8 +160,7 @@ class Blocks(eqx.Module):
         """The blocks of a mode of size `dim`. Their number depends on the number of samples and
         on `dim` alone, so that data sets of one size share their programs."""
         count = len(column)
-        size = min(_BLOCK_SIZES, key=lambda size: abs(size - count / dim / 8))
-        blocks = count // size + dim
+        blocks, size = _num_blocks(count, dim)
         order = np.argsort(column, kind="stable").astype(np.int32)
         lengths = np.bincount(column, minlength=dim)
         per_row = -(-lengths // size)
@@ -173,6 +172,17 @@ class Blocks(eqx.Module):
         rows = np.repeat(np.arange(dim, dtype=np.int32), per_row)
         rows = np.concatenate([rows, np.full(blocks - len(rows), dim - 1, np.int32)])
         return cls(samples.reshape(blocks, size), rows)
+
+
+def _num_blocks(count: int, dim: int) -> tuple[int, int]:
+    """Blocks of so many samples of a mode, and their size."""
+    size = min(_BLOCK_SIZES, key=lambda size: abs(size - count / dim / 8))
+    return count // size + dim, size
+
+
+def num_slots(count: int, dim: int) -> int:
+    """Places for samples in the blocks of a mode, filled up or not."""
+    return math.prod(_num_blocks(count, dim))
 
 
 def predict(
