@@ -68,7 +68,7 @@ def _sweep(options: Sweep) -> int:
     options.out.mkdir(exist_ok=True)
     text = yaml.safe_dump(file.content, sort_keys=False)
     (options.out / _SETTINGS).write_text(text, encoding="utf-8")
-    before = len(_ended(options.out, file))
+    before = sum(outcome.state != "failed" for outcome in _ended(options.out, file))
     known: dict[str, Progress] = {}
     try:
         # Ray prints what it has to say of dead workers; the output is for the result.
