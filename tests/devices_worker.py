@@ -140,6 +140,26 @@ def strategies() -> dict:
     return out
 
 
+def sketches() -> dict:
+    """Whether a screen sees the same entries on one device and on a mesh, and the same sums."""
+    draw = np.random.default_rng(0)
+    indices = np.argwhere(draw.random((35, 36, 37)) < 0.9)
+    values = draw.standard_normal(len(indices))
+    options = dict(validation=0.1, key=jax.random.key(0))
+    one = Completion(indices, values, (35, 36, 37), **options)
+    many = one.placed(make_mesh(candidates=2, data=4))
+    few, shared = one.sketch(20), many.sketch(20)
+    assert few.training.count < one.training.count / 2
+    same = [shared.mesh == many.mesh]
+    for a, b in ((few.training, shared.training), (few.held_out, shared.held_out)):
+        same += [np.array_equal(x, y) for x, y in zip(a.gathered(), b.gathered(), strict=True)]
+    network = TensorNetwork.random(Structure.tensor_train((35, 36, 37), 2), key=jax.random.key(1))
+    for node in range(3):
+        pairs = zip(*(p.normal_equations(network, node) for p in (few, shared)), strict=True)
+        same += [np.allclose(x, y, rtol=1e-9, atol=1e-12) for x, y in pairs]
+    return {"same": [bool(each) for each in same]}
+
+
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
     assert jax.device_count() == 8

@@ -58,6 +58,12 @@ def test_other_strategies_do_on_eight_devices_what_they_do_on_one():
         assert abs(many["error"] - one["error"]) < 1e-8, name
 
 
+def test_screens_on_some_of_many_entries_see_the_same_ones():
+    found = eight_devices("devices_worker.py", "sketches")["sketches"]["same"]
+    assert len(found) == 17
+    assert all(found), found
+
+
 def tensor(seed=0) -> np.ndarray:
     ring = Structure.tensor_ring((4, 5, 3), 2)
     return np.asarray(TensorNetwork.random(ring, key=jax.random.key(seed)).to_dense())

@@ -19,6 +19,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 CANDIDATES, DATA = "candidates", "data"
+# Bytes that each process tells the others at a time.
+_PIECE_BYTES = 16 * 2**20
 
 
 def of(args: Any) -> Mesh | None:
@@ -50,9 +52,29 @@ def on_host(array: Any) -> np.ndarray:
     """An array as NumPy's, gathered from all devices, in every process."""
     if isinstance(array, jax.Array) and not array.is_fully_addressable:
         if not array.is_fully_replicated:
-            return multihost_utils.process_allgather(array, tiled=True)
+            return _collected(array)
         array = array.addressable_data(0)
     return np.asarray(array)
+
+
+def _collected(array: jax.Array) -> np.ndarray:
+    """What lies along `data` on the devices of several processes, told to all of them piece by
+    piece, so that no device ever has the whole."""
+    sharding = array.sharding
+    assert isinstance(sharding, NamedSharding)
+    axis = tuple(sharding.spec).index(DATA)
+    own = {shard.index[axis].start or 0: shard.data for shard in array.addressable_shards}
+    out = np.empty(array.shape, array.dtype)
+    by_rows = np.moveaxis(out, axis, 0)
+    for start in sorted(own):  # as many in every process: its devices are consecutive ones
+        rows = np.moveaxis(np.asarray(own[start]), axis, 0)
+        starts = multihost_utils.process_allgather(np.asarray([start], np.int32))[:, 0]
+        step = max(1, _PIECE_BYTES * len(rows) // rows.nbytes)
+        for first in range(0, len(rows), step):
+            found = multihost_utils.process_allgather(rows[first : first + step])
+            for place, part in zip(starts + first, found, strict=True):
+                by_rows[place : place + len(part)] = part
+    return out
 
 
 def shardings(tree: Any, mesh: Mesh) -> Any:

@@ -68,7 +68,8 @@ def search(
         max_steps: stop after so many accepted moves.
         max_fitted: stop after so many structures have been fitted.
         max_seconds: stop after so much wall time (the step under way is finished).
-        memory_limit: bytes; structures whose fit is forecast to need more are not tried.
+        memory_limit: bytes on each device; structures whose fit is forecast to need more are not
+            tried.
         start: a structure or network to grow from; the rank-one structure by default. "cuts":
             the smallest structure that satisfies the cut bounds of the target error (see
             `cut_bounds`), if a fit of it reaches the target, else rank one; for a decomposition.
