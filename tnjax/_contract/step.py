@@ -58,7 +58,7 @@ def dense_sweep(structure: Structure, dtype=_FLOAT, *, data: int = 1, lanes: int
         >>> ring = Structure.tensor_ring((64, 32, 32, 32), 3)
         >>> one, eight = dense_sweep(ring), dense_sweep(ring, data=8)
         >>> round(one.flops / eight.flops), eight.collective_bytes
-        (7, 11528)
+        (8, 11528)
     """
     slab, mode, thickness = _slab(structure, data)
     walk = _Walk()
