@@ -21,7 +21,7 @@ from tnjax import (
     _mesh,
     make_mesh,
 )
-from tnjax._contract import step
+from tnjax.distributed import StepCost, dense_screen, dense_sweep, sample_sweep
 from tnjax.search._candidates import draw_slices
 from tnjax.search._evaluate import _fit
 from tnjax.solve._fit import limits_of
@@ -58,7 +58,7 @@ def figures(function, *args) -> dict[str, float]:
     }
 
 
-def pair(cost: step.StepCost, found: dict[str, float]) -> dict:
+def pair(cost: StepCost, found: dict[str, float]) -> dict:
     return {name: [getattr(cost, name), value] for name, value in found.items()}
 
 
@@ -74,7 +74,7 @@ def dense() -> dict:
     ):
         network, tensor = planted(structure)
         problem = Decomposition(tensor, mesh=make_mesh(data))
-        cost = step.dense_sweep(structure, data=data)
+        cost = dense_sweep(structure, data=data)
         out[f"{name} {data}"] = pair(cost, figures(sweep, problem, network))
     return out
 
@@ -86,7 +86,7 @@ def sampled() -> dict:
         network, tensor = planted(structure)
         where = np.argwhere(np.random.default_rng(0).random(tensor.shape) < 0.05)
         problem = Completion(where, tensor[tuple(where.T)], tensor.shape, mesh=make_mesh(data))
-        cost = step.sample_sweep(structure, len(where), data=data)
+        cost = sample_sweep(structure, len(where), data=data)
         out[f"rank {rank} {data}"] = pair(cost, figures(sweep, problem, network))
     return out
 
@@ -99,7 +99,7 @@ def screened() -> dict:
     for candidates, data in ((1, 1), (2, 1), (1, 2), (2, 2), (4, 2), (2, 4), (1, 8)):
         problem = Decomposition(tensor, mesh=make_mesh(candidates=candidates, data=data))
         screen = lambda problem, network, slices: Spectral()(problem, network, edges, slices)
-        cost = step.dense_screen(RING, candidates=candidates, data=data)
+        cost = dense_screen(RING, candidates=candidates, data=data)
         found = figures(screen, problem, network, slices)
         out[f"{candidates} x {data}"] = pair(cost, found)
     return out

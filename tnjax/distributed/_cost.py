@@ -12,9 +12,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from .._structure import Structure
-from .cost import num_bonds
-from .equation import (
+from .._contract.cost import num_bonds
+from .._contract.equation import (
     Equation,
     dense_equation,
     entries_equation,
@@ -22,7 +21,9 @@ from .equation import (
     gram_equation,
     rows_equation,
 )
-from .path import plan
+from .._contract.path import plan
+from .._structure import Structure
+from ..objectives._samples import fit_bytes, num_slots
 
 _FLOAT = np.dtype(np.float64)
 
@@ -135,8 +136,6 @@ def sample_sweep(
         data: devices that the entries are shared out to.
         lanes: networks that each device fits together.
     """
-    from ..objectives._samples import fit_bytes, num_slots
-
     own, size = -(-count // data), np.dtype(dtype)
     flops = moved = sent = blocks = 0
     for node, bonds in enumerate(num_bonds(structure)):
