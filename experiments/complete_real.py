@@ -10,7 +10,8 @@
 | movielens | 943x1682x31 weeks, 100,000 ratings | 10 % | root mean square |
 | nations, kinships | entity x relation x entity, 0 or 1 | 10 % of the cells | AUC-PR |
 
-A tenth of what is not hidden is held out for validation: it stops fits, picks the network of a
+A tenth of what is not hidden is held out for validation (whole weeks of a sensor where such are to
+be predicted): it stops fits, picks the network of a
 search, and picks from lists the ridge and the rank of every fixed format and of TensorLy's.
 MovieLens has offsets by user, film and week; the graphs have the Bernoulli loss and are compared
 with CP of the size that the search found. Scores are means over seeds with their standard errors.
@@ -53,6 +54,8 @@ class Case:
     Attributes:
         indices, values, shape: the known entries.
         hide: seed -> truth values [entries], what is hidden for the test.
+        hold: the same for validation, of which what is hidden for the test is left out; single
+            entries at random by default.
         score: (predictions, values) of the test -> numbers by name.
         options: of `Completion`.
         ridges: of `Completion`, to choose from by validation.
@@ -73,6 +76,7 @@ class Case:
     ridges: tuple[float, ...] = (0.0,)
     dense: bool = True
     equal: bool = False
+    hold: Callable[[int], np.ndarray] | None = None
 
 
 # Scores -------------------------------------------------------------------------------------
@@ -105,21 +109,30 @@ def share(count: int, part: float) -> Callable[[int], np.ndarray]:
     return hide
 
 
-def weeks(indices: np.ndarray, part: float) -> Callable[[int], np.ndarray]:
+def weeks(indices: np.ndarray, part: float, draw: int = 0) -> Callable[[int], np.ndarray]:
     """All 7 x 24 entries of a week of a sensor together."""
 
     def hide(seed: int) -> np.ndarray:
         week, sensor = indices[:, 0] // 7, indices[:, 2]
-        chosen = np.random.default_rng(seed).random((week.max() + 1, sensor.max() + 1)) < part
+        chosen = (
+            np.random.default_rng((draw, seed)).random((week.max() + 1, sensor.max() + 1)) < part
+        )
         return chosen[week, sensor]
 
     return hide
 
 
-def dense_case(tensor: np.ndarray, hide, **settings) -> Case:
+def dense_case(tensor: np.ndarray, hide, hold=None, **settings) -> Case:
     indices = np.argwhere(~np.isnan(tensor))
     values = tensor[tuple(indices.T)]
-    return Case(indices, values, tensor.shape, hide(indices), errors, **settings)
+    hold = None if hold is None else hold(indices)
+    return Case(indices, values, tensor.shape, hide(indices), errors, hold=hold, **settings)
+
+
+def blocks_case(tensor: np.ndarray, **settings) -> Case:
+    """What is held out to choose by is missing as what is to be predicted: by whole weeks."""
+    hide, hold = (lambda i: weeks(i, 0.3)), (lambda i: weeks(i, 0.1, draw=1))
+    return dense_case(tensor, hide, hold, **settings)
 
 
 def graph_case(graph: datasets.Triples, budget: int) -> Case:
@@ -157,9 +170,7 @@ def cases() -> dict[str, Callable[[], Case]]:
         "nations": lambda: graph_case(datasets.triples("nations"), 2500),
         "movielens": lambda: movielens_case(datasets.movielens(), 16_000),
         "traffic": lambda: dense_case(datasets.traffic(), random_share(0.3), **traffic),
-        "traffic-blocks": lambda: dense_case(
-            datasets.traffic(), lambda indices: weeks(indices, 0.3), **traffic
-        ),
+        "traffic-blocks": lambda: blocks_case(datasets.traffic(), **traffic),
         "kinships": lambda: graph_case(datasets.triples("kinships"), 10_000),
     }
 
@@ -180,7 +191,7 @@ def small_cases() -> dict[str, Callable[[], Case]]:
     graph = datasets.read_triples(*("\n".join(triples[k::3]) for k in range(3)))
     few = {"options": {}, "budget": 90, "ranks": (1, 2)}
     return {
-        "traffic-blocks": lambda: dense_case(traffic, lambda i: weeks(i, 0.3), **few),
+        "traffic-blocks": lambda: blocks_case(traffic, **few),
         "movielens": lambda: dataclasses.replace(movielens_case(ratings, 40), ranks=(1,)),
         "nations": lambda: graph_case(graph, 40),
     }
@@ -192,8 +203,11 @@ def small_cases() -> dict[str, Callable[[], Case]]:
 def run_case(name: str, case: Case, seed: int, options, report: Callable[[dict], None]) -> None:
     hidden = case.hide(seed)
     seen = np.flatnonzero(~hidden)
-    held = np.random.default_rng((seed, 1)).permutation(len(seen))[: len(seen) // 10]
-    held = np.sort(held)
+    if case.hold is None:
+        held = np.random.default_rng((seed, 1)).permutation(len(seen))[: len(seen) // 10]
+        held = np.sort(held)
+    else:
+        held = np.flatnonzero(case.hold(seed)[seen])
     begin = time.perf_counter()
 
     def row(method: str, params: int, guess: np.ndarray, **more) -> None:
