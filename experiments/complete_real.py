@@ -11,8 +11,8 @@
 | nations, kinships | entity x relation x entity, 0 or 1 | 10 % of the cells | AUC-PR |
 
 A tenth of what is not hidden is held out for validation (whole weeks of a sensor where such are to
-be predicted): it stops fits, picks the network of a
-search, and picks from lists the ridge and the rank of every fixed format and of TensorLy's.
+be predicted): it stops fits, picks the network of a search, and picks from lists the ridge and the
+rank of every fixed format and of TensorLy's.
 MovieLens has offsets by user, film and week; the graphs have the Bernoulli loss and are compared
 with CP of the size that the search found. Scores are means over seeds with their standard errors.
 Leaves table.csv and result.json; a run that was stopped goes on in the same folder.
