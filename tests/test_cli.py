@@ -149,7 +149,7 @@ def test_path_csv_agrees_with_result_json(found):
             tuple(map(int, name.split("-"))): rank
             for name, rank in json.loads(row["edges"]).items()
         }
-        structure = Structure.from_edges((2,) * 6, edges)
+        structure = Structure((2,) * 6, json.loads(row["legs"]), edges)
         assert structure.num_params == int(row["num_params"])
         assert float(row["compression_ratio"]) == pytest.approx(structure.compression_ratio)
     assert edges == dict(load(found.folder / "network.safetensors").structure.edges)
@@ -172,7 +172,8 @@ def test_report_html_is_self_contained(found):
     text = (found.folder / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"https?:(?!//www\.w3\.org/2000/svg\")|<link|@import|url\(", text)
     sources = re.findall(r'src="([^"]*)"', text)
-    assert len(sources) == text.count("<img") == 3 + 6  # images, and one factor for each mode
+    factors = sum(bool(legs) for legs in found.result["structure"]["legs"])
+    assert len(sources) == text.count("<img") == 3 + factors  # images, and cores with modes
     pictures = []
     for source in sources:
         head, data = source.split(",")

@@ -31,6 +31,7 @@ _COLUMNS = (
     "programs",
     "fitted",
     "edges",
+    "legs",
 )
 
 
@@ -53,6 +54,7 @@ def step_record(number: int, step: Step) -> dict[str, Any]:
         step.programs,
         step.fitted,
         json.dumps(edges),
+        json.dumps(step.structure.legs),
     )
     return dict(zip(_COLUMNS, values, strict=True))
 

@@ -120,10 +120,10 @@ def _enter(
         tries,
     )
     if phase == "tree":
-        tree = state.tree
-        smaller = tree is not None and problem.num_params(tree) < problem.num_params(structure)
-        allowed = greedy.edges is None and smaller and _admits(greedy, problem, state, budget, tree)
-        return dataclasses.replace(state, phase=phase, queue=(tree,) if allowed else ())
+        trees = () if state.tree is None or greedy.edges is not None else (state.tree,)
+        smaller = lambda tree: problem.num_params(tree) < problem.num_params(structure)
+        queue = (t for t in trees if smaller(t) and _admits(greedy, problem, state, budget, t))
+        return dataclasses.replace(state, phase=phase, queue=tuple(queue))
     tries = _tries(greedy, problem, phase, structure, cuts)
     bounded = lambda after: cuts is None or cuts.admits(after)
     fixed = greedy.edges is not None
