@@ -91,16 +91,18 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
     if options.dtype == "float32":
         kind = np.complex64 if np.iscomplexobj(array) else np.float32
     with np.errstate(over="ignore"):
-        values = plan.apply(array).astype(kind)
+        values = plan.apply(array).astype(kind, copy=False)
     if not np.isfinite(values).all():
         raise InputError(f"{options.input}: the entries are too large for {options.dtype}.")
     problem = Decomposition(values, mesh=mesh)
     result = run_search(options, problem, f"{options.input.name}: {plan.describe()}", watch)
 
     def write() -> str:
-        restored = plan.undo(np.asarray(result.network.to_dense()))
-        original = array[tuple(slice(n) for n in plan.kept)]
-        error = float(relative_error(restored, original.astype(kind)))
+        restored, error = None, result.error
+        if data.is_image or not plan.source == plan.kept == plan.padded:
+            restored = plan.undo(np.asarray(result.network.to_dense()))
+            original = array[tuple(slice(n) for n in plan.kept)]
+            error = float(relative_error(restored, original.astype(kind)))
         run = decomposition_run(
             options.input.name, data, plan, result, restored, error, settings("decompose", options)
         )

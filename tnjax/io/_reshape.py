@@ -38,7 +38,8 @@ class Reshape:
             raise ValueError(f"reshape: expected shape {self.source}, got {array.shape}.")
         array = array[tuple(slice(n) for n in self.padded)]
         widths = [(0, p - n) for p, n in zip(self.padded, array.shape, strict=True)]
-        array = np.pad(array, widths, mode="edge")
+        if any(after for _, after in widths):
+            array = np.pad(array, widths, mode="edge")
         if not self.splits:
             return array.reshape(self.dims)
         digits = self._digits

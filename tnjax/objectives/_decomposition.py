@@ -68,23 +68,23 @@ class Decomposition(LeastSquares):
                 f"Decomposition: expected a tensor with one or more modes and no empty one, got "
                 f"the shape {tensor.shape}."
             )
-        bad = int(tensor.size - np.isfinite(tensor).sum())
-        if bad:
+        largest = _largest(tensor)
+        if not math.isfinite(largest):
+            bad = int(tensor.size - np.isfinite(tensor).sum())
             raise ValueError(
                 f"Decomposition: {bad} of {tensor.size} entries are NaN or infinite. Replace or "
                 "crop them first."
             )
-        largest = np.abs(tensor).max()
         if largest == 0:
             raise ValueError(
                 "Decomposition: the tensor is zero everywhere, so a relative error has no meaning."
             )
-        unit = tensor / largest
+        unit = tensor / np.asarray(largest, tensor.real.dtype)  # the only copy
         norm = np.linalg.norm(unit.ravel())
-        self._scale = np.asarray(float(largest) * float(norm))
+        self._scale = np.asarray(largest * float(norm))
         unit /= norm
         self.slabs = None if mesh is None else Slabs.of(unit.shape, check_mesh(mesh))
-        self.target = jnp.asarray(unit) if self.slabs is None else self.slabs.put(unit)
+        self.target = jax.device_put(unit) if self.slabs is None else self.slabs.put(unit)
 
     @property
     def array(self) -> np.ndarray:
@@ -245,3 +245,10 @@ def _times(a: Array, b: Array) -> Array:
 
 def _square(x: Array) -> Array:
     return jnp.vdot(x, x).real
+
+
+def _largest(tensor: np.ndarray) -> float:
+    """The largest absolute value; NaN or infinity where there are any."""
+    if np.iscomplexobj(tensor):
+        return float(np.abs(tensor).max())
+    return float(np.maximum(np.abs(tensor.min()), np.abs(tensor.max())))
