@@ -79,7 +79,7 @@ class Decomposition(LeastSquares):
             raise ValueError(
                 "Decomposition: the tensor is zero everywhere, so a relative error has no meaning."
             )
-        unit = tensor / np.asarray(largest, tensor.real.dtype)  # the only copy
+        unit = tensor / np.asarray(largest, np.real(tensor).dtype)  # the only copy
         norm = np.linalg.norm(unit.ravel())
         self._scale = np.asarray(largest * float(norm))
         unit /= norm
