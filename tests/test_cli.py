@@ -149,7 +149,8 @@ def test_path_csv_agrees_with_result_json(found):
             tuple(map(int, name.split("-"))): rank
             for name, rank in json.loads(row["edges"]).items()
         }
-        structure = Structure((2,) * 6, json.loads(row["legs"]), edges)
+        legs = tuple(map(tuple, json.loads(row["legs"])))
+        structure = Structure((2,) * 6, legs, edges)
         assert structure.num_params == int(row["num_params"])
         assert float(row["compression_ratio"]) == pytest.approx(structure.compression_ratio)
     assert edges == dict(load(found.folder / "network.safetensors").structure.edges)
