@@ -7,9 +7,7 @@ import dataclasses
 import math
 import os
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -199,22 +197,16 @@ def written_together(out: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[Callable[[], bool]]:
     """The first SIGTERM or SIGINT lets the step under way end; the next one interrupts it."""
+    from .._signals import handled
+
     seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
 
     def note(number: int, _) -> None:
         seen.append(number)
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        restore()
 
-    before = {name: signal.signal(name, note) for name in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with handled(note) as restore:
         yield lambda: bool(seen)
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
 
 
 @contextlib.contextmanager

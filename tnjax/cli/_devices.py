@@ -209,13 +209,11 @@ def _die_with_parent() -> None:
 def _forwarded(child: int) -> Iterator[None]:
     """Signals that ask to stop go to the child."""
 
+    from .._signals import handled
+
     def forward(number: int, _) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, number)
 
-    before = {name: signal.signal(name, forward) for name in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with handled(forward):
         yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

@@ -5,9 +5,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import opt_einsum
 
+from .._contract import host
 from .._contract.equation import (
+    Equation,
     environment_equation,
     gram_equation,
     node_labels,
@@ -113,23 +114,25 @@ class Target:
         """The tensor contracted with all cores but two, as a matrix of their slices."""
         equation = environment_equation(self.layout.structure, edge)
         rest = [core for node, core in enumerate(self.cores) if node not in edge]
-        operands = [x for pair in zip((self.tensor, *rest), equation.inputs) for x in pair]
+        operands, inputs = [self.tensor, *rest], list(equation.inputs)
+        sizes = equation.size_dict
         first, second = (side.labels for side in sides)
         fresh = 1 + max(label for axes in (*equation.inputs, first, second) for label in axes)
         # A bond of three or more nodes can be on both slices: the same index, told apart.
         twins = {label: fresh + k for k, label in enumerate(first) if label in second}
         for label, twin in twins.items():
-            operands += [np.eye(equation.size_dict[label]), (label, twin)]
-        output = [*first, *(twins.get(label, label) for label in second)]
-        full = np.asarray(opt_einsum.contract(*operands, output, optimize="dp"))
+            operands.append(np.eye(sizes[label]))
+            inputs.append((label, twin))
+            sizes[twin] = sizes[label]
+        output = (*first, *(twins.get(label, label) for label in second))
+        full = host.contract(Equation.create(inputs, output, sizes), operands)
         return full.reshape(sides[0].size, sides[1].size)
 
     def _gram(self, edge: Edge, bonds: Sequence[int]) -> np.ndarray:
         """Inner products of the other cores over the bonds of both nodes, twice."""
         equation = gram_equation(self.layout.structure, edge)
         rest = [core for node, core in enumerate(self.cores) if node not in edge]
-        operands = [x for pair in zip((*rest, *rest), equation.inputs) for x in pair]
-        full = opt_einsum.contract(*operands, list(equation.output), optimize="dp") if rest else 1
+        full = host.contract(equation, (*rest, *rest)) if rest else 1
         return np.asarray(full).reshape(*bonds, *bonds)
 
     def _unwhitened(self, part: np.ndarray, node: int) -> np.ndarray:

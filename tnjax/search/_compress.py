@@ -25,6 +25,7 @@ from .._contract.host import dense_slab
 from .._network import TensorNetwork, scaled
 from .._structure import Structure
 from ..objectives import Decomposition, StreamedDecomposition
+from ..objectives._streamed import squared_norm
 from ..solve import fit
 from ._archive import Archive
 from ._project import project_slabs
@@ -237,12 +238,13 @@ def _error(problem: Decomposition, network: TensorNetwork) -> float:
     """The relative error of a network, slab by slab of the first mode and without a program."""
     target, network = problem.array, scaled(network, 1 / problem.scale)
     rows = max(1, _SLAB * target.shape[0] // target.size)
+    cores = [np.asarray(core) for core in network.cores]
     total = 0.0
     for first in range(0, target.shape[0], rows):
         slab = target[first : first + rows]
         where = {0: slice(first, first + len(slab))}
-        guess = dense_slab(network.structure, [np.asarray(core) for core in network.cores], where)
-        total += float(np.linalg.norm((slab - guess).ravel())) ** 2
+        guess = dense_slab(network.structure, cores, where)
+        total += squared_norm(slab - guess)
     return math.sqrt(total)
 
 

@@ -19,7 +19,7 @@ from ..solve._fit import limits_of
 from ._attempt import attempt
 from ._capacity import holds
 from ._cuts import CutBounds, bounds_of
-from ._moves import shrink
+from ._moves import Cores, shrink
 from ._population import BATCH_BYTES, plan_groups
 from ._proposals import chosen, hyperedges, merges, rewirings, splits, stars
 from ._spectra import Unfoldings
@@ -120,10 +120,11 @@ def _enter(
         tries,
     )
     if phase == "tree":
-        trees = () if state.tree is None or greedy.edges is not None else (state.tree,)
-        smaller = lambda tree: problem.num_params(tree) < problem.num_params(structure)
-        queue = (t for t in trees if smaller(t) and _admits(greedy, problem, state, budget, t))
-        return dataclasses.replace(state, phase=phase, queue=tuple(queue))
+        tree, queue = state.tree, ()
+        if tree is not None and greedy.edges is None:
+            smaller = problem.num_params(tree) < problem.num_params(structure)
+            queue = (tree,) if smaller and _admits(greedy, problem, state, budget, tree) else ()
+        return dataclasses.replace(state, phase=phase, queue=queue)
     tries = _tries(greedy, problem, phase, structure, cuts)
     bounded = lambda after: cuts is None or cuts.admits(after)
     fixed = greedy.edges is not None
@@ -309,23 +310,35 @@ def _batch(greedy: Greedy, problem, state: GreedyState, budget: Budget, batch: B
 def _tree(greedy: Greedy, problem, state: GreedyState, budget: Budget, tree: Structure):
     """The tree that the spectra choose, by truncated singular value decompositions."""
     network = tree_svd(problem.array, tree)
-    cores = tuple(map(np.asarray, network.cores))
-    capacity = greedy.capacity(problem, network.structure, None, ())
-    trial = dataclasses.replace(state, structure=network.structure, cores=cores, capacity=capacity)
-    trial, info = greedy.fit(problem, budget, trial, Move("tree"), do_screen=False)
-    return _decide(greedy, problem, state, trial, budget, info)
+    found = network.structure, tuple(map(np.asarray, network.cores))
+    return _refit(greedy, problem, state, budget, found, Move("tree"), effort=1.0)
 
 
 def _internal(greedy: Greedy, problem, state: GreedyState, budget: Budget, change: Split | Merge):
     """A node split in two, or two merged."""
-    structure, cores = change.apply(state.structure, state.cores)
-    capacity = greedy.capacity(problem, structure, None, ())
-    trial = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity)
+    found = change.apply(state.structure, state.cores)
     if isinstance(change, Split):
-        move = Move("split", (change.node, structure.num_nodes - 1), change.rank)
+        move = Move("split", (change.node, found[0].num_nodes - 1), change.rank)
     else:
         move = Move("merge", (change.a, change.b))
-    trial, info = greedy.fit(problem, budget, trial, move, effort=3.0, do_screen=False)
+    return _refit(greedy, problem, state, budget, found, move, effort=3.0)
+
+
+def _refit(
+    greedy: Greedy,
+    problem,
+    state: GreedyState,
+    budget: Budget,
+    found: tuple[Structure, Cores],
+    move: Move,
+    *,
+    effort: float,
+):
+    """A network with other nodes, in a capacity of its own."""
+    structure, cores = found
+    capacity = greedy.capacity(problem, structure, None, ())
+    trial = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity)
+    trial, info = greedy.fit(problem, budget, trial, move, effort=effort, do_screen=False)
     return _decide(greedy, problem, state, trial, budget, info)
 
 

@@ -5,14 +5,13 @@ import dataclasses
 import math
 import os
 import shutil
-import signal
 import tempfile
-import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._signals import handled
 from ._records import Outcome, outcomes_of, read_outcome, trial_folder, write_state
 from ._session import Cluster, Resources, session
 from ._trials import Trial
@@ -301,12 +300,5 @@ def _interruptible() -> Iterator[None]:
     def interrupt(number: int, frame: types.FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
+    with handled(interrupt):
         yield
-        return
-    before = {name: signal.signal(name, interrupt) for name in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

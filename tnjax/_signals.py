@@ -1,0 +1,30 @@
+"""Signals that ask a process to stop."""
+
+import contextlib
+import signal
+import threading
+import types
+from collections.abc import Callable, Iterator
+
+_ASKING = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def handled(
+    handler: Callable[[int, types.FrameType | None], object],
+) -> Iterator[Callable[[], None]]:
+    """SIGTERM and SIGINT go to `handler` inside, unless this is not the main thread, which alone
+    may say so. Gives what ends that before the end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = {name: signal.signal(name, handler) for name in _ASKING}
+
+    def restore() -> None:
+        for name, old in before.items():
+            signal.signal(name, old)
+
+    try:
+        yield restore
+    finally:
+        restore()
