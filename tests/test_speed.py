@@ -59,3 +59,27 @@ def test_out_of_core_finds_what_was_planted_on_disk(tmp_path, monkeypatch, kind)
     assert record["bytes"] > 0 < record["read_seconds"]
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
     assert json.loads((tmp_path / "out.json").read_text())["peak_bytes"] == record["peak_bytes"]
+
+
+def test_completion_on_disk_finds_what_was_planted(tmp_path, monkeypatch):
+    on_disk = load("completion_on_disk", monkeypatch)
+    options = f"--size small --subset 4000 --target-error 1e-3 --folder {tmp_path}"
+    record = on_disk.main([*options.split(), "--out", str(tmp_path / "out.json")])
+    assert record["status"] == "target_reached"
+    assert record["errors"]["test"]["error"] < 2e-3
+    assert sum(part["entries"] for part in record["errors"].values()) == 30_000
+    assert record["params"] <= 2 * record["planted"]
+    assert record["peak_bytes"] > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_seeds_that_share_a_device_are_compared_with_the_same_alone(tmp_path, monkeypatch):
+    vmap_seeds = load("vmap_seeds", monkeypatch)
+    out = tmp_path / "out.json"
+    options = "--size small --seeds 2 --cases decomposition"
+    (row,) = vmap_seeds.main([*options.split(), "--out", str(out)])["rows"]
+    assert row["same"]
+    assert row["difference"] < 1e-8
+    assert row["batches"] > 0
+    assert row["calls"] >= 2 * row["batches"] + row["alone"]
+    assert json.loads(out.read_text())["rows"] == [json.loads(json.dumps(row))]

@@ -235,6 +235,7 @@ def test_options_of_a_sweep_are_checked():
         lambda: EarlyStopping(grace=1.5),
         lambda: EarlyStopping(factor=1),
         lambda: run_sweep([], print, "nowhere", retries=-1),
+        lambda: run_sweep([], print, "nowhere", vmap_seeds=True, early_stopping=EarlyStopping()),
     ):
         with pytest.raises(ValueError, match="sweep:"):
             make()
@@ -284,6 +285,24 @@ def test_bad_sweep_files_end_in_one_line(tmp_path, monkeypatch, name):
     Path("s.yaml").write_text(yaml.safe_dump({**GOOD, **changes}), encoding="utf-8")
     err = check_refusal(tmp_path, "sweep", "s.yaml", "--out", "out")
     assert re.search(word, err), err
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"early_stopping": {"grace": 3}}, "with early_stopping"),
+        ({"gpus": 2}, "with gpus: 2"),
+        ({"grid": {"devices": [1, 2]}}, "with devices"),
+        ({"grid": {"mesh": ["candidates=2"]}}, "with mesh"),
+    ],
+)
+def test_what_seeds_on_one_device_cannot_have_is_refused(tmp_path, monkeypatch, changes, word):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.ones((3, 3)))
+    Path("s.yaml").write_text(yaml.safe_dump({**GOOD, **changes}), encoding="utf-8")
+    err = check_refusal(tmp_path, "sweep", "s.yaml", "--out", "out", "--vmap-seeds")
+    assert re.search(rf"s\.yaml: --vmap-seeds .*{word}", err), err
 
 
 @pytest.mark.parametrize("text", ["[1]", "", "a: [", "\x00"])
@@ -404,7 +423,6 @@ def test_a_trial_goes_on_from_its_checkpoints(tmp_path, monkeypatch, saved):
     (own / "checkpoints").mkdir(parents=True)
     (own / ".partial-1").mkdir()  # of a worker that was killed while it wrote
     (own / "path.csv").write_text("old")
-    write_state(own, trial, "failed", "before")
     if saved:
         (own / "checkpoints" / "checkpoint-000007.safetensors").write_bytes(b"")
     seen = []
@@ -417,17 +435,55 @@ def test_a_trial_goes_on_from_its_checkpoints(tmp_path, monkeypatch, saved):
 
     run = TrialRun.__new__(TrialRun)  # as Tune makes it, without a cluster
     options = {"trials": [trial], "task": task, "folder": str(tmp_path), "home": str(tmp_path)}
-    run.setup({"number": 0}, **options, threads=1, share=0.0, wait=True)
+    run.setup({"unit": 0}, units=[(0,)], **options, threads=1, share=0.0, wait=True)
     assert seen == []  # nothing before the first step
     results = [run.step() for _ in range(3)]
     assert seen == [(0, saved, ["checkpoints", "path.csv"] if saved else None)]
     first = 7 if saved else 0
     assert [r["moves"] for r in results] == [first + 1, first + 2, first + 2]
-    assert [r["error"] for r in results] == [0.5, 0.25, 0.25]
+    assert [r["told"][0]["error"] for r in results] == [0.5, 0.25, 0.25]
     assert [r["done"] for r in results] == [False, False, True]
     found = read_outcome(tmp_path, trial)
     assert found is not None
     assert found.state == "finished"
+    run.cleanup()
+
+
+def test_of_trials_that_share_a_worker_only_those_that_have_not_ended_are_run(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("ray.tune")
+    from tnjax.sweep._trainable import TrialRun
+
+    monkeypatch.setenv("NPROC", "1")
+    monkeypatch.chdir(tmp_path)
+    trials = [Trial({"a": 1}, seed) for seed in range(3)]
+    write_state(trial_folder(tmp_path, trials[1]), trials[1], "finished")
+    ran = []
+
+    def task(trial, folder, resume, watch):
+        ran.append(trial.seed)
+        watch.on_step(outcome(0, 0.5, 30).path[-1])
+        if trial.seed == 2:
+            raise ValueError("no\nmore")
+
+    run = TrialRun.__new__(TrialRun)
+    options = {"trials": trials, "task": task, "folder": str(tmp_path), "home": str(tmp_path)}
+    run.setup({"unit": 0}, units=[(0, 1, 2)], **options, threads=1, share=0.0, wait=False)
+    result = run.step()
+    while not result["done"]:
+        result = run.step()
+    assert ran == [0, 2]
+    assert [(r["number"], r["moves"], r["ended"]) for r in result["told"]] == [
+        (0, 1, True),
+        (2, 1, True),
+    ]
+    states = [read_outcome(tmp_path, trial) for trial in trials]
+    assert [(o.state, o.message) for o in states if o is not None] == [
+        ("finished", ""),
+        ("finished", ""),
+        ("failed", "no more"),
+    ]
     run.cleanup()
 
 
@@ -497,6 +553,53 @@ def test_a_sweep_survives_a_killed_worker_and_runs_nothing_twice(tmp_path):
     assert list((tmp_path / "tmp").iterdir()) == []
     assert [p.name for p in (tmp_path / "home").rglob("*") if "ray" in p.name] == []
     assert not list(wild.glob(".*"))
+
+
+@pytest.mark.slow
+@needs_proc
+def test_seeds_that_share_a_worker_survive_its_death_and_take_the_moves_they_take_alone(tmp_path):
+    pytest.importorskip("ray.tune")
+    rng = np.random.default_rng(1)
+    shapes = ((5, 2), (2, 5, 3), (3, 5, 2), (2, 5))
+    cores = [rng.standard_normal(shape) for shape in shapes]
+    tensor = np.einsum("ia,ajb,bkc,cl->ijkl", *cores)
+    tensor[rng.random(tensor.shape) < 0.4] = np.nan
+    np.save(tmp_path / "x.npy", tensor)
+    sweep = {
+        "command": "complete",
+        "options": {"input": "x.npy", "target_error": "1e-3", "max_steps": 4, "cache": "none"},
+        "grid": {"prune": [False]},
+        "seeds": 3,
+    }
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep), encoding="utf-8")
+    status, out, err = ended(start(tmp_path, "s.yaml", "--out", "alone", "--workers", 1))
+    assert (status, err) == (0, "")
+    alone = rows_of(tmp_path / "alone" / "path.csv")
+
+    process = start(tmp_path, "s.yaml", "--out", "wild", "--workers", 1, "--vmap-seeds")
+    wild, killed = tmp_path / "wild", None
+    deadline = time.monotonic() + 200
+    while killed is None and process.poll() is None and time.monotonic() < deadline:
+        if list(wild.glob("trials/*/checkpoints/checkpoint-000002.safetensors")):
+            workers = [p for p, line in children(process.pid).items() if "Trainable" in line]
+            if workers:
+                killed = workers[0]
+                os.kill(killed, signal.SIGKILL)
+        time.sleep(0.01)
+    assert killed is not None
+    status, out, err = ended(process)
+    assert status == 0, out + err
+    assert out.startswith("3 trials: 3 finished, 1 worker lost; see ")
+    both = list(zip(alone, rows_of(wild / "path.csv"), strict=True))
+    assert {row["trial"] for row, _ in both} == {row["trial"] for _, row in both}
+    for one, other in both:
+        assert float(one["error"]) == pytest.approx(float(other["error"]), rel=1e-8, abs=1e-8)
+        assert {**one, "error": None} == {**other, "error": None}
+    before = {p: p.stat().st_mtime_ns for p in (wild / "trials").rglob("*") if p.is_file()}
+    status, out, err = ended(start(tmp_path, "s.yaml", "--out", "wild", "--vmap-seeds"))
+    assert (status, err) == (0, "")
+    assert out.startswith("3 trials: 3 finished (3 had ended before); see ")
+    assert before == {p: p.stat().st_mtime_ns for p in (wild / "trials").rglob("*") if p.is_file()}
 
 
 # Searches in name only, whose errors are known: what early stopping, failures and an interruption

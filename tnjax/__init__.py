@@ -44,6 +44,7 @@ from .objectives import Objective as Objective
 from .objectives import Poisson as Poisson
 from .objectives import Problem as Problem
 from .objectives import Squared as Squared
+from .objectives import StreamedCompletion as StreamedCompletion
 from .objectives import StreamedDecomposition as StreamedDecomposition
 from .objectives import split_entries as split_entries
 from .plot import draw as draw
@@ -92,6 +93,7 @@ from .solve import Solver as Solver
 from .solve import choose_ridge as choose_ridge
 from .solve import cross_validate as cross_validate
 from .solve import fit as fit
+from .solve import fit_from_disk as fit_from_disk
 from .solve import fit_stream as fit_stream
 
 __version__ = _version("tnjax")

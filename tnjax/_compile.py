@@ -13,10 +13,11 @@ the same bits.
 """
 
 import collections
+import contextlib
 import functools
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -45,12 +46,50 @@ _cache: collections.OrderedDict[Hashable, Any] = collections.OrderedDict()
 _lock = threading.Lock()
 
 
+# Of a thread: who runs its programs, if they are not simply run (see `_together`).
+_here = threading.local()
+
+
 class Compiled(NamedTuple):
     """A program ready to call, and what making it took (zero if it was there)."""
 
     call: Callable
     programs: int
     seconds: float
+
+
+class Ran(NamedTuple):
+    """What a program gave, and what making it took (zero if it was there)."""
+
+    value: Any
+    programs: int
+    seconds: float
+
+
+def run(function: Callable, static: tuple, args: tuple, *, work: int) -> Ran:
+    """`function(*static, *args)`, compiled for these shapes in the tier that pays.
+
+    In a thread whose calls somebody else looks after (`handed_to`), that one runs it.
+
+    Args:
+        function, static, args: see `compiled`.
+        work: elements that its elementwise loops touch in all its runs: decides on the tier.
+    """
+    runner = getattr(_here, "runner", None)
+    if runner is not None:
+        return runner(function, static, args, work)
+    program = compiled(function, static, args, tier=choose_tier(work))
+    return Ran(program.call(*args), program.programs, program.seconds)
+
+
+@contextlib.contextmanager
+def handed_to(runner: Callable[[Callable, tuple, tuple, int], Ran]) -> Iterator[None]:
+    """What this thread asks `run` for is asked of `runner` inside."""
+    _here.runner = runner
+    try:
+        yield
+    finally:
+        del _here.runner
 
 
 def choose_tier(elements: int) -> str:

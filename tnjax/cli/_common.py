@@ -17,7 +17,7 @@ from ._devices import DeviceOptions, InputError, check_device_options, make_mesh
 if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
     from jax.sharding import Mesh
 
-    from ..objectives import Problem, StreamedDecomposition
+    from ..objectives import Problem, StreamedCompletion, StreamedDecomposition
     from ..search import SearchResult
     from ..sweep import Watch
 
@@ -251,7 +251,7 @@ def settings(command: str, options: SearchOptions) -> dict[str, Any]:
 
 def run_search(
     options: SearchOptions,
-    problem: Problem | StreamedDecomposition,
+    problem: Problem | StreamedDecomposition | StreamedCompletion,
     title: str,
     watch: Watch | None = None,
 ) -> SearchResult:

@@ -31,7 +31,10 @@ class Complete(SearchOptions):
     """Learn a tensor network from some entries of a tensor, and predict the others.
 
     INPUT is a dense tensor or an image, of which --observed tells what may be seen (without it,
-    all that is not NaN), or a list of entries: .tns, a table, or an .npz with indices and values.
+    all that is not NaN), or a list of entries: .tns, a table, an .npz with indices and values, or a
+    folder with indices.npy and values.npy (see tnjax.io.write_samples). Entries of a folder or an
+    uncompressed .npz that memory does not hold stay on disk: the network is searched on a random
+    subset of them and then fitted to all.
     A share of the entries is held out: it decides which bonds grow and when to stop, and
     --target-error is compared with the error on it. Entries of a dense tensor that are known but
     not observed, and the share --test, are looked at only at the end.
@@ -44,7 +47,8 @@ class Complete(SearchOptions):
     """
 
     input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
-    """An image, a video, .npy, .npz, .mat, .tns, .csv, .tsv or .parquet file."""
+    """An image, a video, .npy, .npz, .mat, .tns, .csv, .tsv or .parquet file, or a folder with
+    indices.npy and values.npy."""
     observed: str | None = None
     """Of dense input: a mask (an image, bright where observed, or an array), or a share such as
     0.1, drawn with --seed."""
@@ -70,8 +74,10 @@ class Complete(SearchOptions):
     """Of a table: the columns that are modes, such as user,film; by default all others."""
     weights: str | None = None
     """Of a table: a column with the weight of each entry."""
-    duplicates: Literal["refuse", "sum", "mean"] = "refuse"
-    """What to do with an entry that is given more than once."""
+    duplicates: Literal["refuse", "sum", "mean", "keep"] = "refuse"
+    """What to do with an entry that is given more than once (keep: it counts as often)."""
+    subset: int = 500_000
+    """Of entries that stay on disk: on how many of them to search, at most."""
     reshape: str | None = None
     """Of dense input: sizes of the modes to work in, such as 4,4,4,4,4,4,4,4, or auto."""
     digits: Literal["row-major", "interleaved"] = "row-major"
@@ -88,7 +94,13 @@ class Complete(SearchOptions):
 def _complete(options: Complete, watch: Watch | None) -> int:
     check_search_options(options)
     smooth = check_completion(options)
+    from ._streamed_samples import complete_streamed, too_many
+
+    file = too_many(options)
     mesh = set_up_devices(options)
+    if file is not None:
+        set_up_jax(options)
+        return complete_streamed(options, file, watch)
 
     import jax
 
@@ -161,6 +173,8 @@ def check_completion(options: Complete) -> dict[int, float] | None:
         if not 0 <= value < most:
             word = "a share of at least 0 and below 1" if most == 1 else "0 or more"
             raise InputError(f"--{name} must be {word}, got {value}.")
+    if options.subset < 1:
+        raise InputError(f"--subset must be 1 or more, got {options.subset}.")
     if options.smooth is None:
         return None
     try:

@@ -38,6 +38,10 @@ class Sweep:
     """The sweep file."""
     out: Path
     """Folder to write; it must not exist, be empty, or hold the sweep to go on with."""
+    vmap_seeds: bool = False
+    """Let trials that differ only in their seed share one worker and one device: programs that they
+    need at the same time run as one batched call. Each takes the moves that it takes alone; what
+    --max-seconds counts contains waiting for the others."""
     workers: int | None = None
     """Most trials at a time; as many as the cores allow by default."""
     address: str | None = None
@@ -58,6 +62,8 @@ def _sweep(options: Sweep) -> int:
 
     _check_out(options.out)
     file = read_sweep_file(options.file)
+    if options.vmap_seeds:
+        _check_shared(options.file, file)
     from ..sweep import Cluster, run_sweep, write_sweep_page, write_tables
     from ..sweep._session import need_ray
     from ._board import live_table
@@ -87,6 +93,7 @@ def _sweep(options: Sweep) -> int:
                 cluster=cluster,
                 retries=file.retries,
                 early_stopping=file.early_stopping,
+                vmap_seeds=options.vmap_seeds,
                 on_progress=on_progress,
             )
         interrupted = False
@@ -96,13 +103,32 @@ def _sweep(options: Sweep) -> int:
     write_tables(options.out, outcomes)
     page = options.out / "report.html"
     write_sweep_page(page, f"Sweep: {options.file.name}", outcomes, file.content)
-    lost = sum(progress.deaths for progress in known.values())
+    deaths: dict[int, int] = {}  # a worker of several trials is lost once
+    for progress in known.values():
+        deaths[progress.unit] = max(progress.deaths, deaths.get(progress.unit, 0))
+    lost = sum(deaths.values())
     print(f"{_words(outcomes, len(file.trials), before, lost)}; see {page}")
     if interrupted:
         print("tnjax: interrupted; start the same sweep again to go on.", file=sys.stderr)
         return 130
     good = len(outcomes) == len(file.trials) and all(o.state != "failed" for o in outcomes)
     return 0 if good else 1
+
+
+def _check_shared(path: Path, file: SweepFile) -> None:
+    """Raise `InputError` for what seeds that share a device cannot have."""
+    refused = {
+        "early_stopping": file.early_stopping is not None,
+        f"gpus: {file.resources.gpus:g}": file.resources.gpus > 1,
+        "devices": any(trial.settings.get("devices") is not None for trial in file.trials),
+        "mesh": any(trial.settings.get("mesh") is not None for trial in file.trials),
+    }
+    for name, given in refused.items():
+        if given:
+            raise InputError(
+                f"{path}: --vmap-seeds runs all seeds of a setting together on one device, so it "
+                f"cannot be combined with {name}; leave one of them out."
+            )
 
 
 def _check_out(out: Path) -> None:

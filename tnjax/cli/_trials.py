@@ -35,8 +35,10 @@ class CommandTask:
     def __call__(self, trial: Trial, folder: Path, resume: bool, watch: Watch) -> None:
         import jax
 
-        jax.config.update("jax_enable_x64", False)  # as in a new process, whoever ran here before
-        options_of(self.command, trial, folder, resume).run(watch)
+        options = options_of(self.command, trial, folder, resume)
+        # As in a new process, whoever ran here before (and who runs beside it asks for the same).
+        jax.config.update("jax_enable_x64", options.dtype == "float64")
+        options.run(watch)
 
 
 def settled(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,8 +72,13 @@ def check_trial(command: str, trial: Trial) -> Trial:
     check_search_options(options)
     if isinstance(options, Complete):
         check_completion(options)
-    facts = options.input.stat()
-    stamp = f"{options.input.name} of {facts.st_size} bytes, changed {facts.st_mtime_ns}"
+    parts = [options.input]
+    if options.input.is_dir():
+        parts = sorted(part for part in options.input.rglob("*") if part.is_file())
+    facts = [part.stat() for part in parts]
+    size = sum(fact.st_size for fact in facts)
+    changed = max((fact.st_mtime_ns for fact in facts), default=0)
+    stamp = f"{options.input.name} of {size} bytes, changed {changed}"
     return dataclasses.replace(trial, stamp=stamp)
 
 

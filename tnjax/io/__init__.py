@@ -23,6 +23,9 @@ from ._requests import write_predictions as write_predictions
 from ._reshape import Reshape as Reshape
 from ._reshape import digits_of as digits_of
 from ._reshape import plan_reshape as plan_reshape
+from ._samples import SampleFile as SampleFile
+from ._samples import open_samples as open_samples
+from ._samples import write_samples as write_samples
 from ._slabs import TensorFile as TensorFile
 from ._slabs import open_tensor as open_tensor
 from ._tensorly import from_tensorly as from_tensorly

@@ -40,8 +40,11 @@ class Coordinates:
 def holds_coordinates(path: str | os.PathLike) -> bool:
     """Whether `read_coordinates` reads this file; if not, it may hold a dense tensor.
 
-    By the name, and of an `.npz` by whether there are arrays `indices` and `values` in it.
+    By the name, and of an `.npz` by whether there are arrays `indices` and `values` in it; a folder
+    must hold both.
     """
+    if Path(path).is_dir():
+        return check_folder(Path(path))
     path = check_file(path)
     suffix = table_suffix(path)
     if suffix != ".npz":
@@ -66,6 +69,7 @@ def read_coordinates(
 
     - `.npz`: arrays `indices` [num_entries, order] counted from 0, `values` [num_entries] and, if
       it is there, `shape` [order] and `weights` [num_entries].
+    - a folder with these arrays, without weights, as `.npy` files (see `write_samples`).
     - FROSTT `.tns` or `.tns.gz`: on each line the indices, counted from 1, and the value; text
       after `#` is a comment.
     - `.csv`, `.tsv` (or either with `.gz`), `.parquet`: one column for each mode, whose distinct
@@ -98,6 +102,12 @@ def read_coordinates(
     Reference:
         Smith et al., "FROSTT: The Formidable Repository of Open Sparse Tensors and Tools" (2017).
     """
+    if Path(path).is_dir():
+        if (value, modes, weights) != (None, None, None):
+            raise ValueError(
+                f"{path}: columns can be chosen in tables only (.csv, .tsv, .parquet)."
+            )
+        return _read_folder(Path(path), shape, max_bytes)
     path = check_file(path)
     limit = max(max_bytes, path.stat().st_size)
     suffix = table_suffix(path)
@@ -114,6 +124,30 @@ def read_coordinates(
         known = ", ".join((".npz", ".tns", *TABLE_SUFFIXES))
         raise ValueError(f"{path}: cannot read coordinates of kind {suffix!r}; known are {known}.")
     return _finished(path, found, shape, limit)
+
+
+def check_folder(path: Path) -> bool:
+    """Raise `ValueError` unless it holds entries."""
+    missing = [n for n in ("indices.npy", "values.npy") if not (path / n).is_file()]
+    if missing:
+        raise ValueError(
+            f"{path}: expected a file, or a folder of entries with indices.npy and values.npy; "
+            f"{' and '.join(missing)} is not there."
+        )
+    if (path / "weights.npy").exists():
+        raise ValueError(f"{path}: entries in a folder have no weights; give them in an .npz file.")
+    return True
+
+
+def _read_folder(path: Path, shape: Sequence[int] | None, max_bytes: int) -> Coordinates:
+    from ._samples import open_samples  # which needs this module
+
+    check_folder(path)
+    file = open_samples(path)
+    assert file is not None
+    indices, values = file.read()
+    found = Coordinates(indices, values, file.shape)
+    return _finished(path, found, shape, max(max_bytes, file.nbytes))
 
 
 def _read_table(

@@ -15,3 +15,6 @@ from ._losses import Squared as Squared
 from ._streamed import Slabs as Slabs
 from ._streamed import StreamedDecomposition as StreamedDecomposition
 from ._streamed import memory_of_machine as memory_of_machine
+from ._streamed_completion import SampleSource as SampleSource
+from ._streamed_completion import StreamedCompletion as StreamedCompletion
+from ._streamed_completion import completion_bytes as completion_bytes

@@ -38,6 +38,7 @@ from ._samples import (
     Samples,
     fit_bytes,
     predicted,
+    ridged,
     row_equations,
     sample_flops,
     sample_loop_entries,
@@ -79,7 +80,8 @@ class Completion(LeastSquares):
             `Poisson()` (the network is the log of the rate), `Bernoulli()` (the log odds), or a
             differentiable function of (prediction, value) for single entries.
         duplicates: an entry that is given more than once is refused ("refuse"), or its values are
-            added up ("sum") or averaged by their weights ("mean").
+            added up ("sum") or averaged by their weights ("mean"), or it counts as often as it is
+            given ("keep").
         validation: what is held out: a share of the entries, drawn by `key`, or the numbers of
             the entries to hold out.
         key: `jax.random.key(seed)` for the split.
@@ -473,12 +475,7 @@ class Completion(LeastSquares):
         if self.smoothness is not None and point is None:
             more_gram, more_rhs = self.smoothness.normal_equations(network, node)
             gram, rhs = gram + more_gram, rhs + more_rhs
-        # A row that no entry uses has the solution zero.
-        idle = jnp.trace(gram, axis1=1, axis2=2).real + self.penalty == 0
-        diagonal = self.penalty + idle.astype(self.penalty.dtype)
-        size = gram.shape[-1]
-        eye = np.eye(size, dtype=gram.dtype)
-        return gram + diagonal[:, None, None].astype(gram.dtype) * eye, rhs
+        return ridged(jnp, gram, self.penalty), rhs
 
     def predict(self, network: TensorNetwork, indices: Any) -> Array:
         """Expected values at some entries, in the units of the data: offsets and link included.

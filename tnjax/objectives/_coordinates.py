@@ -13,7 +13,7 @@ from jaxtyping import PRNGKeyArray
 
 from ._losses import Loss
 
-Duplicates = Literal["refuse", "sum", "mean"]
+Duplicates = Literal["refuse", "sum", "mean", "keep"]
 
 # Pseudo-observations at zero that hold back the bias of a row with few values.
 _BIAS_SHRINKAGE = 3.0
@@ -116,10 +116,12 @@ def entry_keys(indices: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 def _without_duplicates(
     entries: Entries, shape: tuple[int, ...], duplicates: Duplicates
 ) -> Entries:
-    if duplicates not in ("refuse", "sum", "mean"):
+    if duplicates not in ("refuse", "sum", "mean", "keep"):
         raise ValueError(
-            f'Completion: duplicates={duplicates!r}; expected "refuse", "sum" or "mean".'
+            f'Completion: duplicates={duplicates!r}; expected "refuse", "sum", "mean" or "keep".'
         )
+    if duplicates == "keep":
+        return entries
     indices, values, weights = entries
     keys = entry_keys(indices, shape)
     order = np.argsort(keys, kind="stable")
@@ -132,7 +134,7 @@ def _without_duplicates(
         raise ValueError(
             f"Completion: {int((~new).sum())} entries are given more than once, for example "
             f'{tuple(int(i) for i in indices[again])}. Pass duplicates="sum" or "mean" to merge '
-            "them."
+            'them, or "keep".'
         )
     starts = np.flatnonzero(new)
     first = order[starts]

@@ -9,7 +9,7 @@ ten times faster than a segment sum of outer products, on every kind of machine.
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -122,8 +122,8 @@ class Samples(eqx.Module):
         if self.mesh is None:
             pick = lambda x: np.asarray(x)[ids] if x.ndim else np.asarray(x)
             return HostSamples(*map(pick, jax.tree.leaves(self)))
-        program = _compile.compiled(_picked, (), (self, ids), tier="fast")  # only those travel
-        return HostSamples(*jax.device_get(program.call(self, ids)))
+        ran = _compile.run(_picked, (), (self, ids), work=len(ids))  # only those travel
+        return HostSamples(*jax.device_get(ran.value))
 
     def take(self, ids: Int[Array, " batch"]) -> "Samples":
         """Some of them, with weights whose sum is 1 on average over draws of equal chances."""
@@ -287,6 +287,15 @@ def row_equations(
 
         total, _ = lax.scan(body, total, jnp.arange(pieces))
     return total[..., :bonds], total[..., bonds]
+
+
+def ridged(xp: Any, gram: Any, penalty: Any) -> Any:
+    """Gram matrices [rows, bonds, bonds] with a ridge; a row that no entry uses gets the solution
+    zero. `xp` is the module that computes, `numpy` or `jax.numpy`."""
+    idle = xp.trace(gram, axis1=1, axis2=2).real + penalty == 0
+    diagonal = penalty + idle.astype(gram.real.dtype)
+    eye = np.eye(gram.shape[-1], dtype=gram.dtype)
+    return gram + diagonal[:, None, None].astype(gram.dtype) * eye
 
 
 def sample_flops(structure: Structure) -> int:

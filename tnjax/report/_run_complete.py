@@ -10,7 +10,7 @@ import numpy as np
 
 from .._network import TensorNetwork
 from ..io import Mode, Reshape, TensorData
-from ..objectives import Completion
+from ..objectives import Completion, StreamedCompletion
 from ..objectives._coordinates import Entries
 from ..search import SearchResult
 from ._run import Run, image_png
@@ -98,7 +98,6 @@ def completion_run(
         dense: of dense input: what is predicted for all its entries (without cropped ones).
         settings: the options of the run.
     """
-    errors = _errors(observed, problem, result.network)
     tensor: dict[str, Any] = {"input": name, "dims": list(observed.dims)}
     if observed.plan is not None:
         tensor["source_shape"] = list(observed.plan.source)
@@ -106,11 +105,54 @@ def completion_run(
         tensor["splits"] = [list(split) for split in observed.plan.splits]
     if observed.modes is not None:
         tensor["modes"] = [mode.name for mode in observed.modes]
-    seen = len(observed.training.values)
+    sections: list[Section] = []
+    if (observed.is_image or observed.rate) and dense is not None:
+        sections.append(_pictures(observed, dense))
+    errors = _errors(observed, problem, result.network)
     cells = math.prod(observed.dims)
-    details = {
+    facts = {
         "tensor": observed.describe(),
-        "observed entries": f"{seen:,} of {cells:,} ({100 * seen / cells:.3g} %)",
+        "observed entries": _share(len(observed.training.values), cells),
+    }
+    return _run(name, result, settings, tensor, facts, errors, sections)
+
+
+def streamed_completion_run(
+    name: str, problem: StreamedCompletion, result: SearchResult, settings: Mapping[str, Any]
+) -> Run:
+    """The run of a completion whose entries stay on disk; they are read for the errors."""
+    errors = {
+        part: {
+            "entries": found.entries,
+            "error": found.error,
+            "rmse": found.missed / found.entries**0.5,
+        }
+        for part, found in problem.errors(result.network).items()
+    }
+    facts = {
+        "tensor": "x".join(map(str, problem.shape)),
+        "observed entries": _share(problem.source.count, math.prod(problem.shape)),
+        "searched on": f"{problem.sample.training.count:,} of them, for training",
+    }
+    tensor = {"input": name, "dims": list(problem.shape)}
+    return _run(name, result, settings, tensor, facts, errors, [])
+
+
+def _share(seen: int, cells: int) -> str:
+    return f"{seen:,} of {cells:,} ({100 * seen / cells:.3g} %)"
+
+
+def _run(
+    name: str,
+    result: SearchResult,
+    settings: Mapping[str, Any],
+    tensor: dict[str, Any],
+    facts: dict[str, Any],
+    errors: Mapping[str, Mapping[str, Any]],
+    more: Sequence[Section],
+) -> Run:
+    details = {
+        **facts,
         "loss": settings.get("loss"),
         "offsets": settings.get("offsets"),
         "precision": str(result.network.dtype),
@@ -124,10 +166,9 @@ def completion_run(
             rows,
             "Relative: the norm of the differences over the norm of the values, not squared. "
             "Validation entries chose the moves; test entries were looked at only here.",
-        )
+        ),
+        *more,
     ]
-    if (observed.is_image or observed.rate) and dense is not None:
-        sections.append(_pictures(observed, dense))
     return Run(f"tnjax: {name}", result, settings, tensor, details, sections, {"errors": errors})
 
 

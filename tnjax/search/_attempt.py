@@ -71,16 +71,16 @@ def attempt(
     cores = _mesh.filled_up([np.stack(parts) for parts in zip(*starts, strict=True)], lanes)
     nobody = np.full(lanes - len(owners), _NOBODY, owners.dtype)
     args = (problem, solver, stacked(capacity, cores), np.append(owners, nobody), limits)
-    tier = _compile.choose_tier(len(owners) * solver.expected_passes * problem.work)
-    program = _compile.compiled(_attempt, (), args, tier=tier)
-    found, errors = jax.device_get(program.call(*args))
+    work = len(owners) * solver.expected_passes * problem.work
+    ran = _compile.run(_attempt, (), args, work=work)
+    found, errors = jax.device_get(ran.value)
     fits = []
     for owner, (structure, _) in enumerate(tries):
         own = np.flatnonzero(owners == owner)
         lane = own[np.argmin(errors[own])]
         cores = unpad(structure, tuple(core[lane] for core in found.cores), capacity)
         fits.append(Fit(structure, cores, float(errors[lane])))
-    return Attempt(tuple(fits), program.programs, program.seconds)
+    return Attempt(tuple(fits), ran.programs, ran.seconds)
 
 
 def _shaken(core, rng: np.random.Generator) -> np.ndarray:

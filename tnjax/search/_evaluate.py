@@ -52,25 +52,24 @@ def evaluate(
     """Fit `cores` and, where wanted and the target is not met, screen `edges`."""
     network = TensorNetwork(capacity, pad(structure, cores, capacity))
     passes = 2 * solver.expected_passes
-    tier = _compile.choose_tier(passes * problem.loop_entries(capacity))
     fitting = (problem, solver, network, limits)
-    program = _compile.compiled(_fit, (), fitting, tier=tier)
-    fitted, best_error = program.call(*fitting)
+    ran = _compile.run(_fit, (), fitting, work=passes * problem.loop_entries(capacity))
+    fitted, best_error = ran.value
     error = float(best_error)
-    programs, compile_seconds = program.programs, program.seconds
+    programs, compile_seconds = ran.programs, ran.seconds
     screened, screen_seconds = None, 0.0
     if do_screen and error > limits.target_error:
         starts = draw_slices(structure, capacity, edges, problem.dtype, seed, increment=increment)
         looked_at = problem.sketch(capacity.num_params)
         screening = (looked_at, screen, fitted, starts)
         batch_size = screen_batch_size(looked_at, capacity, len(edges))
-        tier = _compile.choose_tier(passes * looked_at.loop_entries(capacity))
-        program = _compile.compiled(_screen, (edges, batch_size), screening, tier=tier)
+        work = passes * looked_at.loop_entries(capacity)
         begin = time.perf_counter()
-        screened = jax.device_get(program.call(*screening))
-        screen_seconds = time.perf_counter() - begin
-        programs += program.programs
-        compile_seconds += program.seconds
+        ran = _compile.run(_screen, (edges, batch_size), screening, work=work)
+        screened = jax.device_get(ran.value)
+        screen_seconds = time.perf_counter() - begin - ran.seconds
+        programs += ran.programs
+        compile_seconds += ran.seconds
     found = jax.device_get(fitted.cores)
     return Evaluated(
         unpad(structure, tuple(map(np.asarray, found)), capacity),

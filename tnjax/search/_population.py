@@ -108,10 +108,9 @@ def fit_population(
             data = _permuted(problem, [orders[n] for n in lanes]) if permuted else problem
             args = (data, solver, stacked(group.capacity, cores), limits)
             work = 2 * solver.expected_passes * problem.work * group.batch
-            tier = _compile.choose_tier(work)
-            program = _compile.compiled(_fit_batch, (permuted,), args, tier=tier)
-            network, errors = jax.device_get(program.call(*args))
-            programs, seconds = programs + program.programs, seconds + program.seconds
+            ran = _compile.run(_fit_batch, (permuted,), args, work=work)
+            network, errors = jax.device_get(ran.value)
+            programs, seconds = programs + ran.programs, seconds + ran.seconds
             for lane, n in enumerate(chunk):
                 structure = starts[n].structure
                 found = tuple(core[lane] for core in network.cores)

@@ -42,21 +42,21 @@ def refit(
         give_up=give_up,
     )
     args = (problem, solver, network, limits)
-    tier = _compile.choose_tier(round(effort * solver.expected_passes) * problem.work)
-    program = _compile.compiled(_run, (), args, tier=tier)
-    best, error = jax.device_get(program.call(*args))
+    work = round(effort * solver.expected_passes) * problem.work
+    ran = _compile.run(_run, (), args, work=work)
+    best, error = jax.device_get(ran.value)
     fitted = unpad(structure, tuple(map(np.asarray, best.cores)), capacity)
     fit = Fit(structure, fitted, float(error))
-    return fit, Info(None, program.programs, program.seconds, (fit,))
+    return fit, Info(None, ran.programs, ran.seconds, (fit,))
 
 
 def assess(problem: Problem, structure: Structure, cores: Cores) -> tuple[Fit, Info]:
     """The error of a network as it is."""
     args = (problem, TensorNetwork(structure, [np.asarray(core, problem.dtype) for core in cores]))
-    program = _compile.compiled(_error, (), args, tier=_compile.choose_tier(problem.work))
-    error = float(program.call(*args))
+    ran = _compile.run(_error, (), args, work=problem.work)
+    error = float(ran.value)
     fit = Fit(structure, tuple(map(np.asarray, cores)), error)
-    return fit, Info(None, program.programs, program.seconds, (fit,))
+    return fit, Info(None, ran.programs, ran.seconds, (fit,))
 
 
 def _error(problem: Problem, network: TensorNetwork):

@@ -1,6 +1,7 @@
 """`search`: the host loop that drives a strategy."""
 
 import dataclasses
+import functools
 import os
 import time
 import warnings
@@ -17,7 +18,7 @@ from .._network import TensorNetwork, scaled
 from .._processes import agree, check_same, leads
 from .._status import Status
 from .._structure import Structure
-from ..objectives import Decomposition, Problem, StreamedDecomposition
+from ..objectives import Decomposition, Problem, StreamedCompletion, StreamedDecomposition
 from ..solve._fit import check_shape, fit, positive
 from ._archive import Archive
 from ._checkpoint import Saved, Totals, fingerprint, open_folder, write_checkpoint
@@ -25,6 +26,7 @@ from ._compress import Compression, compress_problem, compress_stream, worthwhil
 from ._cuts import cut_bounds
 from ._greedy import Greedy
 from ._result import SearchResult, Step
+from ._sampled import fitted_to_all
 from ._strategy import Budget, Info, State, Strategy
 
 # Random starts of the structure that the cut bounds propose, and sweeps of each.
@@ -33,7 +35,7 @@ _CUT_STEPS = 60
 
 
 def search(
-    problem: Problem | StreamedDecomposition,
+    problem: Problem | StreamedDecomposition | StreamedCompletion,
     *,
     key: PRNGKeyArray,
     strategy: Strategy | None = None,
@@ -58,7 +60,8 @@ def search(
 
     Args:
         problem: a `Decomposition`, an `Objective`, or any other `Problem`; or, with a target error
-            below 1, a `StreamedDecomposition` of a tensor on disk.
+            below 1, a `StreamedDecomposition` of a tensor on disk; or a `StreamedCompletion` of
+            entries on disk, a subset of which is searched on.
         key: `jax.random.key(seed)`.
         strategy: how to move, any `Strategy`; `Greedy()` by default.
         target_error: stop once the error is at or below it. For a decomposition this is the
@@ -124,26 +127,34 @@ def search(
         raise ValueError(f"search: give at least one limit of {', '.join(limits)}.")
     if isinstance(problem, Problem):
         strategy.check(problem)
+    smaller = functools.partial(
+        search,
+        key=key,
+        strategy=strategy,
+        target_error=target_error,
+        max_params=max_params,
+        max_flops=max_flops,
+        max_steps=max_steps,
+        max_fitted=max_fitted,
+        max_seconds=max_seconds,
+        stop=stop,
+        checkpoints=checkpoints,
+        resume=resume,
+        compress=False,
+    )
+    if isinstance(problem, StreamedCompletion):
+        left = problem.plan.search_bytes
+        limit = left if memory_limit is None else min(left, memory_limit)
+        found = smaller(problem.sample, memory_limit=limit, start=start, on_step=on_step)
+        return fitted_to_all(problem, found, target_error, max_seconds, begin)
     compression = _compression(problem, target_error, compress)
     if compression is not None and target_error is not None:
         outer = None if on_step is None else (lambda step: on_step(compression.step(step)))
-        found = search(
+        found = smaller(
             compression.problem,
-            key=key,
-            strategy=strategy,
-            target_error=target_error,
-            max_params=max_params,
-            max_flops=max_flops,
-            max_steps=max_steps,
-            max_fitted=max_fitted,
-            max_seconds=max_seconds,
             memory_limit=memory_limit,
             start=compression.inside(start),
             on_step=outer,
-            stop=stop,
-            checkpoints=checkpoints,
-            resume=resume,
-            compress=False,
         )
         solver = getattr(strategy, "solver", None)
         result = compression.result(found, target_error, solver, memory_limit)

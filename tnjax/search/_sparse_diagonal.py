@@ -175,14 +175,10 @@ class SparseDiagonal(Strategy):
         penalty = self.penalty * self.factor**state.level
         numbers = np.asarray([penalty, self.ridge], real)
         args = (problem, state.full_cores, state.diagonals, numbers)
-        program = _compile.compiled(
-            _sparsify,
-            (state.full, self.sweeps),
-            args,
-            tier=_compile.choose_tier(2 * self.sweeps * state.full.num_nodes * problem.work),
-        )
-        cores, diagonals = jax.device_get(program.call(*args))
-        info = Info(None, program.programs, program.seconds, save=True)
+        work = 2 * self.sweeps * state.full.num_nodes * problem.work
+        ran = _compile.run(_sparsify, (state.full, self.sweeps), args, work=work)
+        cores, diagonals = jax.device_get(ran.value)
+        info = Info(None, ran.programs, ran.seconds, save=True)
         state = dataclasses.replace(
             state, full_cores=tuple(cores), diagonals=tuple(diagonals), level=state.level + 1
         )

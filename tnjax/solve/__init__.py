@@ -3,6 +3,7 @@
 from ._als import ALS as ALS
 from ._fit import FitResult as FitResult
 from ._fit import fit as fit
+from ._from_disk import fit_from_disk as fit_from_disk
 from ._gauss_newton import GaussNewton as GaussNewton
 from ._levenberg import LevenbergMarquardt as LevenbergMarquardt
 from ._minibatch import Minibatch as Minibatch

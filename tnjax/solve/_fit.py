@@ -139,17 +139,14 @@ def fit(
     max_steps = solver.max_steps if max_steps is None else int(max_steps)
     chunk = max_steps if max_seconds is None else _STEPS_BETWEEN_CLOCK_READS
     work = problem.work * min(max_steps, 100) * num_starts
-    tier = _compile.choose_tier(work)
 
-    first = _compile.compiled(_start, (max_steps,), (solver, problem, networks), tier=tier)
-    states = first.call(solver, problem, networks)
-    compile_seconds, done = first.seconds, 0
+    first = _compile.run(_start, (max_steps,), (solver, problem, networks), work=work)
+    states, compile_seconds, done = first.value, first.seconds, 0
     while True:
         done = min(done + chunk, max_steps)
         limits = limits_of(solver, problem, target_error=target_error, max_steps=done)
-        program = _compile.compiled(_drive, (), (solver, problem, states, limits), tier=tier)
-        compile_seconds += program.seconds
-        states = program.call(solver, problem, states, limits)
+        ran = _compile.run(_drive, (), (solver, problem, states, limits), work=work)
+        states, compile_seconds = ran.value, compile_seconds + ran.seconds
         statuses = np.asarray(states.status)
         if done >= max_steps or not (statuses == Status.MAX_STEPS.code).any():
             break

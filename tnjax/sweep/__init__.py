@@ -6,6 +6,8 @@ trials = expand({...}, grid={"power": [0.0, 0.5]}, seeds=range(5))
 outcomes = run_sweep(trials, task, "runs/powers")
 """
 
+from .._together import Meetings as Meetings
+from .._together import together as together
 from ._page import sweep_page as sweep_page
 from ._page import write_sweep_page as write_sweep_page
 from ._records import Outcome as Outcome

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import math
 import os
 import shutil
@@ -12,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from .._signals import handled
-from ._records import Outcome, outcomes_of, read_outcome, trial_folder, write_state
+from ._records import (
+    Outcome,
+    clear_state,
+    outcomes_of,
+    read_outcome,
+    trial_folder,
+    write_state,
+)
 from ._session import Cluster, Resources, session
 from ._trials import Trial
 from ._watch import Task
@@ -50,6 +58,7 @@ class Progress:
         state: "waiting", "running", "retried", "finished", "stopped early" or "failed".
         moves, error, num_params: of its last report.
         deaths: of workers that ran it.
+        unit: number of those that share a worker.
     """
 
     trial: Trial
@@ -58,6 +67,7 @@ class Progress:
     error: float | None = None
     num_params: int | None = None
     deaths: int = 0
+    unit: int = 0
 
 
 # More moves than any search makes: the end of the rungs of early stopping.
@@ -73,6 +83,7 @@ def run_sweep(
     cluster: Cluster | None = None,
     retries: int = 2,
     early_stopping: EarlyStopping | None = None,
+    vmap_seeds: bool = False,
     on_progress: Callable[[dict[str, Progress]], None] | None = None,
 ) -> tuple[Outcome, ...]:
     """Run all trials that have not ended yet, each in a folder of its own below `trials`.
@@ -80,6 +91,11 @@ def run_sweep(
     A trial whose worker dies is run again and goes on from its last checkpoint. One that raises
     is recorded as failed, and run again only when the sweep is started again, as are those that
     were under way when the sweep was interrupted.
+
+    With `vmap_seeds`, trials that differ in nothing but their seed share one worker and one device:
+    calls of the same program, with the same shapes, that they need at the same time are one call
+    under `vmap` (see `together`). Each takes the moves that it takes alone. What a trial's limit of
+    time counts contains waiting for the others.
 
     Args:
         trials: from `expand`.
@@ -89,6 +105,7 @@ def run_sweep(
         cluster: where they run; on this machine by default.
         retries: so many times a trial may lose its worker.
         early_stopping: stop trials that do worse than others; none by default.
+        vmap_seeds: whether seeds share a device; their tasks must not wait for each other.
         on_progress: called with what is known of all trials, by name, whenever that changes.
 
     Returns:
@@ -96,30 +113,39 @@ def run_sweep(
 
     Raises:
         ImportError: if Ray is not installed.
-        ValueError: if the trials cannot run there, or ended before with other data.
+        ValueError: if the trials cannot run there, or ended before with other data, or if seeds
+            that share a device were to be stopped one by one.
         OSError: if a file cannot be read or written, or the cluster is not there.
         KeyboardInterrupt: after SIGINT or SIGTERM; the next call goes on.
     """
     resources, cluster = resources or Resources(), cluster or Cluster()
     if isinstance(retries, bool) or retries < 0:
         raise ValueError(f"sweep: retries must be 0 or more, got {retries!r}.")
+    if vmap_seeds and early_stopping is not None:
+        raise ValueError(
+            "sweep: early stopping judges one trial against the others, but with vmap_seeds all "
+            "seeds of a setting go on together; give only one of them."
+        )
     folder = Path(folder).absolute()
     board = Board(trials, folder, on_progress)
     left = [n for n, trial in enumerate(trials) if board.waits(trial)]
     if left:
+        units = board.seated(left, vmap_seeds)
         with (
             _storage(folder) as storage,
             session(cluster, resources),
             _interruptible(),
         ):
-            _tune(board, left, task, storage, resources, cluster, retries, early_stopping)
+            for n in left:
+                clear_state(trial_folder(folder, trials[n]))
+            _tune(board, units, task, storage, resources, cluster, retries, early_stopping)
         board.conclude([trials[n] for n in left])
     return outcomes_of(folder, trials)
 
 
 def _tune(
     board: "Board",
-    left: Sequence[int],
+    units: Sequence[Sequence[int]],
     task: Task,
     storage: Path,
     resources: Resources,
@@ -127,7 +153,7 @@ def _tune(
     retries: int,
     early_stopping: EarlyStopping | None,
 ) -> None:
-    """Let Tune run those trials of the board whose numbers are left."""
+    """Let Tune run those trials of the board whose numbers are in the units, each in one worker."""
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
@@ -147,6 +173,7 @@ def _tune(
     run = tune.with_parameters(
         TrialRun,
         trials=board.trials,
+        units=units,
         task=task,
         folder=str(board.folder),
         home=str(Path.cwd()),
@@ -156,7 +183,7 @@ def _tune(
     )
     tune.Tuner(
         tune.with_resources(run, {"cpu": resources.cpus, "gpu": resources.gpus}),
-        param_space={"number": tune.grid_search(list(left))},
+        param_space={"unit": tune.grid_search(list(range(len(units))))},
         tune_config=tune.TuneConfig(
             scheduler=scheduler, max_concurrent_trials=cluster.workers, reuse_actors=True
         ),
@@ -186,6 +213,7 @@ class Board:
         self._on_progress = on_progress
         self.trials = list(trials)
         self.known: dict[str, Progress] = {}
+        self._units: tuple[tuple[int, ...], ...] = ()
         for trial in trials:
             outcome = read_outcome(folder, trial)
             progress = Progress(trial)
@@ -204,19 +232,53 @@ class Board:
         """Whether a trial is still to be run."""
         return self.known[trial.name].state == "waiting"
 
+    def seated(self, left: Sequence[int], vmap_seeds: bool) -> tuple[tuple[int, ...], ...]:
+        """The numbers of trials that are to be run, those that share a worker together."""
+        units: dict[Any, list[int]] = {}
+        for number in left:
+            trial = self.trials[number]
+            same = json.dumps([dict(trial.settings), trial.stamp], sort_keys=True, default=repr)
+            units.setdefault(same if vmap_seeds else number, []).append(number)
+        for unit, numbers in enumerate(units.values()):
+            for number in numbers:
+                name = self.trials[number].name
+                self.known[name] = dataclasses.replace(self.known[name], unit=unit)
+        self._units = tuple(map(tuple, units.values()))
+        return self._units
+
     def update(self, number: int, **changes: Any) -> None:
         name = self.trials[number].name
         self.known[name] = dataclasses.replace(self.known[name], **changes)
         self._told()
 
-    def ended(self, number: int) -> None:
-        """Its worker is through with a trial; if nothing is on record, the scheduler stopped it."""
-        outcome = read_outcome(self.folder, self.trials[number])
-        self.update(number, state="stopped early" if outcome is None else outcome.state)
+    def begun(self, unit: int) -> None:
+        """A worker has it."""
+        for number in self._units[unit]:
+            if read_outcome(self.folder, self.trials[number]) is None:
+                self.update(number, state="running")
 
-    def died(self, number: int, *, again: bool) -> None:
-        deaths = self.known[self.trials[number].name].deaths + 1
-        self.update(number, state="retried" if again else "failed", deaths=deaths)
+    def told(self, found: Sequence[dict[str, Any]]) -> None:
+        """What a worker knows of its trials."""
+        for known in found:
+            number = known["number"]
+            names = ("moves", "error", "num_params")
+            changes = {name: known[name] for name in names if known[name] is not None}
+            outcome = read_outcome(self.folder, self.trials[number]) if known["ended"] else None
+            if outcome is not None:
+                changes["state"] = outcome.state
+            self.update(number, **changes)
+
+    def ended(self, unit: int) -> None:
+        """Its worker is through with it; if nothing is on record, the scheduler stopped it."""
+        for number in self._units[unit]:
+            outcome = read_outcome(self.folder, self.trials[number])
+            self.update(number, state="stopped early" if outcome is None else outcome.state)
+
+    def died(self, unit: int, *, again: bool) -> None:
+        for number in self._units[unit]:
+            if read_outcome(self.folder, self.trials[number]) is None:
+                deaths = self.known[self.trials[number].name].deaths + 1
+                self.update(number, state="retried" if again else "failed", deaths=deaths)
 
     def conclude(self, trials: Sequence[Trial]) -> None:
         """Put on record what the workers could not: who was stopped, and who has no worker left."""
@@ -237,21 +299,19 @@ class Board:
 
         class Told(Callback):
             def on_trial_start(self, iteration, trials, trial, **info):
-                board.update(trial.config["number"], state="running")
+                board.begun(trial.config["unit"])
 
             def on_trial_result(self, iteration, trials, trial, result, **info):
-                names = ("moves", "error", "num_params")
-                changes = {name: result[name] for name in names if result.get(name) is not None}
-                board.update(trial.config["number"], **changes)
+                board.told(result["told"])
 
             def on_trial_complete(self, iteration, trials, trial, **info):
-                board.ended(trial.config["number"])
+                board.ended(trial.config["unit"])
 
             def on_trial_recover(self, iteration, trials, trial, **info):
-                board.died(trial.config["number"], again=True)
+                board.died(trial.config["unit"], again=True)
 
             def on_trial_error(self, iteration, trials, trial, **info):
-                board.died(trial.config["number"], again=False)
+                board.died(trial.config["unit"], again=False)
 
         return Told()
 

@@ -1,27 +1,32 @@
-"""A trial as Ray Tune runs it, in a worker process. Imported only where Ray is installed."""
+"""Trials as Ray Tune runs them, in a worker process. Imported only where Ray is installed."""
 
+import functools
 import os
 import queue
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from .._contract.cost import parse_bytes
 from .._status import Status
+from .._together import together
 from ..search import Step
-from ._records import CHECKPOINTS, clear_state, result_status, trial_folder, write_state
+from ._records import CHECKPOINTS, read_outcome, result_status, trial_folder, write_state
 from ._trials import Trial
 from ._watch import Task, Watch
 
 
 class TrialRun(tune.Trainable):
-    """The search of a trial in a thread; a step of Tune is one accepted move, or several.
+    """The searches of a unit, which is a trial, or several whose programs are run together, in a
+    thread; a step of Tune is one accepted move, or several.
 
-    A worker that dies is replaced by Tune, and the trial goes on from its last checkpoint. One
-    worker runs many trials, one after the other, so that JAX starts once and programs are shared.
+    A worker that dies is replaced by Tune, and those trials that had not ended go on from their
+    last checkpoints. One worker runs many units, one after the other, so that JAX starts once and
+    programs are shared.
     """
 
     def setup(
@@ -29,6 +34,7 @@ class TrialRun(tune.Trainable):
         config: dict[str, Any],
         *,
         trials: Sequence[Trial],
+        units: Sequence[Sequence[int]],
         task: Task,
         folder: str,
         home: str,
@@ -41,23 +47,24 @@ class TrialRun(tune.Trainable):
             os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 * share:.3f}")
         if Path(home).is_dir():
             os.chdir(home)  # paths are meant as where the sweep was started
-        self._trials, self._task, self._folder = trials, task, Path(folder)
+        self._trials, self._units = trials, units
+        self._task, self._folder = task, Path(folder)
         self._wait = wait  # after every move, for Tune's word whether to go on
         self._thread: threading.Thread | None
         # Nothing begins before the first step: Tune makes workers ahead of time, and may then give
-        # their trial to another one that has become free.
-        self._number, self._thread = int(config["number"]), None
+        # their unit to another one that has become free.
+        self._unit, self._thread = int(config["unit"]), None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._end()
-        self._number, self._thread = int(new_config["number"]), None
+        self._unit, self._thread = int(new_config["unit"]), None
         return True
 
     def cleanup(self) -> None:
         self._end()
 
     def step(self) -> dict[str, Any]:
-        """Wait for the next move, or the end; returns the newest."""
+        """Wait for the next move, or the end; returns what is known of each trial."""
         if self._thread is None:
             self._begin()
         else:
@@ -65,56 +72,83 @@ class TrialRun(tune.Trainable):
         events = [self._events.get()]
         while not self._events.empty():
             events.append(self._events.get())
-        for step in events:
-            if step is None:
+        for event in events:
+            if event is None:
                 self._done = True
                 continue
-            self._moves += 1
-            self._best = min(self._best, step.error)
-            self._last = {"error": step.error, "num_params": step.num_params}
-        # A trial that has met its target is not worse than one that met it by more.
-        target = self._trials[self._number].settings.get("target_error") or 0.0
-        score = max(self._best, target)
-        return {**self._last, "moves": self._moves, "score": score, "done": self._done}
+            number, step = event
+            known = self._known[number]
+            if step is None:
+                known["ended"] = True
+                continue
+            known |= {"moves": known["moves"] + 1, "error": step.error}
+            known["num_params"] = step.num_params
+            # A trial that has met its target is not worse than one that met it by more.
+            target = self._trials[number].settings.get("target_error") or 0.0
+            self._score = min(self._score, max(step.error, target))
+        told = [{"number": number, **known} for number, known in self._known.items()]
+        moves = sum(known["moves"] for known in self._known.values())
+        return {"told": told, "moves": moves, "score": self._score, "done": self._done}
 
     def _begin(self) -> None:
-        trial = self._trials[self._number]
-        self._events: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[int, Step | None] | None] = queue.SimpleQueue()
         self._halt, self._go = threading.Event(), threading.Semaphore(0)
-        self._done, self._best = False, float("inf")
-        self._last: dict[str, Any] = {"error": None, "num_params": None}
-        own = trial_folder(self._folder, trial)
-        saved = sorted((own / CHECKPOINTS).glob("checkpoint-*.safetensors"))
-        # Checkpoints are counted, and nearly all are of a move.
-        self._moves = int(saved[-1].stem.split("-")[1]) if saved else 0
-        if not saved:
-            shutil.rmtree(own, ignore_errors=True)
-        clear_state(own)
-        for part in own.glob(".partial-*"):  # of a worker that was killed while it wrote
-            shutil.rmtree(part, ignore_errors=True)
-        own.parent.mkdir(parents=True, exist_ok=True)
-        self._thread = threading.Thread(
-            target=self._work, args=(trial, own, bool(saved)), daemon=True
-        )
+        self._done, self._score = False, float("inf")
+        self._known: dict[int, dict[str, Any]] = {}
+        searches = []
+        for number in self._units[self._unit]:
+            trial = self._trials[number]
+            if read_outcome(self._folder, trial) is not None:
+                continue  # a worker that died had come to its end
+            own = trial_folder(self._folder, trial)
+            saved = sorted((own / CHECKPOINTS).glob("checkpoint-*.safetensors"))
+            # Checkpoints are counted, and nearly all are of a move.
+            moves = int(saved[-1].stem.split("-")[1]) if saved else 0
+            if not saved:
+                shutil.rmtree(own, ignore_errors=True)
+            for part in own.glob(".partial-*"):  # of a worker that was killed while it wrote
+                shutil.rmtree(part, ignore_errors=True)
+            own.parent.mkdir(parents=True, exist_ok=True)
+            self._known[number] = {
+                "moves": moves,
+                "error": None,
+                "num_params": None,
+                "ended": False,
+            }
+            searches.append(functools.partial(self._work, number, own, bool(saved)))
+        self._thread = threading.Thread(target=self._run, args=(searches,), daemon=True)
         self._thread.start()
 
-    def _tell(self, step: Step) -> None:
-        self._events.put(step)
+    def _run(self, searches: Sequence[Callable[[], None]]) -> None:
+        try:
+            if len(searches) > 1:
+                trial = self._trials[self._units[self._unit][0]]
+                limit = trial.settings.get("memory_limit")
+                together(searches, max_bytes=None if limit is None else parse_bytes(limit))
+            else:
+                for search in searches:
+                    search()
+        finally:
+            self._events.put(None)
+
+    def _tell(self, number: int, step: Step) -> None:
+        self._events.put((number, step))
         if self._wait:
             self._go.acquire()
 
-    def _work(self, trial: Trial, own: Path, resume: bool) -> None:
+    def _work(self, number: int, own: Path, resume: bool) -> None:
+        trial, tell = self._trials[number], functools.partial(self._tell, number)
         try:
-            self._task(trial, own, resume, Watch(self._tell, self._halt.is_set))
+            self._task(trial, own, resume, Watch(tell, self._halt.is_set))
             if result_status(own) is not Status.INTERRUPTED:
                 write_state(own, trial, "finished")
         except Exception as error:
             write_state(own, trial, "failed", " ".join(f"{error or type(error).__name__}".split()))
         finally:
-            self._events.put(None)
+            self._events.put((number, None))
 
     def _end(self) -> None:
-        """Let the search end after the move under way, with all that it found on disk."""
+        """Let the searches end after the moves under way, with all that they found on disk."""
         if self._thread is not None:
             self._halt.set()
             self._go.release()
