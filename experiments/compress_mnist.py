@@ -5,16 +5,22 @@ structure.
     python experiments/compress_mnist.py --data FOLDER   # IDX files of MNIST or Fashion-MNIST
 
 The network of the paper: a layer 1024 x 1024, ReLU, and a dense classifier. The layer is dense, low
-rank, TT, TR, Tucker, Block Tensor-Train, or a network of five nodes of 4 x 4 whose bonds grow under
-the loss from a small ring, at equal parameters (the largest ranks that stay within the budget). All
-are trained from scratch by Adam for as many steps as the learned structure has had when it reaches
-the budget; the model that is best on validation images is measured on test images. "best" is the
-accuracy of the method's best model on validation images among those within the budget: larger is
-not always better here, for no method.
+rank, TT, TR, Tucker, Block Tensor-Train, or a learned network of five nodes of 4 x 4, at equal
+parameters (the largest ranks that stay within the budget). The learned one starts as a chain of
+`--start` times the budget, grows any of its bonds under the loss to `--overshoot` times the budget,
+and is cut back to the budget after `--share` of its steps.
+
+All are trained from scratch at every budget: Adam, `--steps` steps in all (the learned network's
+include what it has while it is larger), the same batches in the same order, a constant rate that
+falls to zero over the last `--decay` of the steps. The model that is best on validation images is
+measured on test images. "best" is the accuracy of the method's best model on validation images
+among those within the budget: larger is not always better here, for no method.
 """
 
 import argparse
+import math
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +37,7 @@ import tables
 
 from tnjax import compress
 from tnjax.nn import (
+    CompressResult,
     Layout,
     Task,
     Trained,
@@ -102,7 +109,6 @@ def measure(options: argparse.Namespace, arguments: list[str] | None) -> list[di
             for name, part in data.items()
         }
         task = Task(loss, parts["train"], validation=parts["validation"], metric=wrong)
-        budgets = [int(fraction * size**2) for fraction in options.fractions]
         best: dict[str, dict] = {}
 
         def keep(row, model, metric, parts=parts, best=best):
@@ -112,72 +118,81 @@ def measure(options: argparse.Namespace, arguments: list[str] | None) -> list[di
             rows.append(row | {"best": best[row["method"]]["accuracy"]})
             _tell(rows[-1])
 
-        learned = learn(options, dims, seed, task, budgets, optimizer)
-        for fraction, budget, (found, steps) in zip(options.fractions, budgets, learned):
-            row = {"seed": seed, "fraction": fraction, "budget": budget, "steps": steps}
+        for fraction in options.fractions:
+            budget = int(fraction * size**2)
+            row = {"seed": seed, "fraction": fraction, "budget": budget}
+            begin = time.perf_counter()
+            found = learn(options, dims, seed, task, budget, optimizer)
             structure = found.model.hidden.layout.structure
             edges = {"-".join(map(str, edge)): rank for edge, rank in structure.edges.items()}
             own = {"method": "learned", "params": found.num_params, "edges": edges}
+            own["seconds"] = time.perf_counter() - begin
             keep(row | own, found.model, found.metric)
             for name in options.formats:
                 layout = largest(formats(dims)[name], budget)
                 if layout is None:
                     continue
+                begin = time.perf_counter()
                 hidden = TNLinear(layout, key=jax.random.key(seed))
-                trained = fresh(hidden, size, seed, task, options, steps, optimizer)
+                trained = fresh(hidden, size, seed, task, options, optimizer)
                 own = {"method": name, "params": layout.num_params}
+                own["seconds"] = time.perf_counter() - begin
                 keep(row | own, trained.model, trained.metric)
         if options.dense:
-            steps = learned[-1][1]
+            begin = time.perf_counter()
             hidden = eqx.nn.Linear(size, size, key=jax.random.key(seed))
-            trained = fresh(hidden, size, seed, task, options, steps, optimizer)
-            row = {"seed": seed, "fraction": 1.0, "budget": size**2, "steps": steps}
-            keep(row | {"method": "dense", "params": size**2}, trained.model, trained.metric)
+            trained = fresh(hidden, size, seed, task, options, optimizer)
+            row = {"seed": seed, "fraction": 1.0, "budget": size**2, "method": "dense"}
+            row |= {"params": size**2, "seconds": time.perf_counter() - begin}
+            keep(row, trained.model, trained.metric)
         tables.write(options.out, rows, arguments)  # what there is, should the rest not be run
     return rows
 
 
-def learn(options, dims, seed: int, task: Task, budgets: list[int], optimizer) -> list[tuple]:
-    """(result, steps so far) at every budget: one growth through all of them."""
+def learn(options, dims, seed: int, task: Task, budget: int, optimizer) -> CompressResult:
+    """A chain that grows beyond the budget and is cut back."""
     size = int(np.prod(dims))
-    hidden = TNLinear(start(dims, options.start, budgets[0]), key=jax.random.key(seed))
-    model = Classifier(hidden, eqx.nn.Linear(size, 10, key=jax.random.key(seed + 1)))
-    found, steps = [], 0
-    for budget in budgets:
-        result = compress(
-            model,
-            task,
-            layers="hidden",
-            budget=budget,
-            train_only="all",
-            transformation=optimizer,
-            steps=options.steps,
-            final_steps=options.final_steps,
-            factor_per_move=options.factor,
-            power=options.power,
-            screen_batches=options.screen_batches,
-            seed=seed,
-        )
-        steps += options.steps * (len(result.path) - 1) + options.final_steps
-        model = result.model
-        found.append((result, steps))
-    return found
+    chain = largest(formats(dims)["TT"], int(options.start * budget)) or paired(dims, dims)
+    model = Classifier(
+        TNLinear(chain, key=jax.random.key(seed)),
+        eqx.nn.Linear(size, 10, key=jax.random.key(seed + 1)),
+    )
+    growth = options.overshoot / options.start
+    moves = max(0, math.ceil(math.log(growth) / math.log(options.factor) - 1e-9))
+    return compress(
+        model,
+        task,
+        layers="hidden",
+        budget=budget,
+        train_only="all",
+        transformation=optimizer,
+        steps=int(options.share * options.steps) // (moves + 1),
+        total_steps=options.steps,
+        schedule=falling(options),
+        checks=options.checks,
+        factor_per_move=options.factor,
+        power=options.power,
+        overshoot=options.overshoot,
+        screen_batches=options.screen_batches,
+        seed=seed,
+    )
 
 
-def start(dims: tuple[int, ...], rank: int, budget: int) -> Layout:
-    """A ring of small ranks; no bonds at all where not even rank 2 is within the budget."""
-    fits = [r for r in range(2, rank + 1) if tr_matrix(dims, dims, r).num_params <= budget]
-    return tr_matrix(dims, dims, fits[-1]) if fits else paired(dims, dims)
+def falling(options) -> optax.Schedule:
+    """Factor of the rate: one, then a line to zero."""
+    last = max(1, int(options.decay * options.steps))
+    return optax.linear_schedule(1.0, 0.0, last, transition_begin=options.steps - last)
 
 
-def fresh(hidden, size: int, seed: int, task: Task, options, steps: int, optimizer) -> Trained:
+def fresh(hidden, size: int, seed: int, task: Task, options, optimizer) -> Trained:
     model = Classifier(hidden, eqx.nn.Linear(size, 10, key=jax.random.key(seed + 1)))
     return train(
         model,
         task,
         names=lambda name: True,
         transformation=optimizer,
-        steps=steps,
+        steps=options.steps,
+        schedule=falling(options),
         checks=options.checks,
     )
 
@@ -196,7 +211,7 @@ def _batches(part, options):
 
 
 def _tell(row: dict) -> None:
-    columns = ["seed", "fraction", "method", "params", "accuracy", "best", "steps", "edges"]
+    columns = ["seed", "fraction", "method", "params", "accuracy", "best", "seconds", "edges"]
     tables.show([row], columns)
 
 
@@ -238,15 +253,17 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.01, 0.02, 0.05, 0.1, 0.2])
     parser.add_argument("--formats", nargs="*", default=["low rank", "TT", "TR", "Tucker", "BTT"])
     parser.add_argument("--dims", type=int, nargs="+", default=[4, 4, 4, 4, 4])
-    parser.add_argument("--start", type=int, default=3, help="rank of the ring that grows")
+    parser.add_argument("--start", type=float, default=2.0, help="times the budget")
+    parser.add_argument("--overshoot", type=float, default=3.0, help="times the budget")
+    parser.add_argument("--share", type=float, default=0.5, help="of the steps before the cut")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--train", type=int, default=3400)
     parser.add_argument("--test", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=50, help="after every move")
-    parser.add_argument("--final-steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--decay", type=float, default=0.4, help="of the steps, at the end")
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--factor", type=float, default=4.0)
+    parser.add_argument("--factor", type=float, default=1.5, help="of the parameters in a move")
     parser.add_argument("--power", type=float, default=0.5)
     parser.add_argument("--screen-batches", type=int, default=4)
     parser.add_argument("--checks", type=int, default=6)

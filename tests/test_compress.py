@@ -198,6 +198,50 @@ def test_growth_respects_the_budget_and_keeps_the_best(net, grown):
     assert layers == {"hidden", "conv"}
 
 
+def test_growth_beyond_the_budget_is_cut_back(net, batches):
+    task = tnn.Task(loss, batches[:2], validation=batches[2:])
+    options = {"layers": ["hidden", "conv"], "steps": 4, "transformation": optax.sgd(0.05)}
+    result = tnjax.compress(net, task, budget=100, overshoot=1.6, total_steps=20, **options)
+    sizes = [step.num_params for step in result.path]
+    assert max(sizes) == sizes[-2] > 110
+    assert 80 < sizes[-1] == result.num_params <= 100
+    assert all(by < 0 for _, _, by in result.path[-1].grown)
+    lost = sum(layer.layout.num_params for layer in result.layers) - sizes[-2]
+    assert lost == sizes[-1] - sizes[-2]
+    assert result.metric == pytest.approx(tnn.validate(result.model, task), rel=1e-5)
+    with pytest.raises(ValueError, match="overshoot=0.5; expected 1 or more"):
+        tnjax.compress(net, task, budget=100, overshoot=0.5, **options)
+
+
+def test_one_schedule_for_all_trainings(net, batches):
+    """The factor of every update is that of the steps so far, over all moves; what the moves leave
+    of the steps is the last training."""
+    seen = []
+
+    def schedule(step):
+        seen.append(step)
+        return 0.0
+
+    task = tnn.Task(loss, batches[:2], validation=batches[2:])
+    options = {"layers": "hidden", "budget": 90, "steps": 3, "transformation": optax.sgd(0.05)}
+    result = tnjax.compress(net, task, total_steps=11, schedule=schedule, **options)
+    assert seen == list(range(11))
+    assert 2 <= len(result.path) <= 4
+    np.testing.assert_array_equal(result.model.hidden.bias, net.hidden.bias)  # updates of length 0
+    with pytest.raises(ValueError, match="total_steps=2 are less than steps=3"):
+        tnjax.compress(net, task, total_steps=2, **options)
+
+
+def test_the_schedule_scales_the_updates(net, batches):
+    task = tnn.Task(loss, batches[:1])
+    options = {"names": lambda name: name.endswith("out.weight"), "steps": 1}
+    options["transformation"] = optax.sgd(0.1)
+    move = lambda **extra: tnn.train(net, task, **options, **extra).last.out.weight - net.out.weight
+    full, half = move(), move(schedule=lambda step: 0.5)
+    assert jnp.abs(full).max() > 0
+    np.testing.assert_allclose(half, full / 2, rtol=1e-4, atol=1e-7)
+
+
 def test_frozen_parts_stay_frozen(net, grown):
     _, result, _ = grown
     for part in (lambda m: m.embed.weight, lambda m: m.out.weight, lambda m: m.out.bias):

@@ -84,13 +84,13 @@ def test_digits_from_idx_files(experiment, tmp_path):
         [
             *("--data", str(tmp_path), "--train", "30", "--test", "12", "--batch", "6"),
             *("--fractions", "0.05", "--formats", "TT", "--dims", "4", "4", "4"),
-            *("--steps", "3", "--final-steps", "3", "--factor", "4", "--no-dense"),
+            *("--steps", "8", "--start", "1", "--overshoot", "2", "--factor", "2", "--no-dense"),
             *("--screen-batches", "1", "--out", str(tmp_path / "o.json")),
             *("--plot", str(tmp_path / "o.png")),
         ]
     )
     assert {row["method"] for row in rows} == {"learned", "TT"}
-    assert all(row["params"] <= row["budget"] for row in rows)
+    assert all(row["budget"] / 2 < row["params"] <= row["budget"] for row in rows)
     assert (tmp_path / "o.png").stat().st_size > 1000
     with pytest.raises(ValueError, match="not an IDX file"):
         experiment("digits").read_idx(Path(__file__))

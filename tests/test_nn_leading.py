@@ -7,6 +7,7 @@ import pytest
 
 import tnjax.nn as tnn
 from tnjax import Structure
+from tnjax.nn import _leading as leading_module
 from tnjax.nn._leading import Target, _leading
 from tnjax.nn._project import rebuild
 
@@ -104,3 +105,38 @@ def test_large_environments_by_random_range():
     a, b = _leading(left @ right.T, 4, rng)
     np.testing.assert_allclose(a @ b.T, left @ right.T, atol=1e-8)
     np.testing.assert_allclose(np.linalg.norm(a, axis=0), np.linalg.norm(b, axis=0))
+
+
+@pytest.mark.parametrize("edge", [(0, 1), (0, 2)])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_large_environments_are_not_formed(name, edge, monkeypatch):
+    """The slices are the same, whether the matrix of an environment is there or only its
+    products; and the products are those of the matrix."""
+    layout, rng = LAYOUTS[name], RNG(4)
+    cores = [rng.standard_normal(shape) for shape in layout.core_shapes]
+    target = Target.of(layout, cores, rng.standard_normal(layout.shape), np.eye(layout.columns))
+    sides = [leading_module._Side.of(layout.structure, node, edge) for node in edge]
+    formed = target._environment(edge, sides)
+    slices = [target.slices(edge, 2, 3, RNG(0))]
+    monkeypatch.setattr(leading_module, "_LARGEST_FORMED", 0)
+    products = target._environment(edge, sides)
+    assert not isinstance(products, np.ndarray)
+    assert products.shape == formed.shape
+    block, other = (rng.standard_normal((size, 3)) for size in reversed(formed.shape))
+    np.testing.assert_allclose(products @ block, formed @ block, atol=1e-10)
+    np.testing.assert_allclose(products.T @ other, formed.T @ other, atol=1e-10)
+    slices.append(target.slices(edge, 2, 3, RNG(0)))
+    terms = [change(layout, cores, edge, found) for found in slices]
+    np.testing.assert_allclose(*terms, atol=1e-8 * np.abs(terms[0]).max())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_random_range_is_the_full_svd(seed):
+    """On a spectrum that falls slowly: the part that is found is nearly the best of its rank."""
+    rng = RNG(seed)
+    basis = lambda n: np.linalg.qr(rng.standard_normal((n, 300)))[0]
+    matrix = (basis(400) / np.arange(1, 301)) @ basis(350).T
+    a, b = _leading(matrix, 10, rng)
+    values = np.linalg.svd(matrix, compute_uv=False)
+    error = np.linalg.norm(matrix - a @ b.T)
+    assert error <= 1.001 * np.linalg.norm(values[10:])

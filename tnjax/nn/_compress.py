@@ -12,14 +12,14 @@ import optax
 from .._status import Status
 from ._allocate import Blocks, LowRank, budget_of
 from ._formats import factor, paired
-from ._grow import GrowStep, current, grow_layers
+from ._grow import GrowStep, Lengths, current, grow_layers
 from ._layout import Layout
 from ._measure import moments
 from ._model import Adapter, Slot, adapter_for, pick
 from ._project import project
 from ._screening import GradientScreen, LayerScreen, TrialScreen
 from ._spectra import Allocation, approximate
-from ._task import Calibration, Task, train, validate
+from ._task import Calibration, Schedule, Task, train, validate
 
 _SCREENS = {"gradient": GradientScreen, "trial": TrialScreen}
 Starts = Mapping[str, Layout] | Callable[[Slot], Layout]
@@ -103,8 +103,12 @@ def compress(
     transformation: optax.GradientTransformation | None = None,
     steps: int = 100,
     final_steps: int = 200,
+    total_steps: int | None = None,
+    schedule: Schedule | None = None,
+    checks: int = 4,
     factor_per_move: float = 1.5,
     power: float = 0.5,
+    overshoot: float = 1.0,
     screen_batches: int = 4,
     mode: str = "auto",
     checkpoint: bool = False,
@@ -139,8 +143,17 @@ def compress(
         transformation: optax; Adam at 1e-3 by default.
         steps: of training after every move.
         final_steps: of fine-tuning at the end; 0 for none.
+        total_steps: of all training, in place of `final_steps`: what the moves leave is the length
+            of the last training, and growth ends when nothing would be left.
+        schedule: factor of the updates by the number of steps that all trainings have had, such as
+            `optax.linear_schedule(1.0, 0.0, 500)`; always 1 by default. (A schedule inside of
+            `transformation` begins anew after every move, as its state does.)
+        checks: validations on the way of every training; the best model on them is kept.
         factor_per_move: a move grows bonds until the parameters have risen by this factor.
         power: exponent of the cost in gain / cost^power.
+        overshoot: growth goes on to so many times the budget, and bonds are then cut back to it
+            before the last training: a network learns faster while it is larger, and ranks that
+            training has shown to be of little use go. Steps take longer, too.
         screen_batches: training batches that the screen looks at.
         mode, checkpoint: of the new layers' forward pass.
         seed: for all random numbers.
@@ -171,6 +184,7 @@ def compress(
         raise ValueError(f'method={method!r}; expected "auto", "grow" or "spectra".')
     if train_only not in ("layers", "all"):
         raise ValueError(f'train_only={train_only!r}; expected "layers" or "all".')
+    lengths = Lengths(steps, final_steps, total_steps, schedule, checks)
     names = _trainable(chosen, train_only, frozen)
     transformation = optax.adam(1e-3) if transformation is None else transformation
     dense_metric = None if problem is None else validate(model, problem, adapter)
@@ -195,17 +209,17 @@ def compress(
             screen=_screen(screen),
             names=names,
             transformation=transformation,
-            steps=steps,
-            final_steps=final_steps,
+            lengths=lengths,
             factor=factor_per_move,
             power=power,
+            overshoot=overshoot,
             screen_batches=screen_batches,
             seed=seed,
             options=options,
             on_step=on_step,
         )
-        largest = max(step.num_params for step in path)
-        best = min((s for s in path if s.num_params == largest), key=lambda s: s.metric)
+        size = path[-1].num_params
+        best = min((s for s in path if s.num_params == size), key=lambda s: s.metric)
         found, metric, status = best.model, best.metric, best.status
     else:
         measured = None
@@ -222,7 +236,9 @@ def compress(
                 problem,
                 names=names,
                 transformation=transformation,
-                steps=final_steps,
+                steps=lengths.final(0),
+                schedule=lengths.schedule(0),
+                checks=checks,
                 adapter=adapter,
             )
             found, metric, status = trained.model, trained.metric, trained.status

@@ -11,15 +11,68 @@ import numpy as np
 from .._status import Status
 from ..search._candidates import balanced_slices
 from ..search._moves import grow as grow_bond
+from ._cut_back import cut_back
 from ._layout import Layout
+from ._measure import functional_gradients
 from ._model import Adapter
 from ._screening import Candidate, LayerScreen
-from ._task import Task, mean_value, train
+from ._task import Schedule, Task, mean_value, train
 
 # Factors of new slices that the line search tries.
 _LENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)
 
+# From so many steps on a program is compiled with all optimizations.
+_LONG = 100
+# Steps over which the updates rise to full length when a move has made the optimizer start anew.
+_WARM = 10
+
 Networks = Mapping[str, tuple[Layout, Sequence[Any]]]
+Increments = tuple[tuple[str, tuple[int, ...], int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """How long to train.
+
+    Attributes:
+        steps: after every move.
+        final_steps: at the end.
+        total_steps: of all trainings; what the moves leave is then the length of the last one.
+        factor: of the updates by the number of steps that all trainings have had.
+        checks: validations on the way of each.
+    """
+
+    steps: int
+    final_steps: int
+    total_steps: int | None = None
+    factor: Schedule | None = None
+    checks: int = 4
+
+    def __post_init__(self) -> None:
+        if self.total_steps is not None and self.total_steps < self.steps:
+            raise ValueError(
+                f"compress: total_steps={self.total_steps} are less than steps={self.steps} of "
+                "training for the start alone."
+            )
+
+    def move(self, done: int) -> int:
+        """Steps of the next move's training."""
+        return self.steps if self.total_steps is None else min(self.steps, self.total_steps - done)
+
+    def spent(self, done: int) -> bool:
+        """Whether another move would leave nothing for the last training."""
+        return self.total_steps is not None and done + self.steps >= self.total_steps
+
+    def final(self, done: int) -> int:
+        """Steps of the last training."""
+        return self.final_steps if self.total_steps is None else self.total_steps - done
+
+    def schedule(self, done: int) -> Schedule:
+        """Factor of the updates of a training that begins after so many steps."""
+        factor = self.factor or (lambda step: 1.0)
+        if not done:
+            return factor
+        return lambda step: factor(done + step) * min(1.0, (step + 1) / _WARM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,14 +80,15 @@ class GrowStep:
     """One move: what grew, and the model after its training.
 
     Attributes:
-        grown: (layer, bond, ranks) of every increment of the move; empty for the start.
+        grown: (layer, bond, ranks) of every increment of the move; empty for the start and for a
+            last training of the same networks, negative where bonds were cut back.
         num_params: of all networks.
         metric: on validation data.
         status: how the training ended.
         model: the best model of this size on validation data.
     """
 
-    grown: tuple[tuple[str, tuple[int, ...], int], ...]
+    grown: Increments
     num_params: int
     metric: float
     status: Status
@@ -51,16 +105,17 @@ def grow_layers(
     screen: LayerScreen,
     names: Callable[[str], bool],
     transformation: Any,
-    steps: int,
-    final_steps: int,
+    lengths: Lengths,
     factor: float,
     power: float,
+    overshoot: float,
     screen_batches: int,
     seed: int,
     options: Mapping[str, Any],
     on_step: Callable[[GrowStep], Any] | None,
 ) -> list[GrowStep]:
-    """Train, screen all bonds of all layers, grow the best ones, until the budget is used.
+    """Train, screen all bonds of all layers, grow the best ones, until the budget times
+    `overshoot` is used; then cut back to the budget.
 
     A move grows bonds, by gain / cost^`power`, until the parameters have risen by `factor`.
     """
@@ -70,63 +125,85 @@ def grow_layers(
                 f"compress: layer {name!r} has copy nodes ({layout}), which do not grow. Start "
                 "from `tnjax.nn.paired` or another layout without copies."
             )
-    total = sum(layout.num_params for layout, _ in networks.values())
-    if total > budget:
+    if overshoot < 1:
+        raise ValueError(f"compress: overshoot={overshoot!r}; expected 1 or more.")
+    total, limit = num_params(networks), int(overshoot * budget)
+    if total > limit:
+        times = f" times overshoot={overshoot:g}" if overshoot > 1 else ""
         raise ValueError(
-            f"compress: the start has {total} parameters, more than the budget of {budget}. Give "
-            "smaller starting layouts, or a larger budget."
+            f"compress: the start has {total} parameters, more than the budget of {budget}{times}. "
+            "Give smaller starting layouts, or a larger budget."
         )
     stream = task.epochs()
     model = adapter.replaced(model, networks, **options)
     path: list[GrowStep] = []
-    grown: tuple = ()
-    for number in itertools.count():
-        trained = train(
+    done = 0
+
+    def trained(steps: int, grown: Increments) -> Any:
+        """The last model of a training; the path has the best one."""
+        nonlocal done
+        found = train(
             model,
             task,
             names=names,
             transformation=transformation,
             steps=steps,
+            schedule=lengths.schedule(done),
+            checks=lengths.checks,
             batches=stream,
             adapter=adapter,
-            tier="fast",  # a structure lives for a few steps only
+            tier="full" if steps >= _LONG else "fast",
         )
-        model = trained.last
-        if not math.isfinite(trained.metric):
+        if not math.isfinite(found.metric):
             raise ValueError(
-                f"compress: the metric is {trained.metric} before and after training with "
+                f"compress: the metric is {found.metric} before and after training with "
                 f"{total} parameters. Look at the loss and the data, or lower the learning rate."
             )
-        path.append(GrowStep(grown, total, trained.metric, trained.status, trained.model))
+        path.append(GrowStep(grown, total, found.metric, found.status, found.model))
         if on_step is not None:
             on_step(path[-1])
+        done += steps
+        return found.last
+
+    grown: Increments = ()
+    for number in itertools.count():
+        model = trained(lengths.move(done), grown)
         networks = current(adapter, model, networks)
-        increment = max(1, round((factor - 1) * _typical_rank(networks)))
         batches = list(itertools.islice(stream, screen_batches))
+        if total >= limit or lengths.spent(done):
+            break
+        increment = max(1, round((factor - 1) * _typical_rank(networks)))
         candidates = screen(
             adapter, model, networks, task, batches, increment=increment, seed=seed + number
         )
-        chosen = choose(candidates, total, min(budget, math.ceil(total * factor)), budget, power)
+        chosen = choose(candidates, total, min(limit, math.ceil(total * factor)), limit, power)
         if not chosen:
             break
         model = _best_length(adapter, model, networks, chosen, task, batches, options)
         networks = current(adapter, model, with_growth(networks, chosen))
-        total = sum(layout.num_params for layout, _ in networks.values())
+        total = num_params(networks)
         grown = tuple((c.layer, c.edge, len(c.slices)) for c in chosen)
-    if final_steps:
-        trained = train(
-            model,
-            task,
-            names=names,
-            transformation=transformation,
-            steps=final_steps,
-            batches=stream,
-            adapter=adapter,
-        )
-        path.append(GrowStep((), total, trained.metric, trained.status, trained.model))
-        if on_step is not None:
-            on_step(path[-1])
+    cuts: Increments = ()
+    if total > budget:
+        networks, cuts = _within(adapter, model, networks, task, batches, budget)
+        model, total = adapter.replaced(model, networks, **options), num_params(networks)
+    last = lengths.final(done)
+    if last or cuts:
+        trained(last, cuts)
     return path
+
+
+def num_params(networks: Networks) -> int:
+    return sum(layout.num_params for layout, _ in networks.values())
+
+
+def _within(adapter, model, networks, task, batches, budget) -> tuple[dict, Increments]:
+    """The networks cut back to the budget, and (layer, bond, -ranks) of every cut."""
+    slots = [adapter.slots(model)[name] for name in networks]
+    _, moments = functional_gradients(adapter, model, slots, task, batches)
+    second = {name: found.second for name, found in moments.items()}
+    importance = {name: found.curvature(len(batches)) for name, found in moments.items()}
+    return cut_back(networks, budget, second, importance)
 
 
 def current(adapter: Adapter, model: Any, networks: Networks) -> dict:

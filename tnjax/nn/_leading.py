@@ -14,14 +14,14 @@ from .._contract.equation import (
     node_labels,
 )
 from .._structure import Edge, Structure
-from ._allocate import root_pair
 from ._layout import Layout
 from ._project import low_rank_factors, padded_tensor
+from ._whiten import Whitening
 
 _EXACT = 256  # up to this size a matrix is decomposed exactly
+_LARGEST_FORMED = 1 << 22  # entries of an environment; larger ones are only multiplied with
 _OVERSAMPLE, _POWER_STEPS = 8, 3
 _LARGEST_GRAM = 1024  # rows of the normal equations of slices
-_DAMPING = 0.1  # of the inputs' covariance, relative to its mean
 _RIDGE = 1e-8
 
 Term = tuple[np.ndarray, ...]
@@ -39,13 +39,13 @@ class Target:
         layout: of the weight, without copies.
         cores: the frozen ones, their column digits times the roots of A.
         tensor: $-G A^{-1/2}$, up to a factor, in the modes of the layout.
-        inverse: of the root for each mode; None for rows.
+        whitening: the roots.
     """
 
     layout: Layout
     cores: tuple[np.ndarray, ...]
     tensor: np.ndarray
-    inverse: tuple[np.ndarray | None, ...]
+    whitening: Whitening
 
     @classmethod
     def of(
@@ -57,17 +57,9 @@ class Target:
     ) -> "Target":
         """From the descent direction -G [rows, columns] and A [columns, columns], each up to a
         factor: how far to go is left to a line search."""
-        count, legs = layout.num_row_modes, layout.structure.legs
-        tensor = padded_tensor(layout, descent)
-        cores = [np.asarray(core, np.float64) for core in cores]
-        inverse: list[np.ndarray | None] = [None] * count
-        for mode, marginal in enumerate(_marginals(layout, second), count):
-            root, inverted = root_pair(marginal, _DAMPING)
-            tensor = _along(tensor, mode, inverted)
-            (node,) = (k for k, modes in enumerate(legs) if mode in modes)
-            cores[node] = _along(cores[node], legs[node].index(mode), root)
-            inverse.append(inverted)
-        return cls(layout, tuple(cores), tensor, tuple(inverse))
+        whitening = Whitening.of(layout, second)
+        tensor = whitening.descent(padded_tensor(layout, descent))
+        return cls(layout, whitening.into(cores), tensor, whitening)
 
     def slices(self, edge: Edge, count: int, sweeps: int, rng: np.random.Generator) -> list[Term]:
         r"""Pairs of slices whose terms come nearest to the target together.
@@ -92,9 +84,9 @@ class Target:
         if count < 1:
             return []
         matrix = self._environment(edge, sides)
-        if not matrix.any():
-            return []
         pair = list(_leading(matrix, count, rng))
+        if not pair[0].any():
+            return []
         shared = set(sides[0].labels) & set(sides[1].labels)
         bonds = [side.size // side.legs for side in sides]
         if not shared and max(math.prod(bonds), count * max(bonds)) <= _LARGEST_GRAM:
@@ -107,15 +99,16 @@ class Target:
         terms = []
         for parts in zip(*(part.T for part in pair), strict=True):
             shaped = [part.reshape(side.shape) for part, side in zip(parts, sides, strict=True)]
-            terms.append(tuple(map(self._unwhitened, shaped, edge)))
+            terms.append(tuple(map(self.whitening.out_of, shaped, edge)))
         return terms
 
-    def _environment(self, edge: Edge, sides: Sequence["_Side"]) -> np.ndarray:
-        """The tensor contracted with all cores but two, as a matrix of their slices."""
+    def _environment(self, edge: Edge, sides: Sequence["_Side"]) -> "np.ndarray | _Environment":
+        """The tensor contracted with all cores but two, as a matrix of their slices; not formed
+        where it is large."""
         equation = environment_equation(self.layout.structure, edge)
         rest = [core for node, core in enumerate(self.cores) if node not in edge]
         operands, inputs = [self.tensor, *rest], list(equation.inputs)
-        sizes = equation.size_dict
+        sizes = dict(equation.size_dict)
         first, second = (side.labels for side in sides)
         fresh = 1 + max(label for axes in (*equation.inputs, first, second) for label in axes)
         # A bond of three or more nodes can be on both slices: the same index, told apart.
@@ -124,9 +117,9 @@ class Target:
             operands.append(np.eye(sizes[label]))
             inputs.append((label, twin))
             sizes[twin] = sizes[label]
-        output = (*first, *(twins.get(label, label) for label in second))
-        full = host.contract(Equation.create(inputs, output, sizes), operands)
-        return full.reshape(sides[0].size, sides[1].size)
+        labels = first, tuple(twins.get(label, label) for label in second)
+        found = _Environment(tuple(operands), tuple(inputs), sizes, labels)
+        return found.dense() if math.prod(found.shape) <= _LARGEST_FORMED else found
 
     def _gram(self, edge: Edge, bonds: Sequence[int]) -> np.ndarray:
         """Inner products of the other cores over the bonds of both nodes, twice."""
@@ -135,12 +128,39 @@ class Target:
         full = host.contract(equation, (*rest, *rest)) if rest else 1
         return np.asarray(full).reshape(*bonds, *bonds)
 
-    def _unwhitened(self, part: np.ndarray, node: int) -> np.ndarray:
-        """A slice for the cores as they are."""
-        for axis, mode in enumerate(self.layout.structure.legs[node]):
-            inverse = self.inverse[mode]
-            part = part if inverse is None else _along(part, axis, inverse)
-        return part
+
+@dataclasses.dataclass(frozen=True)
+class _Environment:
+    """A matrix that is a contraction, for products with a few columns: rows and columns stand for
+    the labels in `sides`, and the work is linear in the operands, not in the matrix."""
+
+    operands: tuple[np.ndarray, ...]
+    inputs: tuple[tuple[int, ...], ...]
+    sizes: dict[int, int]
+    sides: tuple[tuple[int, ...], tuple[int, ...]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows, columns = (math.prod(self.sizes[label] for label in side) for side in self.sides)
+        return rows, columns
+
+    @property
+    def T(self) -> "_Environment":
+        return dataclasses.replace(self, sides=self.sides[::-1])
+
+    def dense(self) -> np.ndarray:
+        output = self.sides[0] + self.sides[1]
+        equation = Equation.create(self.inputs, output, self.sizes)
+        return host.contract(equation, self.operands).reshape(self.shape)
+
+    def __matmul__(self, block: np.ndarray) -> np.ndarray:
+        rows, columns = self.sides
+        label = 1 + max(self.sizes)
+        sizes = {**self.sizes, label: block.shape[1]}
+        inputs = (*self.inputs, (*columns, label))
+        equation = Equation.create(inputs, (*rows, label), sizes)
+        shaped = block.reshape(*(self.sizes[axis] for axis in columns), block.shape[1])
+        return host.contract(equation, (*self.operands, shaped)).reshape(-1, block.shape[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,29 +182,8 @@ class _Side:
         return cls(labels, shape, math.prod(shape), legs)
 
 
-def _along(x: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
-    """A symmetric matrix times one axis."""
-    return np.moveaxis(np.tensordot(x, matrix, (axis, 0)), -1, axis)
-
-
-def _marginals(layout: Layout, second: np.ndarray) -> list[np.ndarray]:
-    """Partial traces of a matrix [columns, columns] for each digit, of mean one on the diagonal;
-    the identity for inputs that are all zero."""
-    dims = layout.structure.dims[layout.num_row_modes :]
-    pad = layout.padded_columns - layout.columns
-    second = np.pad(second, (0, pad)).reshape(*dims, *dims)
-    out = []
-    for mode, size in enumerate(dims):
-        labels = [*range(len(dims)), *range(len(dims))]
-        labels[len(dims) + mode] = len(dims)
-        marginal = np.einsum(second, labels, [mode, len(dims)])
-        mean = np.trace(marginal) / size
-        out.append(marginal / mean if mean > 0 else np.eye(size))
-    return out
-
-
 def _leading(
-    matrix: np.ndarray, count: int, rng: np.random.Generator
+    matrix: "np.ndarray | _Environment", count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """A [rows, count] and B [columns, count] of the best A B^T, of equal norms; large matrices by a
     randomized range finder with power steps (Halko, Martinsson, Tropp, arXiv 0909.4061)."""
@@ -195,12 +194,15 @@ def _leading(
         left, right = low_rank_factors(matrix @ basis, count)
         right = right @ basis.T
     else:
-        left, right = low_rank_factors(matrix, count)
+        full = matrix.dense() if isinstance(matrix, _Environment) else matrix
+        left, right = low_rank_factors(full, count)
     root = np.sqrt(np.linalg.norm(right, axis=1))
     return left * root, (right / np.where(root > 0, root, 1)[:, None]).T
 
 
-def _solved(matrix: np.ndarray, gram: np.ndarray, other: np.ndarray, legs: int) -> np.ndarray:
+def _solved(
+    matrix: "np.ndarray | _Environment", gram: np.ndarray, other: np.ndarray, legs: int
+) -> np.ndarray:
     """The slices of one side [size, count] for those of the other side, by least squares.
 
     Args:

@@ -93,9 +93,7 @@ class GradientScreen(LayerScreen):
         for slot in slots:
             layout, cores = networks[slot.name]
             gradient, found = gradients[slot.name], moments[slot.name]
-            second = found.covariance + np.outer(found.mean, found.mean)
-            # Empirical Fisher: a vector's gradient in the mean loss is 1 / n of its own.
-            slope = max(float(found.slope.mean()) * (found.count / len(batches)) ** 2, 1e-300)
+            second, slope = found.second, found.curvature(len(batches))
             target = Target.of(layout, cores, -gradient, second)
             rng = np.random.default_rng(seed)
             for edge in complete_edges(layout.structure.num_nodes):

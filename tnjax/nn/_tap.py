@@ -82,6 +82,16 @@ class Moments:
     slope: np.ndarray
     count: int
 
+    @property
+    def second(self) -> np.ndarray:
+        """Second moment of the inputs, [columns, columns]."""
+        return self.covariance + np.outer(self.mean, self.mean)
+
+    def curvature(self, batches: int) -> float:
+        """Mean square of an output's gradient of a vector's own loss, where the tapped loss was
+        the mean over as many vectors as came in `batches` (the empirical Fisher matrix)."""
+        return max(float(self.slope.mean()) * (self.count / batches) ** 2, 1e-300)
+
     @classmethod
     def of(cls, moment: np.ndarray, slope: np.ndarray) -> "Moments":
         """From the summed gradients of the two taps."""

@@ -15,6 +15,7 @@ from .._status import Status
 from ._model import Adapter, Build, adapter_for
 
 Batches = Iterable[Any] | Callable[[], Iterable[Any]]
+Schedule = Callable[[int], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +109,10 @@ def gradient_program(loss: Callable, build: Build, tier: str) -> Callable:
 
 @functools.lru_cache(maxsize=256)
 def _step_program(loss: Callable, build: Build, transformation, tier: str) -> Callable:
-    def step(live, frozen, state, batch):
+    def step(live, frozen, state, batch, factor):
         value, gradient = jax.value_and_grad(lambda x: loss(build({**frozen, **x}), batch))(live)
         change, state = transformation.update(gradient, state, live)
-        new = jax.tree.map(lambda x, d: x + d.astype(x.dtype), live, change)
+        new = jax.tree.map(lambda x, d: x + (factor * d).astype(x.dtype), live, change)
         return new, state, value
 
     return jit(step, tier)
@@ -150,6 +151,7 @@ def train(
     transformation,
     steps: int,
     checks: int = 4,
+    schedule: Schedule | None = None,
     batches: Iterator[Any] | None = None,
     adapter: Adapter | None = None,
     tier: str = "full",
@@ -166,6 +168,7 @@ def train(
         transformation: optax. Pass the same object again to reuse compiled programs.
         steps: at the most; a loss that is not finite ends the training.
         checks: validations on the way.
+        schedule: factor of the updates at step 0, 1, ...; always 1 by default.
         batches: a running iterator to go on with; the task's from its start by default.
         adapter, tier: of the model's framework, and of the compilation.
 
@@ -189,7 +192,8 @@ def train(
     batches = task.epochs() if batches is None else batches
     every, status, done = max(1, steps // max(checks, 1)), Status.MAX_STEPS, 0
     for done in range(1, steps + 1):
-        live, state, value = step(live, frozen, state, next(batches))
+        factor = np.float32(1.0 if schedule is None else schedule(done - 1))
+        live, state, value = step(live, frozen, state, next(batches), factor)
         if done % every and done < steps:
             continue
         if not bool(jnp.isfinite(value)):

@@ -1,0 +1,197 @@
+"""From networks that are too large to a number of parameters: the least important ranks go."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._structure import Edge, Structure
+from ._layout import Layout
+from ._project import rebuild
+from ._whiten import Whitening
+
+_SWEEPS = 50  # over all bonds; a tree of n nodes needs about n / 2
+_SETTLED = 1e-6  # change of the weights of all bonds in a sweep
+_NEGLIGIBLE = 1e-10  # singular values below this part of a bond's largest are zeros
+
+
+@dataclasses.dataclass(frozen=True)
+class Gauged:
+    r"""A network with a vector of weights on every bond between two nodes.
+
+    The tensor is `scale` times the contraction of cores and weights. Around every bond the two
+    cores, with the weights of their other bonds, are isometries, so that on a tree the weights are
+    the singular values of the tensor across the bond (over its norm), all bonds at once. On loops
+    the condition is the same and the weights are estimates of what a rank is worth.
+
+    Reference:
+        Ran et al., arXiv 1206.4091 (super-orthogonalization); Vidal, arXiv quant-ph/0301063.
+    """
+
+    structure: Structure
+    cores: tuple[np.ndarray, ...]
+    weights: Mapping[Edge, np.ndarray]
+    scale: float
+
+    @classmethod
+    def of(cls, structure: Structure, cores: Sequence[np.ndarray]) -> "Gauged":
+        """By singular value decompositions around one bond after the other, until they settle."""
+        out = [np.asarray(core, np.float64) for core in cores]
+        bonds = [edge for edge in structure.edges if len(edge) == 2]
+        weights = {edge: np.ones(structure.edges[edge]) for edge in bonds}
+        log_scale = 0.0
+        for _ in range(_SWEEPS if len(bonds) > 1 else len(bonds)):
+            change = 0.0
+            for edge in bonds:
+                before = weights[edge]
+                norm = _around(structure, out, weights, edge)
+                if not norm > 0:
+                    return cls(structure, tuple(out), weights, 0.0)
+                log_scale += math.log(norm)
+                after = weights[edge]
+                same = len(before) == len(after)
+                change = max(change, float(np.abs(after - before).max()) if same else math.inf)
+            if change < _SETTLED:
+                break
+        return cls(structure, tuple(out), weights, math.exp(log_scale))
+
+    def truncated(self, ranks: Mapping[Edge, int]) -> tuple[Structure, tuple[np.ndarray, ...]]:
+        """The largest weights of every bond, shared out among the cores, of equal norms."""
+        structure, cores = self.structure, list(self.cores)
+        for edge, weights in self.weights.items():
+            root = np.sqrt(weights[: ranks[edge]])
+            for node in edge:
+                axis = self.structure.axis(node, edge)
+                cores[node] = _times(np.take(cores[node], range(len(root)), axis), axis, root)
+            structure = structure.with_rank(edge, len(root))
+        for node, core in enumerate(cores):
+            cores[node] = core.reshape(structure.core_shape(node))  # bonds of rank one are gone
+        norms = np.array([np.linalg.norm(core) for core in cores])
+        if not (norms > 0).all():
+            return structure, tuple(cores)
+        mean = math.exp((np.log(norms).sum() + math.log(self.scale)) / len(cores))
+        return structure, tuple(core * (mean / n) for core, n in zip(cores, norms, strict=True))
+
+
+def _around(structure: Structure, cores: list, weights: dict, edge: Edge) -> float:
+    """Make the two cores of a bond isometries in place; the norm that was in its weights."""
+    parts = []
+    for node in edge:
+        core = _weighted(structure, cores[node], weights, node, edge, 1)
+        last = np.moveaxis(core, structure.axis(node, edge), -1)
+        parts.append((last.shape[:-1], *np.linalg.qr(last.reshape(-1, last.shape[-1]))))
+    (_, _, a), (_, _, b) = parts
+    u, s, v = np.linalg.svd((a * weights[edge]) @ b.T)
+    count = min(len(s), max(1, int((s > _NEGLIGIBLE * s[0]).sum())))
+    norm = float(np.linalg.norm(s[:count]))
+    if not norm > 0:
+        return 0.0
+    weights[edge] = s[:count] / norm
+    for node, (shape, q, _), turn in zip(edge, parts, (u, v.T), strict=True):
+        core = (q @ turn[:, :count]).reshape(*shape, count)
+        core = np.moveaxis(core, -1, structure.axis(node, edge))
+        cores[node] = _weighted(structure, core, weights, node, edge, -1)
+    return norm
+
+
+def _with_ranks(structure: Structure, ranks: Mapping[Edge, int]) -> Structure:
+    return dataclasses.replace(structure, edges={**structure.edges, **ranks})
+
+
+def _weighted(structure: Structure, core, weights: Mapping, node: int, but: Edge, power: int):
+    """A core times the weights (or over them) of its bonds but one."""
+    for other in structure.core_edges(node):
+        if other != but and other in weights:
+            core = _times(core, structure.axis(node, other), weights[other] ** power)
+    return core
+
+
+def _times(core: np.ndarray, axis: int, vector: np.ndarray) -> np.ndarray:
+    shape = [1] * core.ndim
+    shape[axis] = len(vector)
+    return core * vector.reshape(shape)
+
+
+def cut_back(
+    networks: Mapping[str, tuple[Layout, Sequence[Any]]],
+    budget: int,
+    moments: Mapping[str, np.ndarray],
+    importance: Mapping[str, float],
+) -> tuple[dict, tuple[tuple[str, Edge, int], ...]]:
+    r"""Take ranks away until the networks are within the budget.
+
+    A rank less on a bond changes the layer's outputs, in the mean square over its inputs, by the
+    bond's smallest weight; the inputs' second moment is taken as a product over the digits of the
+    columns, as in `Target`. The rank that costs the least per parameter goes first.
+
+    Args:
+        networks: layouts and cores by layer.
+        budget: parameters of all of them.
+        moments: second moment of every layer's inputs, [columns, columns].
+        importance: of a unit of mean square output, for each layer.
+
+    Returns:
+        The networks, and (layer, bond, ranks less) for every bond that was cut.
+
+    Raises:
+        ValueError: if the networks without bonds exceed the budget.
+    """
+    whitenings, gauged, worth, ranks = {}, {}, {}, {}
+    for name, (layout, cores) in networks.items():
+        whitenings[name] = Whitening.of(layout, moments[name])
+        white = whitenings[name].into(cores)
+        found = gauged[name] = Gauged.of(layout.structure, white)
+        size = float(np.linalg.norm(rebuild(layout, white)) ** 2)
+        variance = float(np.trace(moments[name])) / layout.padded_columns
+        worth[name] = importance[name] * variance * size
+        ranks[name] = {edge: len(weights) for edge, weights in found.weights.items()}
+    shapes = {name: _with_ranks(networks[name][0].structure, own) for name, own in ranks.items()}
+    total = sum(shape.num_params for shape in shapes.values())
+
+    def change(name: str, edge: Edge, by: int) -> int:
+        """Parameters that a rank more or less makes."""
+        shape = shapes[name]
+        return shape.with_rank(edge, ranks[name][edge] + by).num_params - shape.num_params
+
+    def take(name: str, edge: Edge, by: int) -> None:
+        nonlocal total
+        total += change(name, edge, by)
+        ranks[name][edge] += by
+        shapes[name] = shapes[name].with_rank(edge, ranks[name][edge])
+
+    loss = lambda name, edge, k: worth[name] * float(gauged[name].weights[edge][k]) ** 2
+    bonds = [(name, edge) for name, own in ranks.items() for edge in own]
+    while total > budget:
+        left = [(name, edge) for name, edge in bonds if ranks[name][edge] > 1]
+        if not left:
+            raise ValueError(
+                f"compress: the networks without bonds have {total} parameters, more than the "
+                f"budget of {budget}. Give starting layouts of smaller or more digits."
+            )
+        cost = lambda bond: loss(*bond, ranks[bond[0]][bond[1]] - 1) / -change(*bond, -1)
+        take(*min(left, key=cost), -1)
+    while True:  # what the last cuts have left over
+        gain = lambda bond: loss(*bond, ranks[bond[0]][bond[1]])
+        fits = [
+            (name, edge)
+            for name, edge in bonds
+            if ranks[name][edge] < len(gauged[name].weights[edge])
+            and total + change(name, edge, 1) <= budget
+        ]
+        if not fits:
+            break
+        take(*max(fits, key=gain), 1)
+    new, cuts = {}, []
+    for name, (layout, cores) in networks.items():
+        structure, parts = gauged[name].truncated(ranks[name])
+        layout = dataclasses.replace(layout, structure=structure)
+        parts = [whitenings[name].out_of(part, node) for node, part in enumerate(parts)]
+        dtypes = [np.asarray(core).dtype for core in cores]
+        parts = tuple(part.astype(dtype) for part, dtype in zip(parts, dtypes, strict=True))
+        new[name] = layout, parts
+        for edge, rank in networks[name][0].structure.edges.items():
+            if structure.rank(edge) < rank:
+                cuts.append((name, edge, structure.rank(edge) - rank))
+    return new, tuple(cuts)
