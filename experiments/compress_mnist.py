@@ -7,8 +7,8 @@ structure.
 The network of the paper: a layer 1024 x 1024, ReLU, and a dense classifier. The layer is dense, low
 rank, TT, TR, Tucker, Block Tensor-Train, or a learned network of five nodes of 4 x 4, at equal
 parameters (the largest ranks that stay within the budget). The learned one starts as a chain of
-`--start` times the budget, grows any of its bonds under the loss to `--overshoot` times the budget,
-and is cut back to the budget after `--share` of its steps.
+`--start` times the budget, grows any of its bonds under the loss to `--overshoot` times the budget
+(never beyond `--largest`), and is cut back to the budget after `--share` of its steps.
 
 All are trained from scratch at every budget: Adam, `--steps` steps in all (the learned network's
 include what it has while it is larger), the same batches in the same order, a constant rate that
@@ -70,10 +70,13 @@ class Classifier(eqx.Module):
 
 def formats(dims: tuple[int, ...]) -> dict[str, Callable[[int], Layout]]:
     size = int(np.prod(dims))
+    # A rank beyond the legs on one side of a bond would be for nothing.
+    legs = np.square(dims, dtype=float)
+    full = [int(min(np.prod(legs[:k]), np.prod(legs[k:]))) for k in range(1, len(dims))]
     half = int(np.prod(dims[: len(dims) // 2])), int(np.prod(dims[len(dims) // 2 :]))
     return {
         "low rank": lambda r: low_rank(size, size, r),
-        "TT": lambda r: tt_matrix(dims, dims, r),
+        "TT": lambda r: tt_matrix(dims, dims, [min(r, most) for most in full]),
         "TR": lambda r: tr_matrix(dims, dims, r),
         "Tucker": lambda r: tucker_matrix(dims, dims, r),
         "BTT": lambda r: block_tensor_train(half, half[::-1], r),
@@ -82,9 +85,9 @@ def formats(dims: tuple[int, ...]) -> dict[str, Callable[[int], Layout]]:
 
 def largest(layout: Callable[[int], Layout], budget: int) -> Layout | None:
     """The format at its largest rank within the budget."""
-    rank = 0
-    while layout(rank + 1).num_params <= budget:
-        rank += 1
+    rank, last = 0, 0
+    while last < (size := layout(rank + 1).num_params) <= budget:
+        rank, last = rank + 1, size
     return layout(rank) if rank else None
 
 
@@ -152,13 +155,15 @@ def measure(options: argparse.Namespace, arguments: list[str] | None) -> list[di
 def learn(options, dims, seed: int, task: Task, budget: int, optimizer) -> CompressResult:
     """A chain that grows beyond the budget and is cut back."""
     size = int(np.prod(dims))
-    chain = largest(formats(dims)["TT"], int(options.start * budget)) or paired(dims, dims)
+    most = max(options.largest * size**2 / budget, 1.0)
+    overshoot = min(options.overshoot, most)
+    start = min(options.start, overshoot)
+    chain = largest(formats(dims)["TT"], int(start * budget)) or paired(dims, dims)
     model = Classifier(
         TNLinear(chain, key=jax.random.key(seed)),
         eqx.nn.Linear(size, 10, key=jax.random.key(seed + 1)),
     )
-    growth = options.overshoot / options.start
-    moves = max(0, math.ceil(math.log(growth) / math.log(options.factor) - 1e-9))
+    moves = math.ceil(math.log(overshoot / start) / math.log(options.factor) - 1e-9)
     return compress(
         model,
         task,
@@ -172,7 +177,7 @@ def learn(options, dims, seed: int, task: Task, budget: int, optimizer) -> Compr
         checks=options.checks,
         factor_per_move=options.factor,
         power=options.power,
-        overshoot=options.overshoot,
+        overshoot=overshoot,
         screen_batches=options.screen_batches,
         seed=seed,
     )
@@ -253,8 +258,9 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.01, 0.02, 0.05, 0.1, 0.2])
     parser.add_argument("--formats", nargs="*", default=["low rank", "TT", "TR", "Tucker", "BTT"])
     parser.add_argument("--dims", type=int, nargs="+", default=[4, 4, 4, 4, 4])
-    parser.add_argument("--start", type=float, default=2.0, help="times the budget")
-    parser.add_argument("--overshoot", type=float, default=3.0, help="times the budget")
+    parser.add_argument("--start", type=float, default=4.0, help="times the budget")
+    parser.add_argument("--overshoot", type=float, default=4.0, help="times the budget")
+    parser.add_argument("--largest", type=float, default=0.4, help="of the dense layer")
     parser.add_argument("--share", type=float, default=0.5, help="of the steps before the cut")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--train", type=int, default=3400)
