@@ -161,28 +161,33 @@ def cut_back(
         ranks[name][edge] += by
         shapes[name] = shapes[name].with_rank(edge, ranks[name][edge])
 
-    loss = lambda name, edge, k: worth[name] * float(gauged[name].weights[edge][k]) ** 2
+    def lost(name: str, edge: Edge, rank: int) -> float:
+        """What the rank of this number is worth."""
+        return worth[name] * float(gauged[name].weights[edge][rank - 1]) ** 2
+
     bonds = [(name, edge) for name, own in ranks.items() for edge in own]
     while total > budget:
-        left = [(name, edge) for name, edge in bonds if ranks[name][edge] > 1]
-        if not left:
+        costs = {
+            (name, edge): lost(name, edge, ranks[name][edge]) / -change(name, edge, -1)
+            for name, edge in bonds
+            if ranks[name][edge] > 1
+        }
+        if not costs:
             raise ValueError(
                 f"compress: the networks without bonds have {total} parameters, more than the "
                 f"budget of {budget}. Give starting layouts of smaller or more digits."
             )
-        cost = lambda bond: loss(*bond, ranks[bond[0]][bond[1]] - 1) / -change(*bond, -1)
-        take(*min(left, key=cost), -1)
-    while True:  # what the last cuts have left over
-        gain = lambda bond: loss(*bond, ranks[bond[0]][bond[1]])
-        fits = [
-            (name, edge)
+        take(*min(costs, key=lambda bond: costs[bond]), -1)
+    while True:  # use what the last cuts have left over
+        gains = {
+            (name, edge): lost(name, edge, ranks[name][edge] + 1)
             for name, edge in bonds
             if ranks[name][edge] < len(gauged[name].weights[edge])
             and total + change(name, edge, 1) <= budget
-        ]
-        if not fits:
+        }
+        if not gains:
             break
-        take(*max(fits, key=gain), 1)
+        take(*max(gains, key=lambda bond: gains[bond]), 1)
     new, cuts = {}, []
     for name, (layout, cores) in networks.items():
         structure, parts = gauged[name].truncated(ranks[name])
