@@ -8,7 +8,8 @@ The network of the paper: a layer 1024 x 1024, ReLU, and a dense classifier. The
 rank, TT, TR, Tucker, Block Tensor-Train, or a learned network of five nodes of 4 x 4, at equal
 parameters (the largest ranks that stay within the budget). The learned one starts as a chain of
 `--start` times the budget, grows any of its bonds under the loss to `--overshoot` times the budget
-(never beyond `--largest`), and is cut back to the budget after `--share` of its steps.
+(never beyond `--largest`), and is cut back to the budget in `--cuts` moves, the last one after
+`--share` of its steps.
 
 All are trained from scratch at every budget: Adam, `--steps` steps in all (the learned network's
 include what it has while it is larger), the same batches in the same order, a constant rate that
@@ -171,13 +172,14 @@ def learn(options, dims, seed: int, task: Task, budget: int, optimizer) -> Compr
         budget=budget,
         train_only="all",
         transformation=optimizer,
-        steps=int(options.share * options.steps) // (moves + 1),
+        steps=max(1, int(options.share * options.steps) // (moves + options.cuts)),
         total_steps=options.steps,
         schedule=falling(options),
         checks=options.checks,
         factor_per_move=options.factor,
         power=options.power,
         overshoot=overshoot,
+        cuts=options.cuts,
         screen_batches=options.screen_batches,
         seed=seed,
     )
@@ -258,15 +260,18 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.01, 0.02, 0.05, 0.1, 0.2])
     parser.add_argument("--formats", nargs="*", default=["low rank", "TT", "TR", "Tucker", "BTT"])
     parser.add_argument("--dims", type=int, nargs="+", default=[4, 4, 4, 4, 4])
-    parser.add_argument("--start", type=float, default=4.0, help="times the budget")
-    parser.add_argument("--overshoot", type=float, default=4.0, help="times the budget")
+    parser.add_argument("--start", type=float, default=8.0, help="times the budget")
+    parser.add_argument("--overshoot", type=float, default=8.0, help="times the budget")
+    parser.add_argument("--cuts", type=int, default=3, help="moves from there to the budget")
     parser.add_argument("--largest", type=float, default=0.4, help="of the dense layer")
-    parser.add_argument("--share", type=float, default=0.5, help="of the steps before the cut")
+    parser.add_argument(
+        "--share", type=float, default=0.75, help="of the steps before the last cut"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--train", type=int, default=3400)
     parser.add_argument("--test", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--decay", type=float, default=0.4, help="of the steps, at the end")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--factor", type=float, default=1.5, help="of the parameters in a move")

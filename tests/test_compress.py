@@ -277,6 +277,34 @@ def test_growth_in_flax():
     np.testing.assert_allclose(full.model(x), before, rtol=1e-4, atol=1e-5)
 
 
+def test_cuts_in_several_moves(net, batches):
+    """From a chain beyond the budget, by equal factors, within the steps that there are."""
+    task = tnn.Task(loss, batches[:2], validation=batches[2:])
+    chain = tnn.tt_matrix((4, 4), (2, 4), 8)
+    seen = []
+    result = tnjax.compress(
+        net,
+        task,
+        layers="hidden",
+        budget=48,
+        start={"hidden": chain},
+        overshoot=chain.num_params / 48,
+        cuts=2,
+        steps=3,
+        total_steps=10,
+        schedule=lambda step: seen.append(step) or 1.0,
+        transformation=optax.sgd(0.05),
+    )
+    assert [step.num_params for step in result.path] == [192, 96, 48]
+    assert [step.grown for step in result.path[1:]] == [
+        (("hidden", (0, 1), -4),),
+        (("hidden", (0, 1), -2),),
+    ]
+    assert seen == list(range(10))
+    with pytest.raises(ValueError, match="cuts=0; expected 1 or more"):
+        tnjax.compress(net, task, layers="hidden", budget=48, cuts=0)
+
+
 @pytest.fixture(scope="module")
 def small_task():
     """One layer of three nodes whose dense weight would fit exactly."""

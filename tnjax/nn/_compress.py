@@ -109,6 +109,7 @@ def compress(
     factor_per_move: float = 1.5,
     power: float = 0.5,
     overshoot: float = 1.0,
+    cuts: int = 1,
     screen_batches: int = 4,
     mode: str = "auto",
     checkpoint: bool = False,
@@ -151,9 +152,10 @@ def compress(
         checks: validations on the way of every training; the best model on them is kept.
         factor_per_move: a move grows bonds until the parameters have risen by this factor.
         power: exponent of the cost in gain / cost^power.
-        overshoot: growth goes on to so many times the budget, and bonds are then cut back to it
-            before the last training: a network learns faster while it is larger, and ranks that
+        overshoot: growth goes on to about so many times the budget, and bonds are then cut back to
+            it before the last training: a network learns faster while it is larger, and ranks that
             training has shown to be of little use go. Steps take longer, too.
+        cuts: moves in which bonds are cut back, with training in between.
         screen_batches: training batches that the screen looks at.
         mode, checkpoint: of the new layers' forward pass.
         seed: for all random numbers.
@@ -213,6 +215,7 @@ def compress(
             factor=factor_per_move,
             power=power,
             overshoot=overshoot,
+            cuts=cuts,
             screen_batches=screen_batches,
             seed=seed,
             options=options,

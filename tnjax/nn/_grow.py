@@ -25,6 +25,8 @@ _LENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)
 _LONG = 100
 # Steps over which the updates rise to full length when a move has made the optimizer start anew.
 _WARM = 10
+# Of a limit beyond the budget; what is missing there is not worth a move.
+_ENOUGH = 0.9
 
 Networks = Mapping[str, tuple[Layout, Sequence[Any]]]
 Increments = tuple[tuple[str, tuple[int, ...], int], ...]
@@ -59,9 +61,9 @@ class Lengths:
         """Steps of the next move's training."""
         return self.steps if self.total_steps is None else min(self.steps, self.total_steps - done)
 
-    def spent(self, done: int) -> bool:
-        """Whether another move would leave nothing for the last training."""
-        return self.total_steps is not None and done + self.steps >= self.total_steps
+    def spent(self, done: int, cuts: int) -> bool:
+        """Whether another move would leave nothing for the last training, after so many cuts."""
+        return self.total_steps is not None and done + cuts * self.steps >= self.total_steps
 
     def final(self, done: int) -> int:
         """Steps of the last training."""
@@ -109,13 +111,14 @@ def grow_layers(
     factor: float,
     power: float,
     overshoot: float,
+    cuts: int,
     screen_batches: int,
     seed: int,
     options: Mapping[str, Any],
     on_step: Callable[[GrowStep], Any] | None,
 ) -> list[GrowStep]:
     """Train, screen all bonds of all layers, grow the best ones, until the budget times
-    `overshoot` is used; then cut back to the budget.
+    `overshoot` is used; then cut back to the budget in `cuts` moves.
 
     A move grows bonds, by gain / cost^`power`, until the parameters have risen by `factor`.
     """
@@ -127,7 +130,10 @@ def grow_layers(
             )
     if overshoot < 1:
         raise ValueError(f"compress: overshoot={overshoot!r}; expected 1 or more.")
+    if cuts < 1:
+        raise ValueError(f"compress: cuts={cuts!r}; expected 1 or more.")
     total, limit = num_params(networks), int(overshoot * budget)
+    enough = limit if overshoot == 1 else _ENOUGH * limit
     if total > limit:
         times = f" times overshoot={overshoot:g}" if overshoot > 1 else ""
         raise ValueError(
@@ -170,7 +176,7 @@ def grow_layers(
         model = trained(lengths.move(done), grown)
         networks = current(adapter, model, networks)
         batches = list(itertools.islice(stream, screen_batches))
-        if total >= limit or lengths.spent(done):
+        if total >= enough or lengths.spent(done, cuts):
             break
         increment = max(1, round((factor - 1) * _typical_rank(networks)))
         candidates = screen(
@@ -183,14 +189,25 @@ def grow_layers(
         networks = current(adapter, model, with_growth(networks, chosen))
         total = num_params(networks)
         grown = tuple((c.layer, c.edge, len(c.slices)) for c in chosen)
-    cuts: Increments = ()
-    if total > budget:
-        networks, cuts = _within(adapter, model, networks, task, batches, budget)
+    grown = ()
+    for size in _sizes(total, budget, cuts):
+        if grown:
+            model = trained(lengths.move(done), grown)
+            networks = current(adapter, model, networks)
+        networks, grown = _within(adapter, model, networks, task, batches, size)
         model, total = adapter.replaced(model, networks, **options), num_params(networks)
     last = lengths.final(done)
-    if last or cuts:
-        trained(last, cuts)
+    if last or grown:
+        trained(last, grown)
     return path
+
+
+def _sizes(total: int, budget: int, cuts: int) -> list[int]:
+    """Parameters after every cut, by equal factors; none where the budget is met already."""
+    if total <= budget:
+        return []
+    ratio = budget / total
+    return [int(total * ratio ** (k / cuts)) for k in range(1, cuts)] + [budget]
 
 
 def num_params(networks: Networks) -> int:
