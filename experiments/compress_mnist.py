@@ -13,8 +13,8 @@ parameters (the largest ranks that stay within the budget). The learned one star
 
 All are trained from scratch at every budget: Adam, `--steps` steps in all (the learned network's
 include what it has while it is larger), the same batches in the same order, a constant rate that
-falls to zero over the last `--decay` of the steps. The model that is best on validation images is
-measured on test images. "best" is the accuracy of the method's best model on validation images
+falls to zero over the last `--decay` of the steps. The model of the least loss on validation images
+is measured on test images. "best" is the accuracy of the method's best model on validation images
 among those within the budget: larger is not always better here, for no method.
 """
 
@@ -112,12 +112,12 @@ def measure(options: argparse.Namespace, arguments: list[str] | None) -> list[di
             name: [(jnp.asarray(x[:, -size:]), jnp.asarray(y)) for x, y in _batches(part, options)]
             for name, part in data.items()
         }
-        task = Task(loss, parts["train"], validation=parts["validation"], metric=wrong)
+        task = Task(loss, parts["train"], validation=parts["validation"])
         best: dict[str, dict] = {}
 
         def keep(row, model, metric, parts=parts, best=best):
-            row |= {"validation": 1 - metric, "accuracy": test_accuracy(parts["test"], model)}
-            if row["method"] not in best or row["validation"] > best[row["method"]]["validation"]:
+            row |= {"validation": metric, "accuracy": test_accuracy(parts["test"], model)}
+            if row["method"] not in best or row["validation"] < best[row["method"]]["validation"]:
                 best[row["method"]] = row
             rows.append(row | {"best": best[row["method"]]["accuracy"]})
             _tell(rows[-1])

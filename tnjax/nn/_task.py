@@ -159,7 +159,7 @@ def train(
     """Train the arrays whose path `names` accepts; all others stay as they are, bit by bit.
 
     The model is validated before, `checks` times on the way, and at the end; the best one is
-    returned, which is never worse than the start.
+    returned, the latest of equals, which is never worse than the start.
 
     Args:
         model: an Equinox model or a Flax nnx module; not changed.
@@ -200,7 +200,7 @@ def train(
             status = Status.NON_FINITE
             break
         now = metric({**frozen, **live})
-        if now < best_metric:
+        if now <= best_metric:  # of equals the one that has trained longer
             best, best_metric = live, now
     last = best if status is Status.NON_FINITE else live
     model = lambda live: build({**frozen, **live})
