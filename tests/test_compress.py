@@ -244,6 +244,18 @@ def test_the_schedule_scales_the_updates(net, batches):
     np.testing.assert_allclose(half, full / 2, rtol=1e-4, atol=1e-7)
 
 
+def test_of_equals_the_one_that_trained_longer(net, batches):
+    flat = lambda model, batch: jnp.zeros(())
+    task = tnn.Task(loss, batches[:2], validation=batches[2:], metric=flat)
+    every = {"names": lambda name: True, "transformation": optax.sgd(0.05)}
+    trained = tnn.train(net, task, steps=4, checks=2, **every)
+    np.testing.assert_array_equal(trained.model.out.weight, trained.last.out.weight)
+    assert not np.array_equal(trained.model.out.weight, net.out.weight)
+    options = {"layers": "hidden", "budget": 90, "steps": 2, "final_steps": 2}
+    result = tnjax.compress(net, task, transformation=optax.sgd(0.05), **options)
+    assert result.model is result.path[-1].model
+
+
 def test_frozen_parts_stay_frozen(net, grown):
     _, result, _ = grown
     for part in (lambda m: m.embed.weight, lambda m: m.out.weight, lambda m: m.out.bias):

@@ -222,7 +222,8 @@ def compress(
             on_step=on_step,
         )
         size = path[-1].num_params
-        best = min((s for s in path if s.num_params == size), key=lambda s: s.metric)
+        same = [step for step in reversed(path) if step.num_params == size]
+        best = min(same, key=lambda step: step.metric)  # of equals the last
         found, metric, status = best.model, best.metric, best.status
     else:
         measured = None
