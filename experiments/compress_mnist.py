@@ -165,6 +165,9 @@ def learn(options, dims, seed: int, task: Task, budget: int, optimizer) -> Compr
         eqx.nn.Linear(size, 10, key=jax.random.key(seed + 1)),
     )
     moves = math.ceil(math.log(overshoot / start) / math.log(options.factor) - 1e-9)
+    steps = max(1, int(options.share * options.steps) // (moves + options.cuts))
+    if overshoot == 1 and not moves:
+        steps = options.steps  # nothing to learn but the cores
     return compress(
         model,
         task,
@@ -172,7 +175,7 @@ def learn(options, dims, seed: int, task: Task, budget: int, optimizer) -> Compr
         budget=budget,
         train_only="all",
         transformation=optimizer,
-        steps=max(1, int(options.share * options.steps) // (moves + options.cuts)),
+        steps=steps,
         total_steps=options.steps,
         schedule=falling(options),
         checks=options.checks,
@@ -263,7 +266,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--start", type=float, default=8.0, help="times the budget")
     parser.add_argument("--overshoot", type=float, default=8.0, help="times the budget")
     parser.add_argument("--cuts", type=int, default=3, help="moves from there to the budget")
-    parser.add_argument("--largest", type=float, default=0.4, help="of the dense layer")
+    parser.add_argument("--largest", type=float, default=0.2, help="of the dense layer")
     parser.add_argument(
         "--share", type=float, default=0.75, help="of the steps before the last cut"
     )
