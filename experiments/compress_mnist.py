@@ -156,7 +156,7 @@ def measure(options: argparse.Namespace, arguments: list[str] | None) -> list[di
 def learn(options, dims, seed: int, task: Task, budget: int, optimizer) -> CompressResult:
     """A chain that grows beyond the budget and is cut back."""
     size = int(np.prod(dims))
-    most = max(options.largest * size**2 / budget, 1.0)
+    most = max(int(options.largest * size**2) / budget, 1.0)
     overshoot = min(options.overshoot, most)
     start = min(options.start, overshoot)
     chain = largest(formats(dims)["TT"], int(start * budget)) or paired(dims, dims)
