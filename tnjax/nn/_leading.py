@@ -187,15 +187,15 @@ def _leading(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A [rows, count] and B [columns, count] of the best A B^T, of equal norms; large matrices by a
     randomized range finder with power steps (Halko, Martinsson, Tropp, arXiv 0909.4061)."""
-    if min(matrix.shape) > max(_EXACT, 2 * (count + _OVERSAMPLE)):
-        basis = rng.standard_normal((matrix.shape[1], count + _OVERSAMPLE))
+    width = count + _OVERSAMPLE
+    if isinstance(matrix, _Environment) or min(matrix.shape) > max(_EXACT, 2 * width):
+        basis = rng.standard_normal((matrix.shape[1], min(width, *matrix.shape)))
         for _ in range(_POWER_STEPS):
             basis = np.linalg.qr(matrix.T @ np.linalg.qr(matrix @ basis)[0])[0]
         left, right = low_rank_factors(matrix @ basis, count)
         right = right @ basis.T
     else:
-        full = matrix.dense() if isinstance(matrix, _Environment) else matrix
-        left, right = low_rank_factors(full, count)
+        left, right = low_rank_factors(matrix, count)
     root = np.sqrt(np.linalg.norm(right, axis=1))
     return left * root, (right / np.where(root > 0, root, 1)[:, None]).T
 
