@@ -3,6 +3,7 @@ structure.
 
     python experiments/compress_mnist.py --seeds 0 1 2 3 4 --out mnist.json --plot mnist.png
     python experiments/compress_mnist.py --data FOLDER   # IDX files of MNIST or Fashion-MNIST
+    python experiments/compress_mnist.py --seeds --add a.json b.json --plot both.png   # run before
 
 The network of the paper: a layer 1024 x 1024, ReLU, and a dense classifier. The layer is dense, low
 rank, TT, TR, Tucker, Block Tensor-Train, or a learned network of five nodes of 4 x 4, at equal
@@ -19,6 +20,7 @@ among those within the budget: larger is not always better here, for no method.
 """
 
 import argparse
+import json
 import math
 import sys
 import time
@@ -225,16 +227,34 @@ def _tell(row: dict) -> None:
     tables.show([row], columns)
 
 
-def summary(rows: list[dict], key: str = "best") -> list[dict]:
-    """Mean test accuracy by method and budget."""
+def summary(rows: list[dict], key: str = "best", spread: bool = False) -> list[dict]:
+    """Mean test accuracy by method and budget, or its standard error."""
+    return _table(rows, _error if spread else np.mean, lambda row: row[key])
+
+
+def differences(rows: list[dict], key: str = "accuracy", spread: bool = False) -> list[dict]:
+    """The learned network's accuracy minus the method's of the same seed: mean, or standard
+    error."""
+    place = lambda row: (row["seed"], row["fraction"])
+    learned = {place(row): row[key] for row in rows if row["method"] == "learned"}
+    paired = [row for row in rows if place(row) in learned and row["method"] != "learned"]
+    statistic = _error if spread else np.mean
+    return _table(paired, statistic, lambda row: learned[place(row)] - row[key])
+
+
+def _error(values: list[float]) -> float:
+    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
+
+
+def _table(rows: list[dict], statistic: Callable, value: Callable[[dict], float]) -> list[dict]:
     out = []
     for fraction in sorted({row["fraction"] for row in rows}):
         own = [row for row in rows if row["fraction"] == fraction]
         line = {"fraction": fraction}
         for method in dict.fromkeys(row["method"] for row in rows):
-            found = [row[key] for row in own if row["method"] == method]
+            found = [value(row) for row in own if row["method"] == method]
             if found:
-                line[method] = float(np.mean(found))
+                line[method] = float(statistic(found))
         out.append(line)
     return out
 
@@ -246,11 +266,20 @@ def plot(rows: list[dict], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 4))
-    table = summary(rows)
+    table, errors = summary(rows, "accuracy"), summary(rows, "accuracy", spread=True)
     for method in dict.fromkeys(row["method"] for row in rows):
-        points = [(line["fraction"], line[method]) for line in table if method in line]
-        style = {"linewidth": 3} if method == "learned" else {"linewidth": 1}
-        axes.plot(*zip(*points), marker="o", label=method, **style)
+        points = [
+            (line["fraction"], line[method], error[method])
+            for line, error in zip(table, errors)
+            if method in line
+        ]
+        if method == "dense":
+            axes.axhline(points[0][1], color="gray", linestyle=":", label=method)
+            continue
+        x, y, error = zip(*points)
+        bars = None if np.isnan(error).any() else error
+        width = 3 if method == "learned" else 1
+        axes.errorbar(x, y, bars, marker="o", label=method, linewidth=width, capsize=2)
     axes.set(xscale="log", xlabel="parameters / dense", ylabel="test accuracy")
     axes.legend()
     figure.savefig(path, dpi=150, bbox_inches="tight")
@@ -270,7 +299,10 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument(
         "--share", type=float, default=0.75, help="of the steps before the last cut"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument(
+        "--add", type=Path, nargs="*", default=[], help="files of other seeds to show with these"
+    )
     parser.add_argument("--train", type=int, default=3400)
     parser.add_argument("--test", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=50)
@@ -285,10 +317,16 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args(arguments)
-    rows = measure(options, arguments)
-    for key in ("accuracy", "best"):
-        print(f"\n{key}")
-        table = summary(rows, key)
+    rows = [row for path in options.add for row in json.loads(path.read_text())["rows"]]
+    rows += measure(options, arguments)
+    for title, table in (
+        ("accuracy", summary(rows, "accuracy")),
+        ("standard error", summary(rows, "accuracy", spread=True)),
+        ("learned minus the other, paired", differences(rows)),
+        ("standard error", differences(rows, spread=True)),
+        ("accuracy of the best within the budget", summary(rows, "best")),
+    ):
+        print(f"\n{title}")
         tables.show(table, list(dict.fromkeys(name for line in table for name in line)))
     tables.write(options.out, rows, arguments)
     if options.plot:

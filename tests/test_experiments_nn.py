@@ -92,6 +92,9 @@ def test_digits_from_idx_files(experiment, tmp_path):
     assert {row["method"] for row in rows} == {"learned", "TT"}
     assert all(row["budget"] / 2 < row["params"] <= row["budget"] for row in rows)
     assert (tmp_path / "o.png").stat().st_size > 1000
+    again = ["--seeds", "--add", str(tmp_path / "o.json"), "--plot", str(tmp_path / "p.png")]
+    assert experiment("compress_mnist").main(again) == rows
+    assert (tmp_path / "p.png").stat().st_size > 1000
     with pytest.raises(ValueError, match="not an IDX file"):
         experiment("digits").read_idx(Path(__file__))
 
@@ -110,3 +113,19 @@ def test_gradient_screen_table(experiment):
     )
     assert rows[0]["bonds"] == 6
     assert -1 <= rows[0]["spearman"] <= 1
+
+
+def test_differences_are_paired(experiment):
+    script = experiment("compress_mnist")
+    values = {"learned": (0.9, 0.8), "TT": (0.8, 0.6)}
+    rows = [
+        {"seed": seed, "fraction": 0.1, "method": method, "accuracy": value}
+        for method, pair in values.items()
+        for seed, value in enumerate(pair)
+    ]
+    (mean,) = script.differences(rows)
+    (error,) = script.differences(rows, spread=True)
+    assert mean == pytest.approx({"fraction": 0.1, "TT": 0.15})
+    assert error == pytest.approx({"fraction": 0.1, "TT": 0.05})
+    (error,) = script.summary(rows, "accuracy", spread=True)
+    assert error == pytest.approx({"fraction": 0.1, "learned": 0.05, "TT": 0.1})
