@@ -184,6 +184,16 @@ def test_a_sweep_of_nothing_but_failures_has_tables_and_a_page(tmp_path):
         assert text not in page.replace("http://www.w3.org/2000/svg", "")
 
 
+def test_the_page_shows_each_mean_with_its_error():
+    outcomes = [outcome(n, 0.1 * (n + 1), 10 * n + 10, power=0.0) for n in range(3)]
+    outcomes += [outcome(0, 0.4, 44, power=1.0)]
+    page = sweep_page("Sweep", outcomes)
+    assert f"<td>0.2 ± {0.1 / math.sqrt(3):.2g}</td>" in page
+    assert f"<td>20 ± {10 / math.sqrt(3):.2g}</td>" in page
+    assert "<td>0.4</td>" in page  # of one seed there is no error
+    assert "standard error</th>" not in page
+
+
 def test_a_terminal_shows_who_runs_and_who_has_ended(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich's word for "this is a terminal"
     monkeypatch.setenv("COLUMNS", "100")

@@ -34,8 +34,8 @@ from tnjax._contract.cost import format_bytes
 from tnjax.io import write_samples
 
 SIZES = {
-    "full": ((200, 250, 200, 180), 50_000_000, "1GiB"),
-    "medium": ((100, 120, 90, 110), 5_000_000, "256MiB"),
+    "full": ((100, 120, 90, 110), 50_000_000, "1GiB"),
+    "medium": ((40, 50, 40, 30), 5_000_000, "256MiB"),
     "small": ((9, 8, 10, 7), 30_000, "4MiB"),
 }
 RANK = 2
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--entries", type=int, help="in place of the number of the size")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--memory-limit")
-    parser.add_argument("--subset", type=int, default=200_000)
+    parser.add_argument("--subset", type=int, default=500_000)
     parser.add_argument("--dtype", choices=["float64", "float32"], default="float64")
     parser.add_argument("--target-error", type=float, default=1e-4)
     parser.add_argument("--seed", type=int, default=0)

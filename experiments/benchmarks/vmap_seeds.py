@@ -83,17 +83,19 @@ def measure(case: str, dims: tuple[int, ...], seeds: int) -> dict:
     for state in ("cold", "warm"):
         if state == "cold":
             _compile.clear_cache()
-        begin = time.perf_counter()
+        begin, used = time.perf_counter(), time.process_time()
         alone = [one(seed) for seed in range(seeds)]
         row[f"alone_{state}"] = time.perf_counter() - begin
+        row[f"alone_{state}_cpu"] = time.process_time() - used
         if state == "cold":
             row["alone_programs"] = sum(result.programs for result in alone)
     for state in ("cold", "warm"):
         if state == "cold":
             _compile.clear_cache()
-        begin = time.perf_counter()
+        begin, used = time.perf_counter(), time.process_time()
         met = together([lambda seed=seed: one(seed) for seed in range(seeds)])
         row[f"together_{state}"] = time.perf_counter() - begin
+        row[f"together_{state}_cpu"] = time.process_time() - used
         if state == "cold":
             row["together_programs"] = met.programs
     assert met is not None
@@ -102,6 +104,20 @@ def measure(case: str, dims: tuple[int, ...], seeds: int) -> dict:
     row["same"] = all(moves(a) == moves(b) for a, b in pairs)
     row["difference"] = max(abs(a.error - b.error) for a, b in pairs)
     return row
+
+
+def words(row: dict) -> str:
+    """A line about a case; seconds of processors in brackets."""
+    times = [
+        f"{how} {row[f'{how}_cold']:.1f} [{row[f'{how}_cold_cpu']:.1f}] s cold, "
+        f"{row[f'{how}_warm']:.1f} [{row[f'{how}_warm_cpu']:.1f}] s warm, "
+        f"{row[f'{how}_programs']} programs"
+        for how in ("alone", "together")
+    ]
+    return (
+        f"{'; '.join(times)}; {row['calls']} calls in {row['batches']} batches and {row['alone']} "
+        f"alone; same moves: {row['same']}, errors differ by {row['difference']:.1g}"
+    )
 
 
 def main(arguments: list[str] | None = None) -> dict:
@@ -117,15 +133,7 @@ def main(arguments: list[str] | None = None) -> dict:
         for seeds in options.seeds:
             row = measure(case, DIMS[options.size], seeds)
             rows.append(row)
-            print(
-                f"{case}, {seeds} seeds: alone {row['alone_cold']:.1f} s cold, "
-                f"{row['alone_warm']:.1f} s warm, {row['alone_programs']} programs; together "
-                f"{row['together_cold']:.1f} s cold, {row['together_warm']:.1f} s warm, "
-                f"{row['together_programs']} programs; {row['calls']} calls in {row['batches']} "
-                f"batches and {row['alone']} alone; same moves: {row['same']}, errors differ by "
-                f"{row['difference']:.1g}",
-                flush=True,
-            )
+            print(f"{case}, {seeds} seeds: {words(row)}", flush=True)
     versions = {n: importlib.metadata.version(n) for n in ("tnjax", "jax", "jaxlib", "numpy")}
     record = {"rows": rows, "machine": machine(), "versions": versions}
     if options.out:

@@ -17,7 +17,7 @@ from .._network import TensorNetwork, scaled
 from .._structure import Structure
 from ._completion import Completion
 from ._coordinates import check_ridge
-from ._samples import Blocks, predict, ridged, row_equations
+from ._samples import Blocks, predict, ridged, row_equations, sample_loop_entries
 from ._streamed import memory_of_machine
 
 TRAINING, VALIDATION, TEST = 0, 1, 2
@@ -280,10 +280,11 @@ class StreamedCompletion:
         sums = np.zeros((len(PARTS), 3))
         structure = network.structure
         cores = [np.asarray(core, self.dtype) for core in network.cores]
+        work = sample_loop_entries(structure, self.source.count)  # of all chunks
         for first, indices, values in self._chunks():
             part = self.parts(first, len(values))
             args = (cores, _filled(indices, self.plan.chunk))
-            guess = _compile.run(_predict, (structure,), args, work=8 * self.plan.chunk).value
+            guess = _compile.run(_predict, (structure,), args, work=work).value
             guess = np.asarray(guess)[: len(values)]
             left = np.abs(self._centered(indices, values) - guess).astype(np.float64) ** 2
             sizes = np.abs(values).astype(np.float64) ** 2
@@ -311,6 +312,7 @@ class StreamedCompletion:
         structure, chunk, scale = network.structure, self.plan.chunk, self.sample.scale
         legs = structure.legs[node]
         wide = np.complex128 if self.dtype.kind == "c" else np.float64
+        work = sample_loop_entries(structure, self.source.count)  # of all chunks
         totals: list[np.ndarray] = []
         waiting, seen = None, 0
 
@@ -332,7 +334,6 @@ class StreamedCompletion:
                 small = column.astype(np.uint16) if dim <= 2**16 else column  # sorts faster
                 blocks = (Blocks.of(small, dim),) * len(structure.dims)
             args = (network.cores, known, target, np.asarray(len(rows), np.int32), blocks)
-            work = chunk * 16 * len(network.cores)
             found = _compile.run(_sums, (structure, node), args, work=work).value
             if waiting is not None:  # the device works while the next chunk is read
                 add(waiting)

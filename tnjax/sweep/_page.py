@@ -10,10 +10,12 @@ from ..plot import Series, curve_svg
 from ..plot._chart import PALETTE, legend_html
 from ..plot._svg import MUTED
 from ..report import Section, Table, page_html, write_page
+from ..report._sections import cell_text
 from ._records import Outcome
 from ._tables import Row, pareto, summary_rows, trial_rows
 
 _MOST_ROWS = 1000
+_ERROR = "_standard_error"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +80,8 @@ def sweep_page(
     sections: list[Section] = [
         _table(
             "Settings",
-            summary_rows(outcomes),
-            "Means over the seeds of each setting, with the standard error of the mean. Trials "
+            _joined(summary_rows(outcomes)),
+            "Means over the seeds of each setting ± the standard error of the mean. Trials "
             "that were stopped early or failed are not averaged.",
         )
     ]
@@ -113,6 +115,21 @@ def _words(outcomes: Sequence[Outcome]) -> str:
 def _settings_text(settings: Mapping[str, Any]) -> str:
     """Settings as a text to compare by."""
     return repr(sorted((key, repr(value)) for key, value in settings.items()))
+
+
+def _joined(rows: Sequence[Row]) -> list[Row]:
+    """Each mean with its standard error in one cell, where the tables have two."""
+    found = []
+    for row in rows:
+        joined = {}
+        for name, value in row.items():
+            error = row.get(f"{name}{_ERROR}")
+            if name.endswith(_ERROR):
+                continue
+            whole = error is not None and value is not None
+            joined[name] = f"{cell_text(value)} ± {error:.2g}" if whole else value
+        found.append(joined)
+    return found
 
 
 def _table(title: str, rows: Sequence[Row], note: str = "", drop: Sequence[str] = ()) -> Table:
