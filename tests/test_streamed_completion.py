@@ -98,7 +98,8 @@ def test_what_cannot_be_read_in_parts_is_left_to_others(tmp_path):
     np.savez(tmp_path / "weighed.npz", indices=indices, values=values, weights=values)
     np.savez(tmp_path / "dense.npz", x=values)
     np.save(tmp_path / "x.npy", values)
-    for name in ("packed.npz", "weighed.npz", "dense.npz", "x.npy"):
+    np.savez(tmp_path / "named.npz", values=np.asarray(["a"]), x=values)
+    for name in ("packed.npz", "weighed.npz", "dense.npz", "named.npz", "x.npy"):
         assert open_samples(tmp_path / name) is None
     with pytest.raises(FileNotFoundError, match="no such file"):
         open_samples(tmp_path / "nothing")
@@ -159,12 +160,23 @@ def bad_folders(base):
     yield make("flat", indices[:, 0]), r"got \[50\] and \[50\]"
     yield make("columns", np.asfortranarray(indices)), "column by column"
     yield make("shape", shape=(7, 6)), "shape must be 3 integers"
+    yield make("zero", shape=(7, 6, 0)), "not one of sizes from 1"
+    yield make("huge", shape=(7, 6, 2**40)), "not one of sizes from 1"
+    yield make("wide", shape=(7, 6, 2**30)), "shape .* alone needs 64 GiB"
+    yield make("far", np.full_like(indices, 2**40), drop="shape"), "an index is 1099511627776"
     yield make("cut", cut="values"), "values: not an array of numbers, or damaged"
     yield make("missing", drop="values"), "values.npy is not there"
     with zipfile.ZipFile(base / "x.npz", "w") as archive:
         archive.writestr("indices.npy", b"no array")
         archive.writestr("values.npy", b"no array")
     yield base / "x.npz", "indices: not an array of numbers"
+    np.savez(base / "cut.npz", indices=indices, values=values)
+    whole = (base / "cut.npz").read_bytes()
+    place = whole.index(b"PK\x01\x02")  # the list of members, told of larger ones
+    size = (indices.nbytes + 128).to_bytes(4, "little")
+    assert size in whole[place:]
+    (base / "cut.npz").write_bytes(whole[:place] + whole[place:].replace(size, b"\xff\xff\xff\x00"))
+    yield base / "cut.npz", "indices: damaged"
 
 
 def test_bad_files_end_in_one_line(tmp_path):
@@ -417,6 +429,15 @@ def test_the_command_line_completes_what_memory_does_not_hold(tmp_path):
     whole = strict_json(tmp_path / "whole" / "result.json")
     assert result["num_params"] == RING.num_params <= whole["num_params"]
     assert whole["errors"]["test"]["error"] < 2e-3 > errors["test"]["error"]
+
+
+def test_entries_that_are_kept_in_memory_count_as_often_as_they_are_given(tmp_path):
+    path = saved(tmp_path, *entries(2000))
+    options = ("--max-params", 21, "--duplicates", "keep")
+    status, _, err = run("complete", path, *options, "--out", tmp_path / "run")
+    assert status == 0, err
+    errors = strict_json(tmp_path / "run" / "result.json")["errors"]
+    assert sum(part["entries"] for part in errors.values()) == 2000
 
 
 def test_a_streamed_completion_goes_on_where_it_was_stopped(tmp_path):

@@ -126,6 +126,7 @@ def _complete(options: Complete, watch: Watch | None) -> int:
             entries.values,
             observed.dims,
             weights=entries.weights,
+            duplicates="keep",  # what remained of them
             loss=options.loss,
             validation=options.validation or None,
             key=jax.random.key(options.seed),

@@ -20,6 +20,7 @@ _NAMES = ("indices", "values", "shape")
 _KNOWN = (*_NAMES, "weights")
 _HEADER = 128  # bytes before the data, with room for any number of entries
 _MOST_MODES = 64
+_LARGEST = 2**31 - 1  # of a mode: indices are kept as 32-bit integers
 # Entries that are looked at together for the shape, where no file tells it.
 _ROWS = 2**18
 
@@ -105,6 +106,8 @@ class SampleFile:
         for first in range(0, self.count, _ROWS):
             part = self._indices.read(first, min(first + _ROWS, self.count))
             high = np.maximum(high, part.max(axis=0).astype(np.int64))
+        if high.max() >= _LARGEST:
+            raise ValueError(f"{self.path}: an index is {high.max()}, more than {_LARGEST - 1}.")
         return tuple(int(n) + 1 for n in high)
 
 
@@ -231,7 +234,7 @@ def _write(work: Path, chunks: Iterable[tuple[Any, Any]], shape: tuple[int, ...]
                 )
             if not len(values):
                 continue
-            limit = (2**31 - 1,) * modes if shape is None else shape
+            limit = (_LARGEST,) * modes if shape is None else shape
             check_indices(indices, limit, what)
             values = values.astype(dtype)
             if not np.isfinite(values).all():
@@ -259,27 +262,31 @@ def _header(file: Any, dtype: np.dtype, shape: tuple[int, ...]) -> None:
 
 
 def _members(path: Path) -> dict[str, _Array]:
-    """The arrays of an `.npz`; none where one is compressed."""
-    found = {}
+    """The arrays of an `.npz`; none where it holds no entries, or one of them is compressed."""
     try:
         archive = zipfile.ZipFile(path)
     except Exception:  # a damaged one: the reader of whole files will say so
         return {}
+    found = {}
     with archive, open(path, "rb") as file:
         infos = {name: info for name, info in npz_members(archive).items() if name in _KNOWN}
+        if not {"indices", "values"} <= infos.keys():
+            return {}
         if any(info.compress_type != zipfile.ZIP_STORED for info in infos.values()):
             return {}
         for name, info in infos.items():
-            file.seek(info.header_offset + 26)
-            lengths = file.read(4)  # of the name and of what comes after it
-            begin = info.header_offset + 30
-            begin += sum(int.from_bytes(lengths[k : k + 2], "little") for k in (0, 2))
-            if begin + info.file_size > path.stat().st_size:
-                raise ValueError(f"{path}: {name}: the data are cut.")
             try:
+                file.seek(info.header_offset + 26)
+                lengths = file.read(4)  # of the name and of what comes after it
+                begin = info.header_offset + 30
+                begin += sum(int.from_bytes(lengths[k : k + 2], "little") for k in (0, 2))
+                if begin + info.file_size > path.stat().st_size:
+                    raise ValueError("the data are cut")
                 with archive.open(info) as data:
                     found[name] = _array(path, path, name, data, info.file_size, begin)
-            except zipfile.BadZipFile as error:
+            except Exception as error:  # on damaged files the library raises almost anything
+                if str(error).startswith(str(path)):
+                    raise
                 raise ValueError(f"{path}: {name}: damaged ({error}).") from error
     return found
 
@@ -318,6 +325,6 @@ def _shape(path: Path, array: _Array | None, modes: int) -> tuple[int, ...] | No
             f"{list(array.shape)}."
         )
     shape = tuple(int(n) for n in array.read(0, modes))
-    if min(shape) < 1:
-        raise ValueError(f"{path}: the shape {shape} is not one of positive sizes.")
+    if min(shape) < 1 or max(shape) > _LARGEST:
+        raise ValueError(f"{path}: the shape {shape} is not one of sizes from 1 to {_LARGEST}.")
     return shape

@@ -28,6 +28,8 @@ _CHUNK = 2**18
 _LEAST_CHUNK = 2**10
 # The part of the memory limit that a chunk may take.
 _SHARE = 0.25
+# Bytes for each index of each mode: rows of cores of rank one, and how often it is observed.
+_ROW_BYTES = 64
 # A subset of fewer entries is not worth a search.
 _LEAST_SUBSET = 2**10
 # Standard deviations that the size of a random subset may exceed its mean by.
@@ -185,6 +187,13 @@ class StreamedCompletion:
         """
         limit, count, order = self.memory_limit, self.source.count, len(self.shape)
         assert limit is not None
+        rows = _ROW_BYTES * sum(self.shape)
+        if rows > limit:
+            raise MemoryLimitError(
+                f"The shape {self.shape} alone needs {format_bytes(rows)} for what is kept of each "
+                f"index, more than the memory limit of {format_bytes(limit)} allows. Raise the "
+                "limit, or number the indices that occur."
+            )
         read, search = read_bytes(order, self.dtype), completion_bytes(order, self.dtype)
         chunk = min(_CHUNK, count, max(_LEAST_CHUNK, int(_SHARE * limit) // read))
         able = (limit - chunk * read) // search
