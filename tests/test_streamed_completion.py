@@ -25,8 +25,10 @@ from tnjax import (
     load,
     search,
 )
+from tnjax.cli._trials import check_trial
 from tnjax.io import holds_coordinates, open_samples, read_coordinates, write_samples
 from tnjax.objectives._streamed_completion import completion_bytes, uniform
+from tnjax.sweep import Trial
 
 KEY = jax.random.key(0)
 DIMS = (7, 6, 8)
@@ -429,6 +431,23 @@ def test_the_command_line_completes_what_memory_does_not_hold(tmp_path):
     whole = strict_json(tmp_path / "whole" / "result.json")
     assert result["num_params"] == RING.num_params <= whole["num_params"]
     assert whole["errors"]["test"]["error"] < 2e-3 > errors["test"]["error"]
+
+
+def test_without_validation_the_training_entries_judge(tmp_path):
+    problem = streamed(saved(tmp_path, *entries(3000)), validation=0.0, memory_limit=2**20)
+    assert problem.sample.held_out is None
+    found = fit_from_disk(problem, random_network(RING, "float64", 0), max_steps=1)
+    assert found.error < 1e-6
+    assert problem.errors(found.network).keys() == {"training"}
+
+
+def test_a_trial_of_a_sweep_is_run_again_when_a_file_of_its_folder_has_changed(tmp_path):
+    path = saved(tmp_path, *entries(50))
+    trial = Trial({"input": str(path), "max_params": 50}, 0)
+    stamps = [check_trial("complete", trial).stamp for _ in range(2)]
+    assert stamps[0] == stamps[1]
+    np.save(path / "values.npy", np.ones(50))
+    assert check_trial("complete", trial).stamp != stamps[0]
 
 
 def test_entries_that_are_kept_in_memory_count_as_often_as_they_are_given(tmp_path):
