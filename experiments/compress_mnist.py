@@ -13,10 +13,11 @@ parameters (the largest ranks that stay within the budget). The learned one star
 `--share` of its steps.
 
 All are trained from scratch at every budget: Adam, `--steps` steps in all (the learned network's
-include what it has while it is larger), the same batches in the same order, a constant rate that
-falls to zero over the last `--decay` of the steps. The model of the least loss on validation images
-is measured on test images. "best" is the accuracy of the method's best model on validation images
-among those within the budget: larger is not always better here, for no method.
+include what it has while it is larger), the same batches in the same order (the learned one skips
+those on which ranks are measured before a cut), a constant rate that falls to zero over the last
+`--decay` of the steps. The model of the least loss on validation images is measured on test images.
+"best" is the accuracy of the method's best model on validation images among those within the
+budget: larger is not always better here, for no method.
 """
 
 import argparse
