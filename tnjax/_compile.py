@@ -1,20 +1,25 @@
-"""Ahead-of-time compilation with a tier, a cache in the process, and an account of the time.
+"""Programs made ahead of time in one of three ways, kept in the process, with an account of the
+time.
 
-A structure search runs many programs once or twice each, so compiling is most of its cost.
-Programs are compiled explicitly, which tells what each one took, and on CPU in one of two tiers:
+A structure search runs many programs a few times each, so making them is most of its cost. On CPU
+there are three tiers:
 
+- `"host"`: interpreted by NumPy, operation by operation (`_interpret`). Made as soon as it is
+  traced; matrix products run as fast as XLA's, loops over elements somewhat slower, and each
+  operation costs microseconds.
 - `"fast"`: XLA's optimization level 0. Compiles some ten times sooner than the defaults;
   elementwise loops run some four times slower, matrix products as fast.
 - `"full"`: everything that pays. Without fusion emitters and LLVM's expensive passes the code
   runs as fast as with the defaults and compiles in less than half the time.
 
 The tier is chosen from a forecast and never from a measured time, so that the same call gives
-the same bits.
+the same bits. Programs on other devices, or on a mesh of several, are always compiled.
 """
 
 import collections
 import contextlib
 import functools
+import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -22,9 +27,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from . import _mesh
+from . import _interpret, _mesh
 
 # Code in one piece: split up for many threads, as by default, it takes longer where programs are
 # small, and twice as many mappings of memory, of which a Linux process may have some 65,000.
@@ -39,6 +45,12 @@ _FAST = {**_FULL, "xla_backend_optimization_level": 0}
 # that the full tier's compilation costs on top, as measured on one x86 core.
 _FAST_LOSS_PER_ELEMENT = 20e-9
 _FULL_COMPILE_SECONDS = 0.5
+
+# Seconds that NumPy loses for one element, for one operation, and that making a program may be
+# worth: what compiling it takes, over the times that a search runs it.
+_HOST_LOSS_PER_ELEMENT = 2e-9
+_HOST_LOSS_PER_OPERATION = 3e-6
+_HOST_WORTH = 0.3
 
 # Programs to keep, each with some 50 to 150 mappings.
 _CACHE_SIZE = 256
@@ -58,6 +70,11 @@ class Compiled(NamedTuple):
     seconds: float
 
 
+def interprets() -> bool:
+    """Whether small programs are interpreted here: on CPU, unless TNJAX_INTERPRET is 0."""
+    return jax.default_backend() == "cpu" and os.environ.get("TNJAX_INTERPRET", "1") != "0"
+
+
 class Ran(NamedTuple):
     """What a program gave, and what making it took (zero if it was there)."""
 
@@ -66,19 +83,26 @@ class Ran(NamedTuple):
     seconds: float
 
 
-def run(function: Callable, static: tuple, args: tuple, *, work: int) -> Ran:
-    """`function(*static, *args)`, compiled for these shapes in the tier that pays.
+def run(function: Callable, static: tuple, args: tuple, *, work: int, passes: int = 1) -> Ran:
+    """`function(*static, *args)`, by a program for these shapes in the tier that pays.
 
     In a thread whose calls somebody else looks after (`handed_to`), that one runs it.
 
     Args:
         function, static, args: see `compiled`.
         work: elements that its elementwise loops touch in all its runs: decides on the tier.
+        passes: how often its main loop is forecast to run.
     """
     runner = getattr(_here, "runner", None)
     if runner is not None:
         return runner(function, static, args, work)
-    program = compiled(function, static, args, tier=choose_tier(work))
+    program = compiled(
+        function,
+        static,
+        args,
+        tier=choose_tier(work),
+        passes=passes if work * _HOST_LOSS_PER_ELEMENT < _HOST_WORTH else None,
+    )
     return Ran(program.call(*args), program.programs, program.seconds)
 
 
@@ -93,7 +117,8 @@ def handed_to(runner: Callable[[Callable, tuple, tuple, int], Ran]) -> Iterator[
 
 
 def choose_tier(elements: int) -> str:
-    """The tier for a program whose elementwise loops touch so many elements in all its runs."""
+    """The compiler's tier for a program whose elementwise loops touch so many elements in all its
+    runs."""
     lost = elements * _FAST_LOSS_PER_ELEMENT
     return "fast" if lost < _FULL_COMPILE_SECONDS else "full"
 
@@ -117,7 +142,14 @@ def _knows(options: dict[str, Any]) -> bool:
     return True
 
 
-def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "full") -> Compiled:
+def compiled(
+    function: Callable,
+    static: tuple,
+    args: tuple,
+    *,
+    tier: str = "full",
+    passes: int | None = None,
+) -> Compiled:
     """The program of `function(*static, *args)` for these shapes.
 
     Args:
@@ -125,7 +157,8 @@ def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "ful
         static: hashable leading arguments.
         args: pytrees of arrays; only shapes, dtypes and where they lie matter here. If one of them
             is on a mesh of devices, the program runs on all of it, and all devices get its results.
-        tier: "fast" or "full".
+        tier: "fast" or "full", if it is compiled.
+        passes: if given, it may be interpreted instead: how often its main loop is forecast to run.
 
     Returns:
         `call`, which takes arguments like `args`; and the account.
@@ -134,13 +167,15 @@ def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "ful
     avals = tuple(jax.typeof(leaf) for leaf in leaves)
     mesh = _mesh.of(args)
     layout = None if mesh is None else _mesh.shardings(args, mesh)
+    if mesh is not None or not interprets():
+        passes = None
     key = (
         function,
         static,
         treedef,
         avals,
         None if mesh is None else (mesh, *jax.tree.leaves(layout)),
-        tier,
+        (tier, passes),
         jax.default_backend(),
         jax.config.read("jax_enable_x64"),
     )
@@ -152,7 +187,9 @@ def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "ful
     options = _options(jax.default_backend(), tier)
     program = functools.partial(function, *static)
     if mesh is None:
-        call = jax.jit(program, compiler_options=options).lower(*args).compile()
+        traced = jax.jit(program, compiler_options=options).trace(*args)
+        call = None if passes is None else _interpreted(traced, passes)
+        call = traced.lower().compile() if call is None else call
     else:
         on_mesh = _lowered(program, args, mesh, layout, options).compile()
         call = lambda *args: on_mesh(*_mesh.brought(args, mesh))
@@ -162,6 +199,26 @@ def compiled(function: Callable, static: tuple, args: tuple, *, tier: str = "ful
         while len(_cache) > _CACHE_SIZE:
             _cache.popitem(last=False)
     return Compiled(call, 1, seconds)
+
+
+def _interpreted(traced: Any, passes: int) -> Callable | None:
+    """The program run by NumPy; None where it has an operation that is not known there, or so
+    many that their overhead is worth a compilation."""
+    try:
+        run = _interpret.lower(traced.jaxpr)
+    except _interpret.Unsupported:
+        return None
+    if run.operations(passes) * _HOST_LOSS_PER_OPERATION > _HOST_WORTH:
+        return None
+    dtypes = [var.aval.dtype for var in traced.jaxpr.jaxpr.invars]
+    out = jax.tree.structure(traced.out_info)
+
+    def call(*args):
+        leaves = map(np.asarray, jax.tree.leaves(args), dtypes)
+        with np.errstate(all="ignore"):
+            return jax.tree.unflatten(out, map(np.asarray, run(*leaves)))
+
+    return call
 
 
 def _lowered(program: Callable, args: tuple, mesh: Mesh, layout: Any, options: dict):

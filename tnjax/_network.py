@@ -209,7 +209,8 @@ def safe_norm(x: Array) -> Array:
     """The Frobenius norm without overflow or underflow on the way."""
     largest = jnp.abs(x).max()
     scale = jnp.where(largest > 0, largest, jnp.ones_like(largest))
-    return scale * jnp.linalg.norm((x / scale.astype(x.dtype)).ravel())
+    x = x / scale.astype(x.dtype)
+    return scale * jnp.sqrt(jnp.vdot(x, x).real)
 
 
 def scaled(network: TensorNetwork, factor) -> TensorNetwork:

@@ -204,7 +204,14 @@ class Structure:
         """The same structure with `edge` at `rank`; rank 1 removes the bond."""
         edge = as_edge(edge)
         self.rank(edge)
-        return dataclasses.replace(self, edges={**self.edges, edge: rank})
+        return self._with_ranks({**self.edges, edge: _positive_ints((rank,), "rank")[0]})
+
+    def _with_ranks(self, ranks: Mapping[Edge, int]) -> "Structure":
+        """Other ranks of bonds among these nodes, known to be sound: searches make thousands."""
+        other = object.__new__(Structure)
+        edges = {edge: ranks[edge] for edge in sorted(ranks) if ranks[edge] > 1}
+        other.__dict__.update(dims=self.dims, legs=self.legs, edges=MappingProxyType(edges))
+        return other
 
     def grow(self, edge: Iterable[int], by: int = 1) -> "Structure":
         """`by` ranks more on `edge`; a bond that is not there has rank 1.

@@ -72,7 +72,7 @@ def attempt(
     nobody = np.full(lanes - len(owners), _NOBODY, owners.dtype)
     args = (problem, solver, stacked(capacity, cores), np.append(owners, nobody), limits)
     work = len(owners) * solver.expected_passes * problem.work
-    ran = _compile.run(_attempt, (), args, work=work)
+    ran = _compile.run(_attempt, (), args, work=work, passes=solver.expected_passes)
     found, errors = jax.device_get(ran.value)
     fits = []
     for owner, (structure, _) in enumerate(tries):

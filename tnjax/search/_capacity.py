@@ -8,6 +8,7 @@ former decides, never a measured time.
 
 from collections.abc import Callable, Sequence
 
+from .. import _compile
 from .._contract.cost import dense_sweep_flops
 from .._structure import Edge, Structure
 
@@ -16,6 +17,8 @@ from .._structure import Edge, Structure
 # longer with the square of the nodes (each has its own contraction of all others).
 _CHEAP_FLOPS = 12_000_000
 _CHEAP_NODES = 4
+# The same where programs are interpreted: as soon as they are traced, and loops cost more.
+_CHEAP_FLOPS_ON_HOST = 8_000_000
 # ... and a capacity may always cost this factor more than the ranks that are needed.
 _FACTOR = 1.5
 
@@ -43,7 +46,9 @@ def plan_capacity(
     """
     if current is not None and holds(current, needed):
         return current
-    cheap = _CHEAP_FLOPS * max(1.0, needed.num_nodes / _CHEAP_NODES) ** 2
+    cheap: float = _CHEAP_FLOPS_ON_HOST
+    if not _compile.interprets():
+        cheap = _CHEAP_FLOPS * max(1.0, needed.num_nodes / _CHEAP_NODES) ** 2
     limit = max(cheap, _FACTOR * flops(needed))
 
     def raised(capacity: Structure, edge: Edge, *ranks: int) -> Structure:

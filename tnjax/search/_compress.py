@@ -76,7 +76,7 @@ class CoreDecomposition(Decomposition):
         return super().loss(network) + self.lost**2
 
     def error(self, network: TensorNetwork) -> Array:
-        return jnp.hypot(super().error(network), self.lost)
+        return jnp.sqrt(super().error(network) ** 2 + self.lost**2)
 
     def perturbed_loss(self, point: Array, delta: TensorNetwork) -> Array:
         return super().perturbed_loss(point, delta) + self.lost**2

@@ -53,7 +53,8 @@ def evaluate(
     network = TensorNetwork(capacity, pad(structure, cores, capacity))
     passes = 2 * solver.expected_passes
     fitting = (problem, solver, network, limits)
-    ran = _compile.run(_fit, (), fitting, work=passes * problem.loop_entries(capacity))
+    work = passes * problem.loop_entries(capacity)
+    ran = _compile.run(_fit, (), fitting, work=work, passes=passes)
     fitted, best_error = ran.value
     error = float(best_error)
     programs, compile_seconds = ran.programs, ran.seconds
@@ -65,7 +66,9 @@ def evaluate(
         batch_size = screen_batch_size(looked_at, capacity, len(edges))
         work = passes * looked_at.loop_entries(capacity)
         begin = time.perf_counter()
-        ran = _compile.run(_screen, (edges, batch_size), screening, work=work)
+        ran = _compile.run(
+            _screen, (edges, batch_size), screening, work=work, passes=passes
+        )
         screened = jax.device_get(ran.value)
         screen_seconds = time.perf_counter() - begin - ran.seconds
         programs += ran.programs

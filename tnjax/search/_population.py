@@ -107,8 +107,9 @@ def fit_population(
             lanes = lanes + lanes[:1] * (count - len(lanes))
             data = _permuted(problem, [orders[n] for n in lanes]) if permuted else problem
             args = (data, solver, stacked(group.capacity, cores), limits)
-            work = 2 * solver.expected_passes * problem.work * group.batch
-            ran = _compile.run(_fit_batch, (permuted,), args, work=work)
+            passes = 2 * solver.expected_passes
+            work = passes * problem.work * group.batch
+            ran = _compile.run(_fit_batch, (permuted,), args, work=work, passes=passes)
             network, errors = jax.device_get(ran.value)
             programs, seconds = programs + ran.programs, seconds + ran.seconds
             for lane, n in enumerate(chunk):

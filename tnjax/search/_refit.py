@@ -42,8 +42,8 @@ def refit(
         give_up=give_up,
     )
     args = (problem, solver, network, limits)
-    work = round(effort * solver.expected_passes) * problem.work
-    ran = _compile.run(_run, (), args, work=work)
+    passes = round(effort * solver.expected_passes)
+    ran = _compile.run(_run, (), args, work=passes * problem.work, passes=passes)
     best, error = jax.device_get(ran.value)
     fitted = unpad(structure, tuple(map(np.asarray, best.cores)), capacity)
     fit = Fit(structure, fitted, float(error))

@@ -223,8 +223,8 @@ def _alternate(problem, point, old, edges, slices, batch_size, sweeps: int):
             new_gain, new = _map(solve, problem.mesh, point.take(picked), picked, batch_size)(
                 deltas
             )
-            gain = gain.at[picked].set(new_gain, mode="promise_in_bounds", unique_indices=True)
-            core = cores[node].at[picked].set(new, mode="promise_in_bounds", unique_indices=True)
+            gain = _put(gain, picked, new_gain)
+            core = _put(cores[node], picked, new)
             cores = (*cores[:node], core, *cores[node + 1 :])
         return gain, cores
 
@@ -234,10 +234,33 @@ def _alternate(problem, point, old, edges, slices, batch_size, sweeps: int):
     return gain, _slices_only(stacked(old.structure, cores), edges)
 
 
+# Rows whose numbers are known while tracing, ascending: `x.at[rows]` would trace ten operations.
+_SURE = {
+    "unique_indices": True,
+    "indices_are_sorted": True,
+    "mode": lax.GatherScatterMode.PROMISE_IN_BOUNDS,
+}
+
+
 def _take(x: Array, rows: np.ndarray) -> Array:
     if len(rows) == x.shape[0]:
         return x
-    return x.at[rows].get(mode="promise_in_bounds", unique_indices=True)
+    numbers = lax.GatherDimensionNumbers(
+        offset_dims=tuple(range(1, x.ndim)), collapsed_slice_dims=(0,), start_index_map=(0,)
+    )
+    return lax.gather(x, rows[:, None], numbers, (1, *x.shape[1:]), **_SURE)
+
+
+def _put(x: Array, rows: np.ndarray, values: Array) -> Array:
+    """`x` with other rows."""
+    if len(rows) == x.shape[0]:
+        return values
+    numbers = lax.ScatterDimensionNumbers(
+        update_window_dims=tuple(range(1, x.ndim)),
+        inserted_window_dims=(0,),
+        scatter_dims_to_operand_dims=(0,),
+    )
+    return lax.scatter(x, rows[:, None], values, numbers, **_SURE)
 
 
 # Any loss -----------------------------------------------------------------------------------

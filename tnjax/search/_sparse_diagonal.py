@@ -175,8 +175,10 @@ class SparseDiagonal(Strategy):
         penalty = self.penalty * self.factor**state.level
         numbers = np.asarray([penalty, self.ridge], real)
         args = (problem, state.full_cores, state.diagonals, numbers)
-        work = 2 * self.sweeps * state.full.num_nodes * problem.work
-        ran = _compile.run(_sparsify, (state.full, self.sweeps), args, work=work)
+        passes = 2 * self.sweeps
+        work = passes * state.full.num_nodes * problem.work
+        static = (state.full, self.sweeps)
+        ran = _compile.run(_sparsify, static, args, work=work, passes=passes)
         cores, diagonals = jax.device_get(ran.value)
         info = Info(None, ran.programs, ran.seconds, save=True)
         state = dataclasses.replace(

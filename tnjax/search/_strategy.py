@@ -23,23 +23,16 @@ class Budget:
         memory_limit: bytes that fitting a network may need by the forecast.
         fits_left: structures that may still be fitted. Several in one step never exceed it; a
             step that fits one after another may finish its try.
-        capacity: ranks that no structure may exceed, so that nothing is compiled.
     """
 
     target_error: float | None = None
     max_params: int | None = None
     memory_limit: int | None = None
-    capacity: Structure | None = None
     max_flops: int | None = None
     fits_left: int | None = None
 
     def forbids(self, problem: Problem, structure: Structure) -> Status | None:
         """Why a structure must not be tried, or None if it may."""
-        capacity = self.capacity
-        if capacity is not None and any(
-            rank > capacity.rank(edge) for edge, rank in structure.edges.items()
-        ):
-            return Status.NO_CANDIDATES
         if self.max_params is not None and problem.num_params(structure) > self.max_params:
             return Status.MAX_PARAMS
         if self.max_flops is not None and problem.flops(structure) > self.max_flops:

@@ -46,8 +46,9 @@ _TRIES = {"rewire": 16, "internal": 4, "stars": 2, "hyperedges": 4}
 _FLOPS = 4e10
 # Where nothing is known of the cuts, rewiring tries only so many.
 _BLIND_TRIES = 4
-# Other structures are tried only on data that have ranks, by this part of them at least (see
-# `CutBounds.definite`): planted ones 0.84 and more, images at errors of 0.1 and more 0.68 and less.
+# Other structures than the one that grew are tried only on data that have ranks, by this part of
+# them at least (see `CutBounds.definite`): planted ones 0.84 and more, images at errors of 0.1 and
+# more 0.68 and less. On the rest they were never better.
 _DEFINITE = 0.8
 # Stars come before everything else is tried only if they leave so little of the parameters.
 _BOLD = 0.8
@@ -83,8 +84,10 @@ def begin(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) 
         cuts = bounds_of(unfoldings, target, max_work=_MEASURED)
         state = dataclasses.replace(state, cuts=cuts)
         if cuts.complete and len(problem.shape) <= _TREE_MODES and greedy.internal:
-            (found,) = best_trees(unfoldings, target, count=1, dims=problem.counted_shape)
-            state = dataclasses.replace(state, tree=found.tree.structure(found.ranks))
+            grown = problem.num_params(state.structure)
+            dims = problem.counted_shape
+            for found in best_trees(unfoldings, target, count=1, dims=dims, below=grown):
+                state = dataclasses.replace(state, tree=found.tree.structure(found.ranks))
     return _enter(greedy, problem, state, budget, "prune")
 
 
@@ -125,23 +128,29 @@ def _enter(
             smaller = problem.num_params(tree) < problem.num_params(structure)
             queue = (tree,) if smaller and _admits(greedy, problem, state, budget, tree) else ()
         return dataclasses.replace(state, phase=phase, queue=queue)
-    tries = _tries(greedy, problem, phase, structure, cuts)
     bounded = lambda after: cuts is None or cuts.admits(after)
     fixed = greedy.edges is not None
+    definite = cuts is None or cuts.definite >= _DEFINITE
+    squares = isinstance(problem, LeastSquares) and not problem.nonnegative
+    tries = _TRIES[phase] if definite and squares else 0
     alone: tuple[StructureMove, ...] = ()
     together: tuple[StructureMove, ...] = ()
+    if phase == "internal" and not fixed:
+        moves: list[StructureMove] = list(merges(structure))
+        if definite:
+            moves += splits(structure, state.cores, budget.target_error or 0.0)
+        alone = pick(moves, _TRIES[phase])
     if phase == "rewire" and tries:
         together = pick(rewirings(structure, greedy.candidates(structure)), tries)
-    elif phase == "internal" and not fixed:
-        moves = [*merges(structure), *splits(structure, state.cores, budget.target_error or 0.0)]
-        alone = pick(moves, _TRIES[phase])
-    if phase in ("stars", "internal") and not fixed and tries and cuts is not None:
+    elif phase in ("stars", "internal") and not fixed and tries and cuts is not None:
         most = problem.num_params(structure) * (_BOLD if phase == "stars" else 1)
         found = stars(structure, cuts)
         smaller = (m for m in found if problem.num_params(m.after(structure)) < most)
         together = pick(smaller, tries)
     elif phase == "hyperedges" and not fixed and tries:
         together = pick(hyperedges(structure, bounded, problem.num_params), tries)
+    if together:  # a forecast plans contractions, so it is made only if there is something to try
+        together = together[: _affordable(greedy, problem, structure, cuts)]
     state, batches = _batched(greedy, problem, state, budget, together)
     return dataclasses.replace(state, phase=phase, queue=(*alone, *batches))
 
@@ -172,18 +181,13 @@ def _batched(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budge
     return state, tuple(batches[n] for n in sorted(batches))
 
 
-def _tries(
-    greedy: Greedy, problem: Problem, phase: str, structure: Structure, cuts: CutBounds | None
+def _affordable(
+    greedy: Greedy, problem: Problem, structure: Structure, cuts: CutBounds | None
 ) -> int:
-    """Structures that a phase may try; none if already one costs too much, or if the data have no
-    structure to be found: then no other near the one that grew is better, but for luck."""
-    if not isinstance(problem, LeastSquares) or problem.nonnegative:
-        return 0
-    if cuts is not None and cuts.definite < _DEFINITE:
-        return 0
+    """Structures that a phase may try from several starts each."""
     solver = LevenbergMarquardt(max_steps=_STEPS)
     tries = int(_FLOPS / _attempt_flops(greedy, problem, structure, solver))
-    return min(tries, _TRIES[phase], _BLIND_TRIES if cuts is None else tries)
+    return min(tries, _BLIND_TRIES) if cuts is None else tries
 
 
 def _attempt_flops(
@@ -225,10 +229,8 @@ def _prune(greedy: Greedy, problem, state: GreedyState, budget: Budget, edge: Ed
 
 def _swap(greedy: Greedy, problem, state: GreedyState, budget: Budget, edge: Edge):
     """One rank from `edge` to where it does more: accepted if the target is met with fewer
-    parameters than before. Only bonds with room in the compiled program can grow."""
-    smaller = dataclasses.replace(
-        budget, max_params=problem.num_params(state.structure) - 1, capacity=state.capacity
-    )
+    parameters than before."""
+    smaller = dataclasses.replace(budget, max_params=problem.num_params(state.structure) - 1)
     structure = state.structure.shrink(edge)
     if state.cuts is not None and not any(
         state.cuts.admits(structure.grow(other, greedy.increment))

@@ -18,6 +18,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,9 @@ _OPTIONS = 9
 # Unfoldings whose truncated SVD is looked at.
 _MOST_CUTS = 70
 _MULTIPLIERS = 14
+# Times the parameters that are wanted: there is no tree where the bound is above. (It is not quite
+# one, since not all ranks are among the options.)
+_HOPELESS = 1.25
 
 Part = tuple[int, ...]
 
@@ -55,7 +59,12 @@ class RankedTree:
 
 
 def best_trees(
-    unfoldings: Unfoldings, error: float, *, count: int, dims: Sequence[int] | None = None
+    unfoldings: Unfoldings,
+    error: float,
+    *,
+    count: int,
+    dims: Sequence[int] | None = None,
+    below: int | None = None,
 ) -> list[RankedTree]:
     """Different trees of few parameters that stay within a relative error, the smallest first;
     none is larger than the best truncated SVD of an unfolding.
@@ -65,6 +74,8 @@ def best_trees(
         error: relative.
         count: how many at most.
         dims: mode sizes that parameters are counted with; those of the tensor by default.
+        below: only trees with fewer parameters are of use; where the dual bound says that there
+            are none by far, the list is empty.
     """
     sizes = unfoldings.dims if dims is None else tuple(dims)
     parts = _parts(len(sizes))
@@ -72,8 +83,11 @@ def best_trees(
     trees: dict[Tree, None] = {}
     low, high = 0.0, math.inf
     multiplier = math.prod(sizes) ** 0.5 / error**2
+    splits = _splits(sizes, options)
     for _ in range(_MULTIPLIERS):
-        tree, dropped = _optimum(sizes, parts, options, multiplier)
+        tree, dropped, value = _optimum(sizes, options, splits, multiplier)
+        if below is not None and value - multiplier * error**2 > _HOPELESS * below:
+            return []
         tree = dataclasses.replace(tree, dims=unfoldings.dims)
         trees[tree] = None
         if dropped > error**2:
@@ -136,34 +150,56 @@ def _options(unfoldings: Unfoldings, part: Part, error: float) -> tuple[np.ndarr
     return ranks, spectrum.tails[np.minimum(ranks, len(spectrum.tails) - 1)]
 
 
-def _optimum(sizes, parts, options, multiplier) -> tuple[Tree, float]:
-    """The tree with the least parameters plus multiplier times tails, and its tails."""
+class _Splits(NamedTuple):
+    """All splits of a part: their halves, and the parameters of the node on top [ranks, splits,
+    options, options]."""
+
+    halves: list[tuple[Part, Part]]
+    products: np.ndarray
+
+
+def _splits(sizes, options) -> dict[Part, _Splits]:
+    """Of the parts that have any."""
+    offered = {}  # what the node above may see of a part: a bond of some rank, or its legs
+    for part, (ranks, _) in options.items():
+        legs = math.prod(sizes[mode] for mode in part)
+        offered[part] = _padded(np.append(ranks, legs), 1)
+    found = {}
+    for part, (ranks, _) in options.items():
+        halves = list(_halves(part, options))
+        if halves:
+            a, b = (np.stack([offered[half[side]] for half in halves]) for side in (0, 1))
+            pairs = a[:, :, None] * b[:, None, :]
+            found[part] = _Splits(halves, ranks[:, None, None, None] * pairs)
+    return found
+
+
+def _padded(values: np.ndarray, fill: float) -> np.ndarray:
+    """As floats, filled up to the number of options and one for the legs."""
+    return np.append(values, np.full(_OPTIONS + 1 - len(values), fill)).astype(float)
+
+
+def _optimum(sizes, options, splits: dict[Part, _Splits], multiplier):
+    """The tree with the least parameters plus multiplier times tails, its tails, and the sum."""
     known: dict[Part, _Choice] = {}
-
-    def offers(part: Part):
-        """What the node above may see of a part: its ranks with their costs, or its legs."""
-        choice, (ranks, tails) = known[part], options[part]
-        size = math.prod(sizes[mode] for mode in part)
-        return np.append(ranks, size), np.append(choice.costs + multiplier * tails, 0.0)
-
-    for part in parts:
-        ranks, _ = options[part]
-        size = math.prod(sizes[mode] for mode in part)
-        costs = ranks * float(size)
-        splits: list[tuple[Part, Part, int, int] | None] = [None] * len(ranks)
-        for first, second in _halves(part, known):
-            (a, cost_a), (b, cost_b) = offers(first), offers(second)
-            fixed = cost_a[:, None] + cost_b[None]
-            total = ranks[:, None, None] * np.outer(a, b)[None] + fixed[None]
-            flat = total.reshape(len(ranks), -1)
+    offered: dict[Part, np.ndarray] = {}
+    for part, (ranks, tails) in options.items():
+        costs = ranks * float(math.prod(sizes[mode] for mode in part))
+        chosen: list[tuple[Part, Part, int, int] | None] = [None] * len(ranks)
+        if part in splits:
+            halves, products = splits[part]
+            a, b = (np.stack([offered[half[side]] for half in halves]) for side in (0, 1))
+            flat = (products + a[:, :, None] + b[:, None, :]).reshape(len(ranks), -1)
             picks = flat.argmin(1)
             for n in np.flatnonzero(flat[np.arange(len(ranks)), picks] < costs * (1 - 1e-12)):
                 costs[n] = flat[n, picks[n]]
-                splits[n] = (first, second, *divmod(int(picks[n]), len(b)))
-        known[part] = _Choice(ranks, costs, splits)
+                half, first, second = np.unravel_index(picks[n], products.shape[1:])
+                chosen[n] = (*halves[half], int(first), int(second))
+        known[part] = _Choice(ranks, costs, chosen)
+        offered[part] = _padded(np.append(costs + multiplier * tails, 0.0), math.inf)
     whole = tuple(range(len(sizes)))
     best, pick = float(math.prod(sizes)), None
-    for part in parts:
+    for part in options:
         rest = tuple(mode for mode in whole if mode not in part)
         if 0 not in part or rest not in known:
             continue
@@ -172,7 +208,7 @@ def _optimum(sizes, parts, options, multiplier) -> tuple[Tree, float]:
         n = int(total.argmin())
         if total[n] < best:
             best, pick = float(total[n]), (part, rest, n)
-    return _built(sizes, known, options, pick)
+    return (*_built(sizes, known, options, pick), best)
 
 
 def _halves(part: Part, known):

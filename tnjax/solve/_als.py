@@ -75,10 +75,11 @@ class ALS(Solver):
                 core = cores[node] + (length * step).reshape(cores[node].shape)
                 return TensorNetwork(structure, [*cores[:node], core, *cores[node + 1 :]])
 
-            length = jnp.ones((), state.dtype)
+            length = 1
             if not problem.quadratic:
-                length = _length(lambda length: problem.loss(moved(length)), length)
-            network = moved(length.astype(network.dtype))
+                loss = lambda length, moved=moved: problem.loss(moved(length))
+                length = _length(loss, jnp.ones((), state.dtype)).astype(network.dtype)
+            network = moved(length)
         return TensorNetwork(network.structure, balance(network.cores)), state
 
     def recover(self, state: Float[Array, ""]) -> Float[Array, ""]:

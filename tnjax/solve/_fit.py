@@ -138,14 +138,15 @@ def fit(
     networks = _mesh.filled_up(networks, lanes)
     max_steps = solver.max_steps if max_steps is None else int(max_steps)
     chunk = max_steps if max_seconds is None else _STEPS_BETWEEN_CLOCK_READS
-    work = problem.work * min(max_steps, 100) * num_starts
+    passes = min(max_steps, 100)
+    work = problem.work * passes * num_starts
 
     first = _compile.run(_start, (max_steps,), (solver, problem, networks), work=work)
     states, compile_seconds, done = first.value, first.seconds, 0
     while True:
         done = min(done + chunk, max_steps)
         limits = limits_of(solver, problem, target_error=target_error, max_steps=done)
-        ran = _compile.run(_drive, (), (solver, problem, states, limits), work=work)
+        ran = _compile.run(_drive, (), (solver, problem, states, limits), work=work, passes=passes)
         states, compile_seconds = ran.value, compile_seconds + ran.seconds
         statuses = np.asarray(states.status)
         if done >= max_steps or not (statuses == Status.MAX_STEPS.code).any():

@@ -1,6 +1,7 @@
 """Small systems of normal equations, one for each row of a core."""
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array
 
@@ -25,9 +26,10 @@ def row_steps(gram: Array, rhs: Array, x: Array, ridge: Array | float, nonnegati
 def solve_rows(gram: Array, rhs: Array, x: Array, ridge: Array | float) -> Array:
     """The step d of every row: (G + ridge tr(G)/n I) d = rhs - G x."""
     size = gram.shape[-1]
-    mean = jnp.trace(gram, axis1=-2, axis2=-1).real / size
+    unit = np.eye(size, dtype=gram.dtype)  # a constant: nothing to trace
+    mean = jnp.sum(gram * unit, (-2, -1), keepdims=True).real / size
     shift = jnp.maximum(ridge * mean, jnp.finfo(mean.dtype).tiny).astype(gram.dtype)
-    system = gram + shift[:, None, None] * jnp.eye(size, dtype=gram.dtype)
+    system = gram + shift * unit
     factor = lax.linalg.cholesky(system, symmetrize_input=False)
     return cholesky_rows(factor, rhs - (gram @ x[..., None])[..., 0])
 

@@ -167,4 +167,4 @@ def _all_finite(network: TensorNetwork) -> Array:
 
 
 def _select(condition: Array, yes, no):
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+    return jax.tree.map(lambda a, b: lax.select(condition, a, b), yes, no)

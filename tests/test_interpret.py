@@ -1,0 +1,275 @@
+"""Programs run by NumPy give what XLA's give."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from tnjax import (
+    ALS,
+    Decomposition,
+    LevenbergMarquardt,
+    Structure,
+    TensorNetwork,
+    _compile,
+    _interpret,
+    search,
+)
+from tnjax.search import _candidates, _evaluate
+from tnjax.search._screen import Spectral, Trial
+from tnjax.solve._fit import limits_of
+
+DTYPES = [jnp.float32, jnp.complex128]
+RING = Structure.tensor_ring((4, 5, 3, 4), (2, 3, 2, 2))
+
+
+def both(function, *args):
+    """The leaves of the results of XLA and of NumPy."""
+    traced = jax.jit(function).trace(*args)
+    with np.errstate(all="ignore"):
+        ours = _interpret.lower(traced.jaxpr)(*map(np.asarray, jax.tree.leaves(args)))
+    return jax.tree.leaves(jax.jit(function)(*args)), ours
+
+
+def check(function, *args, tolerance=None):
+    theirs, ours = both(function, *args)
+    assert len(theirs) == len(ours)
+    for expected, found in zip(theirs, ours, strict=True):
+        expected, found = np.asarray(expected), np.asarray(found)
+        assert found.dtype == expected.dtype
+        assert found.shape == expected.shape
+        eps = jnp.finfo(expected.dtype).eps if expected.dtype.kind in "fc" else 0
+        rtol = float((100 if tolerance is None else tolerance) * eps)
+        np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
+
+
+def draw(shape, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(shape)
+    if np.issubdtype(dtype, np.complexfloating):
+        x = x + 1j * rng.standard_normal(shape)
+    return jnp.asarray(x, dtype)
+
+
+def definite(x):
+    return x @ x.swapaxes(-1, -2).conj() + jnp.eye(x.shape[-1], dtype=x.dtype)
+
+
+# Single operations -------------------------------------------------------------------------------
+
+ELEMENTWISE = {
+    "arithmetic": lambda x, y: (x + y) * (x - y) / (y + 3) - x**3,
+    "broadcast": lambda x, y: x[:, None, :] * y[None] + x.sum() - y[0, 0],
+    "compare": lambda x, y: (abs(x) > abs(y), abs(x) <= 1, x == y, jnp.isfinite(x)),
+    "where": lambda x, y: jnp.where(abs(x) > 1, x, y * 2),
+    "where of one": lambda x, y: jnp.where(abs(x[0, 0]) > 100, x, y),
+    "functions": lambda x, y: (jnp.exp(-abs(x)), jnp.sqrt(abs(y)), jnp.log1p(abs(x)), jnp.tanh(y)),
+    "maximum": lambda x, y: jnp.maximum(abs(x), abs(y)).min(0),
+    "sums": lambda x, y: (x.sum(0), x.mean(), abs(y).max(1), (x * y).sum((0, 1), keepdims=True)),
+    "positions": lambda x, y: (abs(x).argmax(1), abs(y).argmin(0)),
+    "any and all": lambda x, y: ((abs(x) > 1).any(1), (abs(y) < 9).all()),
+    "shapes": lambda x, y: (x.T.reshape(2, -1), jnp.ravel(y)[3:9:2], x[:, ::-1], x[None, :, None]),
+    "joined": lambda x, y: (jnp.stack([x, y], 1), jnp.concatenate([x, y], 1)),
+    "masks": lambda x, y: (jnp.tril(x), jnp.trace(y), jnp.eye(4, dtype=x.dtype)),
+    "products": lambda x, y: (x @ y.T, jnp.vdot(x, y), jnp.outer(x[0], y[1])),
+    "conjugates": lambda x, y: (x.conj() * y, x.real, jnp.abs(y) ** 2),
+    "integers": lambda x, y: (jnp.arange(7) // 2, jnp.arange(7) % 3, jnp.arange(-3, 3) ** 2),
+    "padded": lambda x, y: lax.pad(x, x[0, 0] * 0, [(1, 2, 0), (0, 1, 2)]),
+    "clamped": lambda x, y: jnp.clip(abs(x), 0.5, 1),
+    "casts": lambda x, y: (abs(x).astype(jnp.int32), (abs(x) > 1).astype(y.dtype)),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_operations(name, dtype):
+    check(ELEMENTWISE[name], draw((4, 6), dtype), draw((4, 6), dtype, 1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "word", ["abc,cd->abd", "abc,bac->", "abc,bcd->ad", "kab,kbc->kac", "kab,bka->k", "ab,cd->abcd"]
+)
+def test_contractions_in_any_order_of_axes(word, dtype):
+    sizes = dict(zip("abcdk", (2, 3, 4, 5, 6), strict=True))
+    left, right = word.split("->")[0].split(",")
+    shapes = [[sizes[c] for c in part] for part in (left, right)]
+    args = [draw(shape, dtype, n) for n, shape in enumerate(shapes)]
+    check(lambda x, y: jnp.einsum(word, x, y), *args)
+    check(lambda x, y: jnp.einsum(word, x.T.T, y + 0), *args)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("left_side", [True, False])
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_triangular_systems(batch, lower, transposed, left_side, dtype):
+    matrix = definite(draw((*batch, 4, 4), dtype))
+    other = draw((*batch, 4, 2) if left_side else (*batch, 2, 4), dtype, 1)
+    solve = lambda a, b: lax.linalg.triangular_solve(
+        a,
+        b,
+        left_side=left_side,
+        lower=lower,
+        transpose_a=transposed,
+        conjugate_a=transposed and jnp.iscomplexobj(a),
+    )
+    check(solve, matrix, other, tolerance=1000)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_factorization_that_fails_is_nan_and_leaves_the_others(dtype):
+    good = definite(draw((2, 3, 3), dtype))
+    bad = jnp.concatenate([good, -good[:1]])
+    check(lax.linalg.cholesky, good)
+    theirs, ours = both(lambda x: lax.linalg.cholesky(x), bad)
+    assert np.isnan(ours[0][2]).any()
+    assert np.isnan(theirs[0][2]).any()
+    np.testing.assert_allclose(ours[0][:2], theirs[0][:2], rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_loops_and_branches(dtype):
+    def newton(x):
+        going = lambda carry: (carry[1] < 40) & (abs(carry[0] - x / carry[0]).max() > 1e-3)
+        step = lambda carry: ((carry[0] + x / carry[0]) / 2, carry[1] + 1)
+        return lax.while_loop(going, step, (jnp.ones_like(x), 0))
+
+    check(newton, abs(draw((3,), dtype)).astype(dtype) + 1)
+    x = draw((5, 3), dtype)
+    add = lambda carry, row: (carry + row, carry * row)
+    check(lambda x: lax.scan(add, x[0], x), x)
+    check(lambda x: lax.scan(add, x[0], x, reverse=True), x)
+    for n in (-2, 0, 1, 7):
+        branches = [lambda x: x + 1, lambda x: x * 2, lambda x: x[::-1]]
+        check(lambda n, x, branches=branches: lax.switch(n, branches, x), jnp.int32(n), x)
+    check(lambda x: lax.fori_loop(0, 5, lambda n, x: x.at[n].set(x[n] * n), x), x)
+    check(lambda x: lax.fori_loop(0, 8, lambda n, x: x.at[n].set(1, mode="drop"), x), x)
+    check(lambda x: lax.map(lambda row: row.sum(), x), x)
+
+
+def test_under_vmap_and_grad():
+    x = draw((3, 4), jnp.float64)
+    check(jax.vmap(jax.grad(lambda x: jnp.sum(jnp.sin(x) ** 2))), x)
+    check(jax.vmap(lambda x: lax.while_loop(lambda y: y.sum() < 9, lambda y: y + 1, x)), x)
+
+
+def test_arguments_are_left_as_they_are():
+    x = np.arange(6.0).reshape(2, 3)
+    kept = x.copy()
+    traced = jax.jit(lambda x: (x.at[0].set(5), x.T + 1)).trace(x)
+    _interpret.lower(traced.jaxpr)(x)
+    np.testing.assert_array_equal(x, kept)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: jnp.linalg.svd(x)[1],
+        lambda x: jnp.sort(x),
+        lambda x: x.at[jnp.asarray([0, 0])].add(1),
+        lambda x: jax.random.normal(jax.random.key(0), x.shape),
+    ],
+)
+def test_what_is_not_known_is_refused(function):
+    with pytest.raises(_interpret.Unsupported):
+        _interpret.lower(jax.jit(function).trace(jnp.ones((3, 3))).jaxpr)
+
+
+def test_the_forecast_counts_the_operations_of_loops():
+    once = lambda x: jnp.sin(x) + 1
+    often = lambda x: lax.while_loop(lambda x: x.sum() < 9, once, x)
+    fixed = lambda x: lax.fori_loop(0, 50, lambda n, x: once(x), x)
+    count = lambda f, passes: _interpret.lower(jax.jit(f).trace(jnp.ones(3)).jaxpr).operations(
+        passes
+    )
+    assert count(often, 100) == pytest.approx(10 * count(often, 10), rel=0.2)
+    assert count(often, 100) >= 200
+    assert count(fixed, 1) == count(fixed, 100) >= 100
+
+
+# Whole programs ----------------------------------------------------------------------------------
+
+
+def problem(dtype, seed=0):
+    truth = TensorNetwork.random(RING, key=jax.random.key(seed), dtype=dtype)
+    noise = 0.1 * draw(RING.dims, dtype, seed + 1) / RING.num_params**0.5
+    return Decomposition(truth.to_dense() + noise)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("solver", [ALS(), LevenbergMarquardt()])
+def test_fits(solver, dtype):
+    data = problem(dtype)
+    start = TensorNetwork.random(RING, key=jax.random.key(5), dtype=dtype)
+    limits = limits_of(solver, data, target_error=None, max_steps=3)
+
+    def fitted(*args):
+        network, error = _evaluate._fit(*args)
+        return network.to_dense(), error
+
+    single = jnp.finfo(dtype).bits == 32
+    check(fitted, data, solver, start, limits, tolerance=1e5 if single else 1e7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("screen", [Spectral(), Trial()])
+def test_screens(screen, dtype):
+    data = problem(dtype)
+    network = TensorNetwork.random(RING, key=jax.random.key(5), dtype=dtype)
+    edges = ((0, 1), (0, 2), (1, 3), (2, 3))
+    starts = _candidates.draw_slices(RING, RING, edges, dtype, (0,), increment=1)
+    for width in (4, 3):  # three at a time: in chunks
+        function = lambda *args, width=width: _evaluate._screen(edges, width, *args)
+        single = jnp.finfo(dtype).bits == 32
+        check(function, data, screen, network, starts, tolerance=1e5 if single else 1e7)
+
+
+def test_a_search_takes_the_same_moves_as_when_it_is_compiled(monkeypatch):
+    data = problem(jnp.float64)
+    run = lambda: search(data, key=jax.random.key(0), target_error=0.02)
+    assert _compile.interprets()
+    interpreted = run()
+    monkeypatch.setenv("TNJAX_INTERPRET", "0")
+    assert not _compile.interprets()
+    compiled = run()
+    assert [step.move for step in interpreted.path] == [step.move for step in compiled.path]
+    np.testing.assert_allclose(interpreted.error, compiled.error, rtol=1e-6)
+
+
+def test_programs_with_unknown_operations_are_compiled_and_give_the_same(monkeypatch):
+    refused, known = [], _interpret.lower
+
+    def lower(jaxpr):
+        try:
+            return known(jaxpr)
+        except _interpret.Unsupported:
+            refused.append(1)
+            raise
+
+    monkeypatch.setattr(_compile._interpret, "lower", lower)
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((4, 3)))
+    made = _compile.compiled(jnp.linalg.svd, (), (x,), entries=12)
+    assert refused
+    np.testing.assert_allclose(made.call(x)[1], np.linalg.svd(x)[1])
+
+
+def test_small_programs_are_interpreted_and_large_ones_compiled(monkeypatch):
+    lowered = []
+    lower = _interpret.lower
+    monkeypatch.setattr(_interpret, "lower", lambda jaxpr: lowered.append(1) or lower(jaxpr))
+    _compile.clear_cache()
+    x = jnp.ones(3)
+    assert _compile.compiled(_double, (), (x,), entries=3).programs == 1
+    assert _compile.compiled(_double, (), (x,), entries=3).programs == 0
+    assert len(lowered) == 1
+    made = _compile.compiled(_double, (), (x,), entries=10**9)
+    assert made.programs == 1
+    assert len(lowered) == 1
+    np.testing.assert_array_equal(made.call(x), 2 * np.ones(3))
+
+
+def _double(x):
+    return 2 * x

@@ -1,0 +1,201 @@
+"""From a jaxpr to a program of NumPy's operations."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+
+from ._operations import ELEMENTWISE, OPERATIONS, Equation, Unsupported
+from ._program import Branches, Instruction, Loop, Program, Scan, While
+
+# Entries up to which a constant is computed once and kept, and an array needs not be freed early.
+_SMALL = 100_000
+
+
+def _shape(atom: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype)
+
+
+def lower(closed: ClosedJaxpr) -> Program:
+    """The program of a jaxpr: a function of NumPy arrays, one for each input.
+
+    Raises:
+        Unsupported: for an operation that is not known here.
+    """
+    builder = _Builder()
+    inputs = tuple(builder.slot(size=var.aval.size) for var in closed.jaxpr.invars)
+    outputs = builder.inline(closed.jaxpr, closed.consts, inputs)
+    return builder.program(inputs, outputs)
+
+
+class _Builder:
+    """Slots and instructions so far."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.constant: list[bool] = []
+        self.large: list[bool] = []
+        self.instructions: list[Instruction] = []
+        # Slots of arrays that were broadcast: what from, in a shape that NumPy broadcasts.
+        self.narrow: dict[int, tuple[int, tuple[int, ...]]] = {}
+
+    def slot(self, value: Any = None, *, constant: bool = False, size: int = 0) -> int:
+        self.values.append(value)
+        self.constant.append(constant)
+        self.large.append(size > _SMALL and not constant)
+        return len(self.values) - 1
+
+    def inline(self, jaxpr: Jaxpr, consts: Sequence, inputs: Sequence[int]) -> tuple[int, ...]:
+        """Instructions of a jaxpr whose inputs are in given slots; the slots of its outputs."""
+        where = dict(zip(jaxpr.invars, inputs, strict=True))
+        for var, value in zip(jaxpr.constvars, consts, strict=True):
+            where[var] = self.slot(np.asarray(value), constant=True)
+
+        def read(atom) -> int:
+            if isinstance(atom, Literal):
+                return self.slot(np.asarray(atom.val, _shape(atom).dtype), constant=True)
+            return where[atom]
+
+        for eqn in jaxpr.eqns:
+            slots = tuple(map(read, eqn.invars))
+            if eqn.primitive.name in _CALLS:
+                called, slots = _CALLS[eqn.primitive.name](eqn, slots)
+                found = self.inline(called.jaxpr, called.consts, slots)
+            else:
+                found = self.emit(eqn, slots)
+            where.update(zip(eqn.outvars, found, strict=True))
+        return tuple(map(read, jaxpr.outvars))
+
+    def emit(self, eqn: JaxprEqn, slots: tuple[int, ...]) -> tuple[int, ...]:
+        """The instruction of an equation, or its results if they are constants."""
+        name = eqn.primitive.name
+        if name in _LOOPS:
+            out = tuple(self.slot(size=_shape(var).size) for var in eqn.outvars)
+            self.instructions.append(Instruction(_LOOPS[name](eqn), slots, out, single=False))
+            return out
+        if name == "split":
+            return self.split(eqn, slots)
+        if name == "device_put":  # all is on the host
+            return slots
+        if name not in OPERATIONS:
+            raise Unsupported(f"the operation {name}")
+        equation = Equation(
+            name, eqn.params, tuple(_shape(atom) for atom in eqn.invars), _shape(*eqn.outvars)
+        )
+        call, result = OPERATIONS[name](equation), equation.output
+        if result.size <= _SMALL and all(self.constant[slot] for slot in slots):
+            with np.errstate(all="ignore"):
+                return (self.slot(call(*[self.values[slot] for slot in slots]), constant=True),)
+        if name in ELEMENTWISE:
+            slots = self.narrowed(equation, slots)
+        out = (self.slot(size=result.size),)
+        if name == "broadcast_in_dim":
+            shape = [1] * result.ndim
+            axes, sizes = eqn.params["broadcast_dimensions"], equation.inputs[0].shape
+            for axis, size in zip(axes, sizes, strict=True):
+                shape[axis] = size
+            self.narrow[out[0]] = slots[0], tuple(shape)
+        self.instructions.append(Instruction(call, slots, out))
+        return out
+
+    def split(self, eqn: JaxprEqn, slots: tuple[int, ...]) -> tuple[int, ...]:
+        """The one operation with several results: a slice for each."""
+        out, begin = [], 0
+        axis, before = eqn.params["axis"], (slice(None),)
+        for size in eqn.params["sizes"]:
+            where = (*before * axis, slice(begin, begin + size))
+            out.append(self.slot())
+            cut = lambda x, where=where: x[where]
+            self.instructions.append(Instruction(cut, slots, (out[-1],)))
+            begin += size
+        return tuple(out)
+
+    def narrowed(self, equation: Equation, slots: tuple[int, ...]) -> tuple[int, ...]:
+        """Operands as they were before they were broadcast, which NumPy does itself, as long as
+        another one has the full shape."""
+        whole = any(
+            slot not in self.narrow
+            and not self.constant[slot]
+            and given.shape == equation.output.shape
+            for slot, given in zip(slots, equation.inputs, strict=True)
+        )
+        if not whole:
+            return slots
+        found = []
+        for slot in slots:
+            if slot in self.narrow:
+                source, narrow = self.narrow[slot]
+                slot = self.slot()
+                reshape = lambda x, narrow=narrow: x.reshape(narrow)
+                self.instructions.append(Instruction(reshape, (source,), (slot,)))
+            found.append(slot)
+        return tuple(found)
+
+    def program(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Program:
+        """Without instructions whose results nobody reads; large arrays are freed after their
+        last use."""
+        alive, kept = set(outputs), []
+        for step in reversed(self.instructions):
+            if alive.isdisjoint(step.outputs):
+                continue
+            touched = {*step.inputs, *step.outputs}
+            dead = tuple(slot for slot in touched - alive if self.large[slot])
+            alive.update(step.inputs)
+            kept.append(step._replace(dead=dead))
+        return Program(self.values, inputs, kept[::-1], outputs)
+
+
+# Primitives that call a jaxpr: which, and in what slots its arguments are -------------------------
+
+
+def _call(parameter: str):
+    return lambda eqn, slots: (eqn.params[parameter], slots)
+
+
+def _linear_solve(eqn: JaxprEqn, slots: tuple[int, ...]) -> tuple[ClosedJaxpr, tuple[int, ...]]:
+    """The solver itself; what else is there serves derivatives."""
+    lengths = eqn.params["const_lengths"]
+    begin, end = sum(lengths[:2]), sum(lengths[:3])
+    return eqn.params["jaxprs"].solve, (*slots[begin:end], *slots[sum(lengths) :])
+
+
+_CALLS = {
+    "jit": _call("jaxpr"),
+    "pjit": _call("jaxpr"),
+    "closed_call": _call("call_jaxpr"),
+    "custom_jvp_call": _call("call_jaxpr"),
+    "custom_vjp_call": _call("call_jaxpr"),
+    "custom_linear_solve": _linear_solve,
+}
+
+
+# Loops -----------------------------------------------------------------------------------------
+
+
+def _while(eqn: JaxprEqn) -> Loop:
+    options = eqn.params
+    test, body = lower(options["cond_jaxpr"]), lower(options["body_jaxpr"])
+    return While(test, body, options["cond_nconsts"], options["body_nconsts"])
+
+
+def _scan(eqn: JaxprEqn) -> Loop:
+    options = eqn.params
+    shapes = map(_shape, eqn.outvars[options["num_carry"] :])
+    stacked = tuple((x.shape, x.dtype) for x in shapes)
+    return Scan(
+        lower(options["jaxpr"]),
+        options["length"],
+        options["num_consts"],
+        options["num_carry"],
+        stacked,
+        options["reverse"],
+    )
+
+
+def _cond(eqn: JaxprEqn) -> Loop:
+    return Branches(tuple(map(lower, eqn.params["branches"])))
+
+
+_LOOPS: dict[str, Callable[[JaxprEqn], Loop]] = {"while": _while, "scan": _scan, "cond": _cond}
