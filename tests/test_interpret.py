@@ -16,6 +16,7 @@ from tnjax import (
     _interpret,
     search,
 )
+from tnjax._interpret import _products
 from tnjax.search import _candidates, _evaluate
 from tnjax.search._screen import Spectral, Trial
 from tnjax.solve._fit import limits_of
@@ -24,7 +25,7 @@ DTYPES = [jnp.float32, jnp.complex128]
 RING = Structure.tensor_ring((4, 5, 3, 4), (2, 3, 2, 2))
 
 
-def both(function, *args):
+def both(function, *args) -> tuple[list, list]:
     """The leaves of the results of XLA and of NumPy."""
     traced = jax.jit(function).trace(*args)
     with np.errstate(all="ignore"):
@@ -98,6 +99,40 @@ def test_contractions_in_any_order_of_axes(word, dtype):
     args = [draw(shape, dtype, n) for n, shape in enumerate(shapes)]
     check(lambda x, y: jnp.einsum(word, x, y), *args)
     check(lambda x, y: jnp.einsum(word, x.T.T, y + 0), *args)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_products_of_operands_in_any_layout_are_those_of_einsum(seed, monkeypatch):
+    """Axes in any order, in memory too, broadcast, reversed, of size one; large and small."""
+    rng = np.random.default_rng(seed)
+    monkeypatch.setattr(_products, "_WORTHWHILE", int(rng.choice([0, 2048])))
+    for _ in range(40):
+        batch, summed = ["uv"[: rng.integers(0, 3)], "abc"[: rng.integers(0, 4)]]
+        rows, columns = ["xyz"[: rng.integers(0, 4)], "pq"[: rng.integers(0, 3)]]
+        sizes = {c: int(rng.integers(1, 6)) for c in "uvabcxyzpq"}
+        left, right = (
+            "".join(rng.permutation(list(batch + summed + own))) for own in (rows, columns)
+        )
+        x, y = (_laid_out(rng, [sizes[c] for c in names]) for names in (left, right))
+        where = lambda names, left=left, right=right: (
+            [left.index(c) for c in names],
+            [right.index(c) for c in names],
+        )
+        order = "".join(rng.permutation(list(summed)))
+        product = _products.Product(x.shape, y.shape, where(order), where(batch))
+        own = [[c for c in names if c not in batch + summed] for names in (left, right)]
+        word = f"{left},{right}->{batch}{''.join(own[0] + own[1])}"
+        expected = np.einsum(word, x, y)
+        for _ in range(2):  # planned, and as planned
+            np.testing.assert_allclose(product(x, y), expected, rtol=1e-12, atol=1e-12)
+
+
+def _laid_out(rng, shape):
+    order = rng.permutation(len(shape))
+    x = np.asarray(rng.standard_normal([shape[n] for n in order])).transpose(np.argsort(order))
+    if shape and rng.random() < 0.2:
+        x = np.broadcast_to(x[:1], shape)
+    return x[::-1] if shape and rng.random() < 0.2 else x
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -10,6 +10,8 @@ import numpy as np
 import scipy.linalg
 from jax.lax import GatherScatterMode
 
+from ._products import Product
+
 # Matrices that a loop in Python may go through one by one.
 _LOOPED = 256
 # Entries of an array that is sooner made than avoided.
@@ -310,50 +312,12 @@ def _put_row(x, rows, updates):
 
 
 def _dot_general(eqn: Equation):
-    """As one product of matrices, batched. Contracted axes may come in any order: in that of the
-    larger operand, which then need not be copied."""
     left, right = eqn.inputs
-    (left_axes, right_axes), (left_batch, right_batch) = eqn.params["dimension_numbers"]
-    pairs = sorted(zip(left_axes, right_axes, strict=True), key=lambda p: p[left.size < right.size])
-    left_axes, right_axes = (
-        tuple(axes) for axes in (zip(*pairs, strict=True) if pairs else ((), ()))
-    )
-    left_free = [n for n in range(left.ndim) if n not in (*left_axes, *left_batch)]
-    right_free = [n for n in range(right.ndim) if n not in (*right_axes, *right_batch)]
-    sizes = lambda aval, axes: math.prod(aval.shape[n] for n in axes)
-    batch = sizes(left, left_batch)
-    rows, inner, columns = sizes(left, left_free), sizes(left, left_axes), sizes(right, right_free)
-    lead = (batch,) if left_batch else ()
-    lay_left = _layout(left.shape, (*left_batch, *left_free, *left_axes), (*lead, rows, inner))
-    lay_right = _layout(
-        right.shape, (*right_batch, *right_axes, *right_free), (*lead, inner, columns)
-    )
-    shape, dtype = eqn.output.shape, eqn.output.dtype
-    same = shape == (*lead, rows, columns)
-    cast = left.dtype != dtype or right.dtype != dtype
-
-    def call(x, y):
-        out = np.matmul(lay_left(x), lay_right(y))
-        if not same:
-            out = out.reshape(shape)
-        return out.astype(dtype) if cast else out
-
-    return call
-
-
-def _layout(shape: tuple[int, ...], order: tuple[int, ...], matrices: tuple[int, ...]):
-    """An array as matrices that BLAS takes: one of the last two axes contiguous."""
-    moved = tuple(shape[axis] for axis in order)
-    as_is, kept = order == tuple(range(len(order))), moved == matrices
-
-    def call(x):
-        if not as_is:
-            x = x.transpose(order)
-        if not kept:
-            x = x.reshape(matrices)
-        return x if x.itemsize in x.strides[-2:] else np.ascontiguousarray(x)
-
-    return call
+    product = Product(left.shape, right.shape, *eqn.params["dimension_numbers"])
+    dtype = eqn.output.dtype
+    if left.dtype == right.dtype == dtype:
+        return product
+    return lambda x, y: product(x, y).astype(dtype)
 
 
 def _cholesky(eqn: Equation):

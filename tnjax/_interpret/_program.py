@@ -8,7 +8,9 @@ import numpy as np
 # Passes that a loop inside another is taken to make, where nothing says how many.
 _INNER_PASSES = 4
 
-Arrays = Sequence[np.ndarray]
+# NumPy makes scalars of arrays without axes.
+Value = np.ndarray | np.generic
+Values = Sequence[Value]
 
 
 class Instruction(NamedTuple):
@@ -46,7 +48,7 @@ class Program:
         self._values, self._inputs, self._outputs = values, inputs, outputs
         self._instructions = instructions
 
-    def __call__(self, *args: np.ndarray) -> list[np.ndarray]:
+    def __call__(self, *args: Value) -> list[Value]:
         values = self._values.copy()
         for slot, value in zip(self._inputs, args, strict=True):
             values[slot] = value
@@ -81,10 +83,10 @@ class While(NamedTuple):
     test_constants: int
     body_constants: int
 
-    def __call__(self, *args: np.ndarray) -> Arrays:
+    def __call__(self, *args: Value) -> Values:
         end = self.test_constants + self.body_constants
         for_test, for_body = args[: self.test_constants], args[self.test_constants : end]
-        carry: Arrays = args[end:]
+        carry: Values = args[end:]
         while True:
             going = self.test(*for_test, *carry)[0]
             if not going.any():
@@ -101,7 +103,7 @@ class While(NamedTuple):
         return passes * (self.test.operations(inside) + self.body.operations(inside))
 
 
-def _where(lanes: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
+def _where(lanes: Value, new: Value, old: Value) -> np.ndarray:
     """By the leading axes."""
     return np.where(lanes.reshape(lanes.shape + (1,) * (new.ndim - lanes.ndim)), new, old)
 
@@ -121,9 +123,10 @@ class Scan(NamedTuple):
     stacked: tuple[tuple[tuple[int, ...], np.dtype], ...]
     reverse: bool
 
-    def __call__(self, *args: np.ndarray) -> Arrays:
+    def __call__(self, *args: Value) -> Values:
         end = self.constants + self.carried
-        constants, carry, slices = args[: self.constants], args[self.constants : end], args[end:]
+        constants, carry = args[: self.constants], args[self.constants : end]
+        slices = [np.asarray(x) for x in args[end:]]
         out = [np.empty(shape, dtype) for shape, dtype in self.stacked]
         for n in reversed(range(self.length)) if self.reverse else range(self.length):
             found = self.body(*constants, *carry, *[x[n] for x in slices])
@@ -141,7 +144,7 @@ class Branches(NamedTuple):
 
     programs: tuple[Program, ...]
 
-    def __call__(self, number: np.ndarray, *args: np.ndarray) -> Arrays:
+    def __call__(self, number: Value, *args: Value) -> Values:
         return self.programs[min(max(int(number), 0), len(self.programs) - 1)](*args)
 
     def operations(self, passes: int) -> int:

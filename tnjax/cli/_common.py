@@ -228,13 +228,13 @@ def _progress(title: str) -> Iterator[Any]:
         def on_step(step) -> None:
             edge = step.move.edge
             rank = "" if edge is None else step.structure.rank(edge)
-            compiled = ""
+            made = ""
             if step.programs:
-                compiled = f"  compiled {step.programs} in {step.compile_seconds:.1f} s"
+                made = f"  {step.programs} programs made in {step.compile_seconds:.1f} s"
             console.print(
                 f"{step.move!s:<12}{rank:>5}{step.num_params:>9}"
                 f"{step.structure.compression_ratio:>8.4g}x{step.error:>11.4g}"
-                f"{step.seconds:>7.2f}[dim]{compiled}[/dim]",
+                f"{step.seconds:>7.2f}[dim]{made}[/dim]",
                 highlight=False,
             )
             status.update(f"{len(dict(step.structure.edges))} bonds ...")

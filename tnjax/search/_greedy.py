@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,15 @@ _SCREENS = {"spectral": Spectral, "trial": Trial}
 
 storable(Screened)
 storable(CutBounds)
+
+
+class _Scores(NamedTuple):
+    """Of all candidates: the gains, no larger than what is needed for the target, and what they
+    are ranked by; and what is needed."""
+
+    gains: np.ndarray
+    values: np.ndarray
+    needed: float
 
 
 @storable
@@ -211,7 +220,8 @@ class Greedy(Strategy):
         if state.fruitless > problem.patience > 0:  # held-out entries say that it is enough
             return dataclasses.replace(state, phase="done", status=Status.STAGNATED), Info()
         edges = self.candidates(state.structure)
-        order = self.ranking(problem, state, edges, budget)
+        scores = self._scores(problem, state, edges, budget)
+        order = [edges[i] for i in np.argsort(-scores.values, kind="stable")]  # ties: the first
         allows = lambda edge: not self.forbidden(problem, state.structure, edge, budget)
         first = next(filter(allows, order), None)
         if first is None or state.screened.gain[edges.index(first)] <= 0:
@@ -221,7 +231,7 @@ class Greedy(Strategy):
                 worst = (Status.MEMORY_LIMIT, Status.MAX_FLOPS, Status.MAX_PARAMS)
                 status = next((s for s in worst if s in reasons), Status.NO_CANDIDATES)
             return dataclasses.replace(state, phase="done", status=status), Info()
-        grown = self.together(problem, state, edges, order[order.index(first) :], budget)
+        grown = self.together(problem, state, edges, order[order.index(first) :], scores, budget)
         structure, cores = state.structure, state.cores
         for edge in grown:
             terms = [
@@ -243,6 +253,7 @@ class Greedy(Strategy):
         state: GreedyState,
         edges: tuple[Edge, ...],
         order: Sequence[Edge],
+        scores: _Scores,
         budget: Budget,
     ) -> list[Edge]:
         """The first of `order` and what may grow in one move with it: bonds that pay about as
@@ -255,13 +266,13 @@ class Greedy(Strategy):
         now = problem.num_params(state.structure)
         if not self.burst or now < _LARGE:
             return [order[0]]
-        gains, score, needed = self._scores(problem, state, edges, budget)
+        gains, values, needed = scores
         structure, gained, grown, taken = state.structure, 0.0, [], set()
         parts = connected_parts(range(structure.num_nodes), structure.edges)
-        best = score[edges.index(order[0])]
+        best = values[edges.index(order[0])]
         for edge in order:
             place = edges.index(edge)
-            if score[place] < _BURST_SCORE * best:
+            if values[place] < _BURST_SCORE * best:
                 break
             larger = structure.grow(edge, self.increment)
             if grown:
@@ -289,21 +300,14 @@ class Greedy(Strategy):
             term.append(pad_core(bare, node, np.asarray(cores[node][where]), grown))
         return tuple(balanced_slices(term))
 
-    def ranking(
+    def _scores(
         self, problem: Problem, state: GreedyState, edges: tuple[Edge, ...], budget: Budget
-    ) -> list[Edge]:
-        """Edges by descending gain / cost^power; ties go to the first.
+    ) -> _Scores:
+        """What growing each edge is worth: gain / cost^power.
 
         A gain past what the target still needs counts as no more than that, so that the last
         move is not dearer than it must be. (Raw gains, power 0, are compared as they are.)
         """
-        _, score, _ = self._scores(problem, state, edges, budget)
-        return [edges[i] for i in np.argsort(-score, kind="stable")]
-
-    def _scores(
-        self, problem: Problem, state: GreedyState, edges: tuple[Edge, ...], budget: Budget
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        """Gains, no larger than what the target needs, scores of all edges, and what it needs."""
         gain = np.asarray(state.screened.gain, np.float64)
         needed = problem.loss_of_error(state.error)
         if budget.target_error is not None:
@@ -317,8 +321,8 @@ class Greedy(Strategy):
             power = _FAR_POWER
             flops = np.asarray([problem.sweep_flops(s) for s in grown], np.float64)
             dearer = np.sqrt(flops / problem.sweep_flops(state.structure))
-            return gain, gain / (cost**power * dearer), needed
-        return gain, gain / cost**power, needed
+            return _Scores(gain, gain / (cost**power * dearer), needed)
+        return _Scores(gain, gain / cost**power, needed)
 
     def advance(
         self,

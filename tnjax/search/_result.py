@@ -20,7 +20,7 @@ class Step:
         structure, num_params, error: after the move and its fit.
         seconds: wall time of this step, its failed tries included.
         compile_seconds: the part of it spent tracing and compiling.
-        programs: programs compiled in this step.
+        programs: programs made in this step: traced, and compiled unless NumPy runs them.
         fitted: structures fitted in this step.
         screen_seconds: the part of `seconds` spent on the gains of candidates.
     """
@@ -47,7 +47,7 @@ class SearchResult:
         path: one `Step` for every accepted move, the start included.
         status: why the search ended.
         archive: every fitted structure, rejected ones included, with its costs.
-        programs: programs compiled; 0 if all were there.
+        programs: programs made (traced, and compiled unless NumPy runs them); 0 if all were there.
         seconds, compile_seconds: wall time of all, and the part spent tracing and compiling.
         seed_key: the raw data of the key, so that the run can be repeated.
     """

@@ -88,7 +88,7 @@ class Info:
 
     Attributes:
         move: what was accepted; None if nothing was.
-        programs, compile_seconds: compiled in this step, and how long that took.
+        programs, compile_seconds: made in this step, and how long that took.
         fits: every structure fitted in this step, rejected ones too.
         screen_seconds: spent on the gains of candidates.
         save: the state is worth a checkpoint even though nothing was accepted.

@@ -224,7 +224,12 @@ def _prune(greedy: Greedy, problem, state: GreedyState, budget: Budget, edge: Ed
     trial = dataclasses.replace(state, structure=structure, cores=cores)
     move = Move("prune", edge, 1)
     trial, info = greedy.fit(problem, budget, trial, move, effort=3.0, do_screen=False)
-    return _decide(greedy, problem, state, trial, budget, info)
+    after, info = _decide(greedy, problem, state, trial, budget, info)
+    if info.move is not None:
+        # What failed before will not do with a rank less, so only the others are left to try.
+        left = {*state.queue, edge}
+        after = dataclasses.replace(after, queue=tuple(e for e in after.queue if e in left))
+    return after, info
 
 
 def _swap(greedy: Greedy, problem, state: GreedyState, budget: Budget, edge: Edge):
