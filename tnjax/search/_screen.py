@@ -248,7 +248,7 @@ def _take(x: Array, rows: np.ndarray) -> Array:
     numbers = lax.GatherDimensionNumbers(
         offset_dims=tuple(range(1, x.ndim)), collapsed_slice_dims=(0,), start_index_map=(0,)
     )
-    return lax.gather(x, rows[:, None], numbers, (1, *x.shape[1:]), **_SURE)
+    return lax.gather(x, rows[:, None].astype(np.int32), numbers, (1, *x.shape[1:]), **_SURE)
 
 
 def _put(x: Array, rows: np.ndarray, values: Array) -> Array:
@@ -260,7 +260,7 @@ def _put(x: Array, rows: np.ndarray, values: Array) -> Array:
         inserted_window_dims=(0,),
         scatter_dims_to_operand_dims=(0,),
     )
-    return lax.scatter(x, rows[:, None], values, numbers, **_SURE)
+    return lax.scatter(x, rows[:, None].astype(np.int32), values, numbers, **_SURE)
 
 
 # Any loss -----------------------------------------------------------------------------------
