@@ -70,7 +70,8 @@ def tensor(seed=0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sampled", [False, True])
-def test_a_mesh_of_one_device_gives_the_same_bits(sampled):
+def test_a_mesh_of_one_device_gives_the_same_bits(sampled, monkeypatch):
+    monkeypatch.setenv("TNJAX_INTERPRET", "0")  # on a mesh programs are always compiled
     data = tensor()
     where = np.argwhere(np.random.default_rng(0).random(data.shape) < 0.8)
 

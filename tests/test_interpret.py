@@ -286,9 +286,9 @@ def test_programs_with_unknown_operations_are_compiled_and_give_the_same(monkeyp
 
     monkeypatch.setattr(_compile._interpret, "lower", lower)
     x = jnp.asarray(np.random.default_rng(0).standard_normal((4, 3)))
-    made = _compile.compiled(jnp.linalg.svd, (), (x,), entries=12)
+    ran = _compile.run(jnp.linalg.svd, (), (x,), work=12)
     assert refused
-    np.testing.assert_allclose(made.call(x)[1], np.linalg.svd(x)[1])
+    np.testing.assert_allclose(ran.value[1], np.linalg.svd(x)[1])
 
 
 def test_small_programs_are_interpreted_and_large_ones_compiled(monkeypatch):
@@ -297,13 +297,13 @@ def test_small_programs_are_interpreted_and_large_ones_compiled(monkeypatch):
     monkeypatch.setattr(_interpret, "lower", lambda jaxpr: lowered.append(1) or lower(jaxpr))
     _compile.clear_cache()
     x = jnp.ones(3)
-    assert _compile.compiled(_double, (), (x,), entries=3).programs == 1
-    assert _compile.compiled(_double, (), (x,), entries=3).programs == 0
+    assert _compile.run(_double, (), (x,), work=3).programs == 1
+    assert _compile.run(_double, (), (x,), work=3).programs == 0
     assert len(lowered) == 1
-    made = _compile.compiled(_double, (), (x,), entries=10**9)
-    assert made.programs == 1
+    ran = _compile.run(_double, (), (x,), work=10**9)
+    assert ran.programs == 1
     assert len(lowered) == 1
-    np.testing.assert_array_equal(made.call(x), 2 * np.ones(3))
+    np.testing.assert_array_equal(ran.value, 2 * np.ones(3))
 
 
 def _double(x):

@@ -66,9 +66,7 @@ def evaluate(
         batch_size = screen_batch_size(looked_at, capacity, len(edges))
         work = passes * looked_at.loop_entries(capacity)
         begin = time.perf_counter()
-        ran = _compile.run(
-            _screen, (edges, batch_size), screening, work=work, passes=passes
-        )
+        ran = _compile.run(_screen, (edges, batch_size), screening, work=work, passes=passes)
         screened = jax.device_get(ran.value)
         screen_seconds = time.perf_counter() - begin - ran.seconds
         programs += ran.programs
