@@ -35,6 +35,17 @@ def test_scaling_measures_each_part(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_scaling_measures_the_memory_of_a_fit(tmp_path, monkeypatch):
+    scaling = load("scaling", monkeypatch)
+    monkeypatch.setattr(scaling, "ENTRIES", {10**6: 32})
+    rows = scaling.main(["--parts", "memory"])["memory"]["rows"]
+    assert [row["dtype"] for row in rows] == ["float32", "float64"]
+    for row in rows:
+        assert row["tensor_bytes"] < row["forecast_bytes"] < row["peak_bytes"] + 2**24
+        assert row["peak_bytes"] < row["forecast_bytes"] + 2**27
+
+
+@pytest.mark.slow
 def test_speed_compares_new_processes_with_a_warm_one(tmp_path, monkeypatch):
     speed = load("speed", monkeypatch)
     out = tmp_path / "speed.json"

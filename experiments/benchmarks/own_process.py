@@ -27,3 +27,20 @@ def alone(script: str, *arguments: str, environment: Mapping[str, str] | None = 
 def peak_resident() -> int:
     """Bytes that this process had in memory at most."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def reset_peak() -> int:
+    """Begin to count the peak anew (Linux); bytes in memory now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def resident_peak() -> int:
+    """Bytes that this process had in memory at most since `reset_peak`."""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(f"{name}:")]
+    return int(line.split()[1]) * 1024

@@ -9,6 +9,7 @@
 - candidates, ranks: seconds of a fit and a screen, compiled before, with the fitted exponent;
 - entries: a search for a planted ring as the tensor grows, cold and warm, with the exponent and
   the peak of memory, a process of its own for each size (`--compress off` without the projection);
+- memory: what a fit of a ring keeps in memory by the forecast, and what it does (Linux);
 - projection: a search on 400^3 against one reading and projecting of its entries.
 
 Times are medians of calls after the first.
@@ -33,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from common import machine
 from families import ORDER_4, ORDER_5, PAPER, planted_tensor
-from own_process import alone, peak_resident
+from own_process import alone, peak_resident, reset_peak, resident_peak
 
 import tnjax
 from tnjax import Structure, TensorNetwork
@@ -254,6 +255,45 @@ def entries(options) -> dict:
     return out
 
 
+def run_memory(size: int, dtype: str) -> dict:
+    """Forecast and measured bytes of a fit of two sweeps, the tensor included."""
+    jax.config.update("jax_enable_x64", True)
+    structure = Structure.tensor_ring((size,) * 4, 3)
+    small = tnjax.Decomposition(np.ones((2,) * 4))  # what any fit keeps: threads, buffers
+    tnjax.fit(small, Structure.tensor_ring((2,) * 4, 2), key=jax.random.key(0), max_steps=1)
+    before = reset_peak()
+    tensor = np.random.default_rng(0).random((size,) * 4, np.dtype(dtype))
+    problem = tnjax.Decomposition(tensor)
+    count, kept = tensor.size, tensor.nbytes
+    del tensor
+    reset_peak()
+    tnjax.fit(problem, structure, key=jax.random.key(0), max_steps=2)
+    return {
+        "entries": count,
+        "dtype": dtype,
+        "tensor_bytes": kept,
+        "forecast_bytes": problem.fit_peak_bytes(structure),
+        "peak_bytes": resident_peak() - before,
+    }
+
+
+def memory(options) -> dict:
+    rows = []
+    for wanted, size in ENTRIES.items():
+        for dtype in ("float32", "float64"):
+            if wanted <= options.max_entries and wanted >= 10**6:
+                row = alone(__file__, "--one", str(size), dtype, "memory")
+                row["ratio"] = row["peak_bytes"] / row["forecast_bytes"]
+                rows.append(row)
+                mb = {name: row[f"{name}_bytes"] / 1e6 for name in ("tensor", "forecast", "peak")}
+                print(
+                    f"{row['entries']:>11,} entries {dtype}: tensor {mb['tensor']:.0f} MB, forecast "
+                    f"{mb['forecast']:.0f}, measured {mb['peak']:.0f}, ratio {row['ratio']:.2f}",
+                    flush=True,
+                )
+    return {"rows": rows}
+
+
 def projection(options) -> dict:
     """The search reads the tensor, projects it, searches on the core, and fits the whole once."""
     structure = Structure.tensor_ring((options.size,) * 3, 3)
@@ -285,6 +325,7 @@ PARTS = {
     "candidates": candidates,
     "ranks": ranks,
     "entries": entries,
+    "memory": memory,
     "projection": projection,
 }
 
@@ -301,8 +342,11 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
-        size, compress, repeats = options.one
-        row = run_entries(int(size), compress, 0, int(repeats))
+        size, how, repeats = options.one
+        if repeats == "memory":
+            row = run_memory(int(size), how)
+        else:
+            row = run_entries(int(size), how, 0, int(repeats))
         print(json.dumps(row))
         return row
     jax.config.update("jax_enable_x64", True)
