@@ -287,8 +287,9 @@ def memory(options) -> dict:
                 rows.append(row)
                 mb = {name: row[f"{name}_bytes"] / 1e6 for name in ("tensor", "forecast", "peak")}
                 print(
-                    f"{row['entries']:>11,} entries {dtype}: tensor {mb['tensor']:.0f} MB, forecast "
-                    f"{mb['forecast']:.0f}, measured {mb['peak']:.0f}, ratio {row['ratio']:.2f}",
+                    f"{row['entries']:>11,} entries {dtype}: tensor {mb['tensor']:.0f} MB, "
+                    f"forecast {mb['forecast']:.0f}, measured {mb['peak']:.0f}, "
+                    f"ratio {row['ratio']:.2f}",
                     flush=True,
                 )
     return {"rows": rows}
