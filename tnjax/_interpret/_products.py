@@ -18,6 +18,8 @@ _WORTHWHILE = 2048
 _FEW = 4
 
 Label = tuple[str, int]
+# NumPy makes scalars of arrays without axes.
+Value = np.ndarray | np.generic
 
 
 class Product:
@@ -47,7 +49,7 @@ class Product:
         self._big = int(math.prod(left) < math.prod(right))
         self._known: dict[tuple, Callable] = {}
 
-    def __call__(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    def __call__(self, left: Value, right: Value) -> np.ndarray:
         key = left.strides, right.strides
         call = self._known.get(key)
         if call is None:
@@ -55,7 +57,7 @@ class Product:
             call = self._known[key] = self._planned(pair[self._big])
         return call(left, right)
 
-    def _planned(self, big: np.ndarray) -> Callable:
+    def _planned(self, big: Value) -> Callable:
         found = _stack(self._labels[self._big], big, self._sizes)
         if found is None:
             found = self._rearranged()
@@ -121,7 +123,7 @@ def _view(labels: Sequence[Label], order: Sequence[Label]) -> tuple[int, ...]:
     return tuple(labels.index(label) for label in order)
 
 
-def _stack(labels: Sequence[Label], array: np.ndarray, sizes: dict[Label, int]) -> _Stack | None:
+def _stack(labels: Sequence[Label], array: Value, sizes: dict[Label, int]) -> _Stack | None:
     """The operand as a stack of matrices where it lies, if it is one that is worthwhile."""
     axes = [n for n, size in enumerate(array.shape) if size > 1]
     units = [labels[n] for n, size in enumerate(array.shape) if size == 1]

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._products import Value
+
 # Passes that a loop inside another is taken to make, where nothing says how many.
 _INNER_PASSES = 4
 
-# NumPy makes scalars of arrays without axes.
-Value = np.ndarray | np.generic
 Values = Sequence[Value]
 
 
