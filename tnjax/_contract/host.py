@@ -18,7 +18,7 @@ from .path import plan
 def contract(equation: Equation, operands: Sequence[np.ndarray]) -> np.ndarray:
     """Evaluate an equation of one operand or more, in the dtype of the operands."""
     words = [item for pair in zip(operands, equation.inputs, strict=True) for item in pair]
-    path = [(step.left, step.right) for step in plan(equation).steps]
+    path = [step.positions for step in plan(equation).steps]
     return np.asarray(opt_einsum.contract(*words, equation.output, optimize=path))
 
 

@@ -36,7 +36,9 @@ def contract(equation: Equation, operands, *, precision=FULL, dtype=None) -> Arr
     if not work:
         return jnp.ones((), dtype)
     for step in recipe.steps:
-        right, left = work.pop(step.right), work.pop(step.left)
+        right, left = (work.pop(position) for position in reversed(step.positions))
+        if step.swapped:
+            left, right = right, left
         if step.sum_left:
             left = left.sum(step.sum_left)
         if step.sum_right:

@@ -29,14 +29,15 @@ _MAX_TRUE_OPERANDS = 8
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """Contract operands `left` and `right` (popped from the list) and append the result.
+    """Contract the operands at two `positions` (popped from the list) and append the result.
 
-    `sum_left`, `sum_right` are axes that only this operand has and nobody needs any more; the
-    dimension numbers are those of `lax.dot_general` after these sums.
+    One of them is on the left of the product, the second if they are `swapped`. `sum_left`,
+    `sum_right` are axes that only this operand has and nobody needs any more; the dimension
+    numbers are those of `lax.dot_general` after these sums.
     """
 
-    left: int
-    right: int
+    positions: tuple[int, int]
+    swapped: bool
     sum_left: tuple[int, ...]
     sum_right: tuple[int, ...]
     contract: tuple[tuple[int, ...], tuple[int, ...]]
@@ -136,6 +137,9 @@ def plan(equation: Equation) -> Plan:
     """The plan of an equation; cached, so that a structure is planned once."""
     size = equation.size_dict
     count = lambda labels: math.prod(size[label] for label in labels)
+    place = {label: n for n, label in enumerate(equation.output)}
+    # The operand whose axes come first in the output is on the left, so that less is transposed.
+    first = lambda labels: min((place[x] for x in labels if x in place), default=len(place))
     operands: list[Labels] = list(equation.inputs)
     alive = sum(count(labels) for labels in operands)
     given = set(range(len(operands)))
@@ -145,6 +149,10 @@ def plan(equation: Equation) -> Plan:
     for i, j in find_path(equation):
         right, left = operands.pop(j), operands.pop(i)
         serial_right, serial_left = serials.pop(j), serials.pop(i)
+        swapped = first(right) < first(left)
+        if swapped:
+            left, right = right, left
+            serial_left, serial_right = serial_right, serial_left
         needed = set(equation.output).union(*operands)
         sum_left = tuple(a for a, x in enumerate(left) if x not in needed and x not in right)
         sum_right = tuple(a for a, x in enumerate(right) if x not in needed and x not in left)
@@ -156,8 +164,8 @@ def plan(equation: Equation) -> Plan:
         axes = lambda labels, names: tuple(labels.index(x) for x in names)
         steps.append(
             Step(
-                i,
-                j,
+                (i, j),
+                swapped,
                 sum_left,
                 sum_right,
                 (axes(left, summed), axes(right, summed)),

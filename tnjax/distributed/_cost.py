@@ -211,7 +211,9 @@ class _Walk:
         entries = lambda labels: math.prod(sizes[label] for label in labels)
         work = list(zip(names, equation.inputs, strict=True))
         for step in plan(equation).steps:
-            (right, b), (left, a) = work.pop(step.right), work.pop(step.left)
+            (right, b), (left, a) = (work.pop(n) for n in reversed(step.positions))
+            if step.swapped:
+                (left, a), (right, b) = (right, b), (left, a)
             a = tuple(x for axis, x in enumerate(a) if axis not in step.sum_left)
             b = tuple(x for axis, x in enumerate(b) if axis not in step.sum_right)
             batch = tuple(a[axis] for axis in step.batch[0])
