@@ -14,7 +14,6 @@ import argparse
 import importlib.metadata
 import json
 import math
-import resource
 import sys
 import tempfile
 import time
@@ -27,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from common import machine
-from own_process import alone, peak_resident
+from own_process import MEASURED, alone, command
 
 from tnjax import Structure
 from tnjax._contract.cost import format_bytes
@@ -57,22 +56,12 @@ def chunks(dims: tuple[int, ...], count: int, seed: int) -> Iterator[tuple[np.nd
 
 def complete(path: Path, out: Path, options: argparse.Namespace) -> dict:
     """In this process: `tnjax complete`, its time and the process's peak of memory."""
-    from tnjax.cli import main as command
-
     words = ["complete", str(path), "--out", str(out), "--cache", "none", "--no-prune"]
     words += ["--memory-limit", options.memory_limit, "--seed", str(options.seed)]
     words += ["--subset", str(options.subset), "--dtype", options.dtype, "--test", "0.05"]
     words += ["--target-error", str(options.target_error), "--duplicates", "keep"]
-    begin = time.perf_counter()
-    status = command(words)
-    seconds = time.perf_counter() - begin
-    if status:
-        raise SystemExit(status)
-    found = json.loads((out / "result.json").read_text(encoding="utf-8"))
-    kept = {name: found[name] for name in ("errors", "num_params", "status")}
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    processor = used.ru_utime + used.ru_stime
-    return {**kept, "seconds": seconds, "cpu": processor, "peak_bytes": peak_resident()}
+    found = command(*words)
+    return {name: found[name] for name in ("errors", "num_params", "status", *MEASURED)}
 
 
 def main(arguments: list[str] | None = None) -> dict:

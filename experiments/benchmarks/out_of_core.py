@@ -16,7 +16,6 @@ import importlib.metadata
 import json
 import math
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from common import machine
-from own_process import alone, peak_resident
+from own_process import MEASURED, alone, command
 
 from tnjax import Structure
 from tnjax._contract.cost import format_bytes
@@ -119,19 +118,9 @@ def read_once(path: Path) -> float:
 
 def decompose(path: Path, out: Path, limit: str, error: float, seed: int) -> dict:
     """In this process: `tnjax decompose`, its time and the process's peak of memory."""
-    from tnjax.cli import main as command
-
-    begin = time.perf_counter()
     options = ["--target-error", str(error), "--memory-limit", limit, "--seed", str(seed)]
-    status = command(["decompose", str(path), "--out", str(out), "--cache", "none", *options])
-    seconds = time.perf_counter() - begin
-    if status:
-        raise SystemExit(status)
-    found = json.loads((out / "result.json").read_text(encoding="utf-8"))
-    kept = {name: found[name] for name in ("error", "num_params", "status")}
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    processor = used.ru_utime + used.ru_stime
-    return {**kept, "seconds": seconds, "cpu": processor, "peak_bytes": peak_resident()}
+    found = command("decompose", str(path), "--out", str(out), "--cache", "none", *options)
+    return {name: found[name] for name in ("error", "num_params", "status", *MEASURED)}
 
 
 def main(arguments: list[str] | None = None) -> dict:

@@ -5,8 +5,12 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
+
+# What `command` adds to a result.
+MEASURED = ("seconds", "cpu", "peak_bytes")
 
 
 def alone(script: str, *arguments: str, environment: Mapping[str, str] | None = None) -> dict:
@@ -22,6 +26,30 @@ def alone(script: str, *arguments: str, environment: Mapping[str, str] | None = 
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def command(*words: str) -> dict:
+    """`tnjax` in this process: what `result.json` in its `--out` says, seconds, seconds of
+    processors, and the process's peak of memory.
+
+    Raises:
+        SystemExit: with its status, if it is not 0.
+    """
+    from tnjax.cli import main
+
+    begin = time.perf_counter()
+    status = main(list(words))
+    seconds = time.perf_counter() - begin
+    if status:
+        raise SystemExit(status)
+    result = Path(words[words.index("--out") + 1]) / "result.json"
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        **json.loads(result.read_text(encoding="utf-8")),
+        "seconds": seconds,
+        "cpu": used.ru_utime + used.ru_stime,
+        "peak_bytes": peak_resident(),
+    }
 
 
 def peak_resident() -> int:
