@@ -16,7 +16,7 @@ from tnjax import (
     _interpret,
     search,
 )
-from tnjax._interpret import _products
+from tnjax._interpret import _operations, _products
 from tnjax.search import _candidates, _evaluate
 from tnjax.search._screen import Spectral, Trial
 from tnjax.solve._fit import limits_of
@@ -206,11 +206,36 @@ def test_arguments_are_left_as_they_are():
         lambda x: jnp.sort(x),
         lambda x: x.at[jnp.asarray([0, 0])].add(1),
         lambda x: jax.random.normal(jax.random.key(0), x.shape),
+        lambda x: x.astype(jnp.bfloat16) / 3,
     ],
 )
 def test_what_is_not_known_is_refused(function):
     with pytest.raises(_interpret.Unsupported):
         _interpret.lower(jax.jit(function).trace(jnp.ones((3, 3))).jaxpr)
+
+
+def test_arrays_that_are_not_numpys_own_and_unknown_parameters_are_refused(monkeypatch):
+    lower = lambda f, *args: _interpret.lower(jax.jit(f).trace(*args).jaxpr)
+    with pytest.raises(_interpret.Unsupported, match="bfloat16"):
+        lower(lambda x: x / 3, jnp.ones(3, jnp.bfloat16))
+    with pytest.raises(_interpret.Unsupported, match="key"):
+        lower(lambda key, x: x, jax.random.key(0), 1.0)
+    data = Decomposition(draw((3, 4), jnp.float32).astype(jnp.bfloat16))
+    start = TensorNetwork.random(
+        Structure.rank_one((3, 4)), key=jax.random.key(0), dtype=jnp.bfloat16
+    )
+    assert _compile.run(_loss, (), (data, start), work=12).value.dtype == jnp.bfloat16
+
+    def renamed(eqn):
+        return eqn.params["another name"]
+
+    monkeypatch.setitem(_operations.OPERATIONS, "sin", renamed)
+    with pytest.raises(_interpret.Unsupported, match="sin"):
+        lower(jnp.sin, jnp.ones(3))
+
+
+def _loss(problem, network):
+    return problem.loss(network)
 
 
 def test_the_forecast_counts_the_operations_of_loops():

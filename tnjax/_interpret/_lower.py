@@ -15,6 +15,9 @@ _SMALL = 100_000
 
 
 def _shape(atom: Any) -> jax.ShapeDtypeStruct:
+    """Of a value, if its numbers are NumPy's own: neither keys nor bfloat16."""
+    if not isinstance(atom.aval.dtype, np.dtype) or atom.aval.dtype.kind not in "biufc":
+        raise Unsupported(f"arrays of {atom.aval.dtype}")
     return jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype)
 
 
@@ -25,7 +28,7 @@ def lower(closed: ClosedJaxpr) -> Program:
         Unsupported: for an operation that is not known here.
     """
     builder = _Builder()
-    inputs = tuple(builder.slot(size=var.aval.size) for var in closed.jaxpr.invars)
+    inputs = tuple(builder.slot(size=_shape(var).size) for var in closed.jaxpr.invars)
     outputs = builder.inline(closed.jaxpr, closed.consts, inputs)
     return builder.program(inputs, outputs)
 
@@ -84,7 +87,10 @@ class _Builder:
         equation = Equation(
             name, eqn.params, tuple(_shape(atom) for atom in eqn.invars), _shape(*eqn.outvars)
         )
-        call, result = OPERATIONS[name](equation), equation.output
+        try:
+            call, result = OPERATIONS[name](equation), equation.output
+        except (KeyError, AttributeError) as error:  # other parameters, in another version of JAX
+            raise Unsupported(f"the operation {name} with {list(eqn.params)}") from error
         if result.size <= _SMALL and all(self.constant[slot] for slot in slots):
             with np.errstate(all="ignore"):
                 return (self.slot(call(*[self.values[slot] for slot in slots]), constant=True),)
