@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from ._operations import ELEMENTWISE, OPERATIONS, Equation, Unsupported
+from ._operations import ELEMENTWISE, OPERATIONS, Equation, Unsupported, narrow_shape
 from ._program import Branches, Instruction, Loop, Program, Scan, While
 
 # Entries up to which a constant is computed once and kept, and an array needs not be freed early.
@@ -98,11 +98,7 @@ class _Builder:
             slots = self.narrowed(equation, slots)
         out = (self.slot(size=result.size),)
         if name == "broadcast_in_dim":
-            shape = [1] * result.ndim
-            axes, sizes = eqn.params["broadcast_dimensions"], equation.inputs[0].shape
-            for axis, size in zip(axes, sizes, strict=True):
-                shape[axis] = size
-            self.narrow[out[0]] = slots[0], tuple(shape)
+            self.narrow[out[0]] = slots[0], narrow_shape(equation)
         self.instructions.append(Instruction(call, slots, out))
         return out
 

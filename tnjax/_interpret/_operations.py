@@ -132,11 +132,18 @@ def _select(eqn: Equation):
 # Shapes ----------------------------------------------------------------------------------------
 
 
-def _broadcast(eqn: Equation):
-    shape, axes = tuple(eqn.params["shape"]), eqn.params["broadcast_dimensions"]
-    narrow = [1] * len(shape)
+def narrow_shape(eqn: Equation) -> tuple[int, ...]:
+    """Of the operand of a `broadcast_in_dim`, with as many axes as the result: NumPy broadcasts
+    the rest."""
+    narrow = [1] * eqn.output.ndim
+    axes = eqn.params["broadcast_dimensions"]
     for axis, size in zip(axes, eqn.inputs[0].shape, strict=True):
         narrow[axis] = size
+    return tuple(narrow)
+
+
+def _broadcast(eqn: Equation):
+    shape, narrow = eqn.output.shape, narrow_shape(eqn)
     if math.prod(narrow) == math.prod(shape):
         return lambda x: x.reshape(shape)
     if math.prod(shape) <= _SMALL:
