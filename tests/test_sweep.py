@@ -377,6 +377,20 @@ def test_the_example_names_only_what_there_is(tmp_path, monkeypatch):
 # On Ray -------------------------------------------------------------------------------------
 
 
+def kill_a_worker(process, ready) -> None:
+    """With SIGKILL, once `ready()` says so."""
+    killed = None
+    deadline = time.monotonic() + 200
+    while killed is None and process.poll() is None and time.monotonic() < deadline:
+        if ready():
+            workers = [p for p, line in children(process.pid).items() if "Trainable" in line]
+            if workers:
+                killed = workers[0]
+                os.kill(killed, signal.SIGKILL)
+        time.sleep(0.01)
+    assert killed is not None
+
+
 def children(pid: int) -> dict[int, str]:
     """All descendants of a process, with their command lines."""
     parents = {}
@@ -529,22 +543,17 @@ def test_a_sweep_survives_a_killed_worker_and_runs_nothing_twice(tmp_path):
 
     wild = tmp_path / "wild"
     process = start(tmp_path, "s.yaml", "--out", "wild", "--workers", 2)
-    killed = None
-    deadline = time.monotonic() + 200
-    while killed is None and process.poll() is None and time.monotonic() < deadline:
+
+    def in_the_middle():
         done = list(wild.glob("trials/*/trial.json"))
         under_way = [
             file.parent.parent
             for file in wild.glob("trials/*/checkpoints/checkpoint-000002.safetensors")
             if not (file.parent.parent / "trial.json").exists()
         ]
-        if len(done) >= 4 and under_way:
-            workers = [p for p, line in children(process.pid).items() if "Trainable" in line]
-            if workers:
-                killed = workers[0]
-                os.kill(killed, signal.SIGKILL)
-        time.sleep(0.01)
-    assert killed is not None
+        return len(done) >= 4 and under_way
+
+    kill_a_worker(process, in_the_middle)
     status, out, err = ended(process)
     assert status == 0, out + err
     assert "Traceback" not in err
@@ -587,16 +596,9 @@ def test_seeds_that_share_a_worker_survive_its_death_and_take_the_moves_they_tak
     alone = rows_of(tmp_path / "alone" / "path.csv")
 
     process = start(tmp_path, "s.yaml", "--out", "wild", "--workers", 1, "--vmap-seeds")
-    wild, killed = tmp_path / "wild", None
-    deadline = time.monotonic() + 200
-    while killed is None and process.poll() is None and time.monotonic() < deadline:
-        if list(wild.glob("trials/*/checkpoints/checkpoint-000002.safetensors")):
-            workers = [p for p, line in children(process.pid).items() if "Trainable" in line]
-            if workers:
-                killed = workers[0]
-                os.kill(killed, signal.SIGKILL)
-        time.sleep(0.01)
-    assert killed is not None
+    wild = tmp_path / "wild"
+    second = "trials/*/checkpoints/checkpoint-000002.safetensors"
+    kill_a_worker(process, lambda: list(wild.glob(second)))
     status, out, err = ended(process)
     assert status == 0, out + err
     assert out.startswith("3 trials: 3 finished, 1 worker lost; see ")
