@@ -76,6 +76,34 @@ def test_dense_is_the_sum_over_all_bonds(structure, dtype):
     assert_close(found, dense_oracle(structure, cores), dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+@pytest.mark.parametrize("seed", range(4))
+def test_thin_last_products_are_written_in_their_final_order(seed, dtype, monkeypatch):
+    """Modes in random order, so that the last product is not that of the dense tensor; the
+    gradient too."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(5).tolist()
+    ranks = rng.integers(2, 4, 4).tolist()
+    pairs = itertools.pairwise(order)
+    edges = {tuple(sorted(pair)): rank for pair, rank in zip(pairs, ranks, strict=True)}
+    structure = Structure.from_edges((3, 4, 2, 5, 3), edges)
+    cores = random_cores(structure, dtype, seed)
+    taken = []
+    real = kernels._thin_product
+    monkeypatch.setattr(kernels, "_thin_product", lambda *a: taken.append(1) or real(*a))
+    loss = lambda cores: jnp.sum(jnp.abs(kernels.dense(structure, cores)) ** 3)
+    plain, slope = kernels.dense(structure, arrays(cores)), jax.grad(loss)(arrays(cores))
+    assert not taken
+    monkeypatch.setattr(kernels, "_LARGE", 1)
+    thin, thin_slope = kernels.dense(structure, arrays(cores)), jax.grad(loss)(arrays(cores))
+    assert len(taken) == 2
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == "float32" else {"rtol": 1e-10}
+    np.testing.assert_allclose(plain, thin, **tolerance)
+    assert_close(thin, dense_oracle(structure, cores), dtype)
+    for one, other in zip(slope, thin_slope, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3 if dtype == "float32" else 1e-9, atol=1e-3)
+
+
 @few
 @given(structures(), dtypes, st.data())
 def test_entries_are_those_of_the_dense_tensor(structure, dtype, data):

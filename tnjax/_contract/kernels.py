@@ -27,6 +27,9 @@ from .path import plan
 
 Cores = tuple[Array, ...]
 FULL = lax.Precision.HIGHEST
+# A last product of so many entries, over so few terms, is written in its final order at once.
+_LARGE = 2**20
+_TERMS = 8
 
 
 def contract(equation: Equation, operands, *, precision=FULL, dtype=None) -> Array:
@@ -35,7 +38,8 @@ def contract(equation: Equation, operands, *, precision=FULL, dtype=None) -> Arr
     work = list(operands)
     if not work:
         return jnp.ones((), dtype)
-    for step in recipe.steps:
+    turned = recipe.final_permutation != tuple(range(len(recipe.final_permutation)))
+    for n, step in enumerate(recipe.steps, 1):
         right, left = (work.pop(position) for position in reversed(step.positions))
         if step.swapped:
             left, right = right, left
@@ -43,13 +47,49 @@ def contract(equation: Equation, operands, *, precision=FULL, dtype=None) -> Arr
             left = left.sum(step.sum_left)
         if step.sum_right:
             right = right.sum(step.sum_right)
+        last = n == len(recipe.steps) and not recipe.final_sum
+        if last and turned and _is_thin(left, right, step.contract, step.batch):
+            return _thin_product(left, right, step.contract, recipe.final_permutation)
         work.append(lax.dot_general(left, right, (step.contract, step.batch), precision=precision))
     (out,) = work
     if recipe.final_sum:
         out = out.sum(recipe.final_sum)
-    if recipe.final_permutation != tuple(range(out.ndim)):
-        out = lax.transpose(out, recipe.final_permutation)
+    return lax.transpose(out, recipe.final_permutation) if turned else out
+
+
+def _is_thin(left: Array, right: Array, contract, batch) -> bool:
+    """Whether a product is large and over so few terms that writing it, and then once more in
+    another order, takes longer than multiplying."""
+    terms = math.prod(left.shape[axis] for axis in contract[0])
+    large = left.size * right.size >= _LARGE * terms**2
+    return not batch[0] and len(contract[0]) > 0 and terms <= _TERMS and large
+
+
+def _thin_product(left: Array, right: Array, contract, permutation) -> Array:
+    """The product with its axes permuted, as a sum of broadcast terms, which the compiler writes at
+    once and where they belong."""
+    parts = []
+    for x, axes in zip((left, right), contract, strict=True):
+        rest = [axis for axis in range(x.ndim) if axis not in axes]
+        parts.append(lax.transpose(x, (*axes, *rest)).reshape(-1, *(x.shape[a] for a in rest)))
+    first, second = parts
+    free = first.ndim - 1
+    shape = (*first.shape[1:], *second.shape[1:])
+    shape = tuple(shape[axis] for axis in permutation)
+    where = {axis: place for place, axis in enumerate(permutation)}
+    out = None
+    for a, b in zip(first, second, strict=True):
+        # Broadcasting wants axes in ascending order of their places.
+        x = _placed(a, [where[axis] for axis in range(free)], shape)
+        y = _placed(b, [where[free + axis] for axis in range(b.ndim)], shape)
+        out = x * y if out is None else out + x * y
+    assert out is not None
     return out
+
+
+def _placed(x: Array, places: list[int], shape: tuple[int, ...]) -> Array:
+    order = sorted(range(x.ndim), key=places.__getitem__)
+    return lax.broadcast_in_dim(lax.transpose(x, order), shape, [places[axis] for axis in order])
 
 
 def dense(structure: Structure, cores: Cores, *, precision=FULL) -> Inexact[Array, "..."]:
