@@ -8,10 +8,13 @@ parameters of the search, of named formats with equal ranks, and of a random wal
 Writes results.csv (the curves), summary.csv (parameters at the target error), figure4.png,
 results.json and the resolved config.yaml. Each method gives the pairs of parameters and error that
 no other structure it fitted beats: the search and the random walk all of theirs, the formats one
-fit from random cores for each rank, ranks no larger than the unfoldings can use.
+fit from random cores for each rank, ranks no larger than the unfoldings can use. The search grows
+(`infer=False`): the graphs that it would otherwise infer from the ranks of the unfoldings, and fit
+at once, make no curve.
 """
 
 import csv
+import dataclasses
 import itertools
 import math
 import statistics
@@ -65,10 +68,13 @@ def run_ladder(format: str, tensor: np.ndarray, seed: int, config: DictConfig) -
 
 def run_search(method: str, tensor: np.ndarray, seed: int, config: DictConfig) -> list:
     walk = method == "random-walk"
+    strategy = make_strategy(group("search", method))
+    if isinstance(strategy, tnjax.Greedy):
+        strategy = dataclasses.replace(strategy, infer=False)
     result = tnjax.search(
         tnjax.Decomposition(tensor),
         key=jax.random.key(seed),
-        strategy=make_strategy(group("search", method)),
+        strategy=strategy,
         target_error=config.target_error,
         max_params=config.walk_params if walk else config.max_params,
     )

@@ -60,7 +60,12 @@ def searches() -> dict:
     out = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, problem, options in (
-            ("decomposition", decomposition, {"target_error": 1e-6}),
+            (
+                "decomposition",
+                decomposition,
+                {"target_error": 1e-6, "strategy": tnjax.Greedy(infer=False)},
+            ),
+            ("inferred", decomposition, {"target_error": 1e-6}),
             ("completion", completion, {"max_params": 60, "target_error": 1e-3}),
         ):
             run = lambda mesh, problem=problem, options=options, **more: tnjax.search(
@@ -126,7 +131,7 @@ def strategies() -> dict:
     small = planted(Structure.tensor_train((4, 5, 4), 2)) + noise
     objective = lambda mesh: Objective(loss, small.shape, data=small, mesh=mesh)
     dense = lambda mesh: Decomposition(small, mesh=mesh)
-    trial = Greedy(screen="trial", increment=2, max_rank=4, prune=False)
+    trial = Greedy(screen="trial", increment=2, max_rank=4, infer=False, prune=False)
     for name, problem, strategy, limits in (
         ("genetic", dense, Genetic(population=6), {"max_fitted": 12, "target_error": 0.05}),
         ("enumeration", dense, LocalEnumeration(), {"max_fitted": 12, "target_error": 0.05}),

@@ -37,7 +37,7 @@ def eight_devices(script: str, *arguments: str) -> dict:
 
 def test_searches_on_eight_devices_accept_the_moves_of_one():
     for name, (one, *others) in eight_devices("devices_worker.py", "searches")["searches"].items():
-        assert len(one["moves"]) > 2, name
+        assert len(one["moves"]) > (1 if name == "inferred" else 2), name
         for other in others:  # two meshes, and a mesh whose search one device finished
             assert other["moves"] == one["moves"], name
             assert other["params"] == one["params"], name

@@ -42,16 +42,17 @@ def start(*arguments) -> subprocess.Popen:
     )
 
 
-def cli(folder: Path, out: str, *extra) -> subprocess.Popen:
+def cli(folder: Path, out: str, *extra, grows: bool = True) -> subprocess.Popen:
     return start(
         *("-m", "tnjax.cli", "decompose", folder / "x.npy", "--target-error", "1e-6"),
-        *("--cache", "none", "--out", folder / out, *extra),
+        *("--cache", "none", "--out", folder / out),
+        *(("--no-infer", *extra) if grows else extra),
     )
 
 
-def both(folder: Path, out: str, *extra) -> list[subprocess.Popen]:
+def both(folder: Path, out: str, *extra, grows: bool = True) -> list[subprocess.Popen]:
     group = ("--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", "2")
-    return [cli(folder, out, *group, "--process-id", n, *extra) for n in (0, 1)]
+    return [cli(folder, out, *group, "--process-id", n, *extra, grows=grows) for n in (0, 1)]
 
 
 def moves(folder: Path) -> list[tuple]:
@@ -84,6 +85,13 @@ def test_two_processes_find_what_one_finds(alone):
     one, two = (tnjax.load_result(alone / name) for name in ("one", "two"))
     assert abs(one.error - two.error) < 1e-8
     assert not list((alone / "two").glob(".partial*"))
+
+
+def test_two_processes_infer_the_same_graph(alone):
+    for process in both(alone, "inferred", grows=False):
+        succeeds(process)
+    assert [move for move, *_ in moves(alone / "inferred")] == ["start", "infer"]
+    assert tnjax.load_result(alone / "inferred").structure == Structure.tensor_ring(DIMS, 2)
 
 
 @pytest.mark.parametrize("victim", [0, 1])

@@ -18,7 +18,8 @@ from tnjax import Decomposition, Greedy, Status, Structure, TensorNetwork, load,
 from tnjax.search import _checkpoint
 
 RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
-OPTIONS = dict(key=jax.random.key(0), target_error=1e-4)
+# Growth has many steps to stop at.
+OPTIONS = dict(key=jax.random.key(0), target_error=1e-4, strategy=Greedy(infer=False))
 
 
 def problem(seed=1, dtype=np.float64):
@@ -55,6 +56,15 @@ def test_stopped_at_any_step_and_resumed_it_ends_alike(tmp_path, dtype):
         assert part.status is Status.INTERRUPTED
         assert len(list(folder.iterdir())) == min(len(part.path), 3)
         assert_same(search(problem(dtype=dtype), **OPTIONS, checkpoints=folder, resume=True), whole)
+
+
+def test_stopped_before_graphs_are_inferred(tmp_path):
+    options = {**OPTIONS, "strategy": Greedy()}
+    whole = search(problem(), **options)
+    assert [step.move.kind for step in whole.path][:2] == ["start", "infer"]
+    part = search(problem(), **options, checkpoints=tmp_path, stop=stop_after(0))
+    assert (part.status, len(part.path)) == (Status.INTERRUPTED, 1)
+    assert_same(search(problem(), **options, checkpoints=tmp_path, resume=True), whole)
 
 
 def test_resuming_counts_what_was_spent_before(tmp_path):
@@ -158,7 +168,8 @@ def test_a_full_disk_is_reported_and_the_last_good_state_stays(tmp_path, monkeyp
 def command(folder, out, *more):
     return [
         *(sys.executable, "-m", "tnjax.cli", "decompose", str(folder / "x.npy")),
-        *("--out", str(out), "--target-error", "1e-4", "--cache", str(folder / "cache"), *more),
+        *("--out", str(out), "--target-error", "1e-4", "--cache", str(folder / "cache")),
+        *("--no-infer", *more),
     ]
 
 

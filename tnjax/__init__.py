@@ -75,6 +75,7 @@ from .search import TreeSearch as TreeSearch
 from .search import Trial as Trial
 from .search import cut_bounds as cut_bounds
 from .search import hierarchical_tucker_svd as hierarchical_tucker_svd
+from .search import inferred_graphs as inferred_graphs
 from .search import make_strategy as make_strategy
 from .search import search as search
 from .search import strategies as strategies

@@ -44,7 +44,7 @@ sys.exit(main(sys.argv[1:]))
 def command(folder: Path, out: Path, *more: str) -> list[str]:
     return [
         *(sys.executable, "-c", _SLOW, "decompose", str(folder / "x.npy"), "--out", str(out)),
-        *("--target-error", "1e-4", "--cache", str(folder / "cache"), *more),
+        *("--target-error", "1e-4", "--cache", str(folder / "cache"), "--no-infer", *more),
     ]
 
 

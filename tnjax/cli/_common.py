@@ -53,6 +53,8 @@ class SearchOptions(DeviceOptions):
     """Largest number of bonds on a node."""
     prune: bool = True
     """Take superfluous ranks away at the end."""
+    infer: bool = True
+    """Try at first the graphs that the ranks of all unfoldings tell of a dense tensor."""
     seed: int = 0
     """Seed of all random numbers."""
     dtype: Literal["float64", "float32"] = "float64"
@@ -158,7 +160,7 @@ def _strategy(options: SearchOptions):
 
     names = ("format", "power", "increment", "max_rank", "max_degree")
     given = {name: getattr(options, name) for name in names}
-    given["prune"] = None if options.prune else False
+    given |= {name: None if getattr(options, name) else False for name in ("prune", "infer")}
     return make_strategy(
         options.strategy, **{name: value for name, value in given.items() if value is not None}
     )

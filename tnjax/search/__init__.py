@@ -9,6 +9,7 @@ from ._fixed import FixedFormat as FixedFormat
 from ._genetic import Genetic as Genetic
 from ._greedy import Greedy as Greedy
 from ._greedy_trial import GreedyTrial as GreedyTrial
+from ._inferred import inferred_graphs as inferred_graphs
 from ._local_enumeration import LocalEnumeration as LocalEnumeration
 from ._local_sampling import LocalSampling as LocalSampling
 from ._random import RandomSearch as RandomSearch

@@ -138,7 +138,7 @@ class Compression(NamedTuple):
         if isinstance(self.whole, StreamedDecomposition):
             error, able = self.whole.relative_error(network), False
         else:
-            error = _error(self.whole, network)
+            error = host_error(self.whole, scaled(network, 1 / self.whole.scale))
             needed = self.whole.fit_peak_bytes(network.structure)
             able = memory_limit is None or needed <= memory_limit
         if error > target_error and able and isinstance(self.whole, Decomposition):
@@ -234,9 +234,10 @@ def worthwhile(compression: Compression | None) -> bool:
     return math.prod(compression.problem.shape) <= _WORTH * math.prod(compression.whole.shape)
 
 
-def _error(problem: Decomposition, network: TensorNetwork) -> float:
-    """The relative error of a network, slab by slab of the first mode and without a program."""
-    target, network = problem.array, scaled(network, 1 / problem.scale)
+def host_error(problem: Decomposition, network: TensorNetwork) -> float:
+    """The relative error of a network in units of the problem, slab by slab of the first mode and
+    without a program."""
+    target = problem.array
     rows = max(1, _SLAB * target.shape[0] // target.size)
     cores = [np.asarray(core) for core in network.cores]
     total = 0.0
@@ -245,7 +246,8 @@ def _error(problem: Decomposition, network: TensorNetwork) -> float:
         where = {0: slice(first, first + len(slab))}
         guess = dense_slab(network.structure, cores, where)
         total += squared_norm(slab - guess)
-    return math.sqrt(total)
+    lost = float(problem.lost) if isinstance(problem, CoreDecomposition) else 0.0
+    return math.sqrt(total + lost**2)
 
 
 def _wide(array: np.ndarray):

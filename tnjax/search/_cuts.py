@@ -254,11 +254,20 @@ def cut_bounds(
 
 
 def bounds_of(
-    unfoldings: Unfoldings, error: float, *, seed: int = 0, max_work: float | None = None
+    unfoldings: Unfoldings,
+    error: float,
+    *,
+    cuts: list[Cut] | None = None,
+    seed: int = 0,
+    max_work: float | None = None,
 ) -> CutBounds:
-    """The bounds from unfoldings that may be measured already."""
+    """The bounds from unfoldings that may be measured already; of all cuts, or of those given."""
     dims = unfoldings.dims
-    cuts, complete = _choose_cuts(len(dims), seed)
+    chosen, complete = _choose_cuts(len(dims), seed)
+    if cuts is None:
+        cuts = chosen
+    else:
+        complete = complete and len(cuts) == len(chosen)
     if max_work is not None:
         affordable = _affordable(dims, cuts, max_work)
         cuts, complete = affordable, complete and len(affordable) == len(cuts)
@@ -281,6 +290,20 @@ def _choose_cuts(order: int, seed: int) -> tuple[list[Cut], bool]:
     while len(cuts) < _SAMPLED_CUTS:
         cuts.add(tuple(m for m in modes if rng.random() < 0.5) or (0,))
     return sorted(cuts), False
+
+
+def telling_cuts(dims: tuple[int, ...], max_work: float) -> list[Cut]:
+    """All cuts, or those with at most three modes on a side, whichever can be measured within a
+    forecast; none otherwise."""
+    order = len(dims)
+    if order > _ALL_CUTS_ORDER:
+        return []
+    cuts, _ = _choose_cuts(order, 0)
+    few = [cut for cut in cuts if min(len(cut), order - len(cut)) <= 3]
+    for some in (cuts, few):
+        if len(_affordable(dims, some, max_work)) == len(some):
+            return some
+    return []
 
 
 def _affordable(dims: tuple[int, ...], cuts: list[Cut], max_work: float) -> list[Cut]:

@@ -14,7 +14,7 @@ from .._structure import Edge, Structure, as_edge
 from ..objectives import Problem
 from ..solve import Solver
 from ..solve._fit import as_solver, limits_of
-from . import _tidy
+from . import _infer, _tidy
 from ._candidates import balanced_slices, slice_position
 from ._capacity import plan_capacity
 from ._cuts import CutBounds
@@ -66,12 +66,14 @@ class GreedyState(State):
         capacity: the ranks that programs are compiled for.
         screened: gains and slices of all candidate edges, in the shapes of `capacity`.
         seed: of the run, with the number of evaluations so far.
-        phase: "grow", one of the phases that make the network smaller, or "done".
+        phase: "infer", "grow", one of the phases that make the network smaller, or "done".
         queue: what the phase has not tried yet: bonds, or moves.
         status: why growth ended, once it has.
         lowest, fruitless: the lowest error of the growth, and the moves since then.
-        cuts: what the data demand of every network, once the target is met and where it is known.
+        cuts: what the data demand of every network, once and where it is known.
         tree: the smallest tree that meets the target by the spectra, once it is met.
+        freed: the structure that was last fitted again because its fit may be stuck.
+        measured: whether the data have been asked for both.
         groups: shapes for which there are programs to try structures with.
     """
 
@@ -88,6 +90,8 @@ class GreedyState(State):
     fruitless: int = 0
     cuts: CutBounds | None = None
     tree: Structure | None = None
+    freed: Structure | None = None
+    measured: bool = False
     groups: tuple[Group, ...] = ()
 
     @property
@@ -122,6 +126,11 @@ class Greedy(Strategy):
         edges: bonds that may grow; all pairs of nodes and all hyperedges of the start by default.
         max_degree: largest number of bonds on a node.
         max_rank: largest rank of a bond.
+        infer: before anything grows, try the graphs whose smallest cuts have the ranks of all
+            unfoldings (`inferred_graphs`), from several random starts. Only for
+            dense tensors that have ranks, up to noise, and from a start without bonds. In growth,
+            where the cuts say that a structure could meet the target and its fit does not, the fit
+            may be stuck: it is repeated like that before a bond grows.
         prune: take ranks away at the end, largest saving first, while the target stays met.
         swap: then take a rank from one bond and grow others, if that meets the target with fewer
             parameters; with `prune` only.
@@ -154,6 +163,7 @@ class Greedy(Strategy):
     edges: tuple[Edge, ...] | None = None
     max_degree: int | None = None
     max_rank: int | None = None
+    infer: bool = True
     prune: bool = True
     swap: bool = True
     rewire: bool = True
@@ -203,6 +213,10 @@ class Greedy(Strategy):
         else:
             capacity = structure
         state = GreedyState(structure, cores, capacity, (*seed, 0))
+        if _infer.applies(self, problem, structure, budget):  # before anything is screened
+            state = dataclasses.replace(state, phase="infer")
+            state, info = self.fit(problem, budget, state, Move("start"), do_screen=False)
+            return self.judged(problem, budget, state, info)
         return self.advance(problem, budget, state, Move("start"))
 
     def step(
@@ -211,6 +225,8 @@ class Greedy(Strategy):
         """One move, one failed try of a move, or a change of the phase."""
         if state.phase == "grow":
             return self.grow(problem, state, budget)
+        if state.phase == "infer":
+            return _infer.step(self, problem, state, budget)
         return _tidy.step(self, problem, state, budget)
 
     # Growth ---------------------------------------------------------------------------
@@ -219,6 +235,8 @@ class Greedy(Strategy):
         """Grow the best bond that may, and fit; the state is done if there is none."""
         if state.fruitless > problem.patience > 0:  # held-out entries say that it is enough
             return dataclasses.replace(state, phase="done", status=Status.STAGNATED), Info()
+        if _infer.may_be_stuck(problem, state):
+            return _infer.freed(self, problem, state, budget)
         edges = self.candidates(state.structure)
         scores = self._scores(problem, state, edges, budget)
         order = [edges[i] for i in np.argsort(-scores.values, kind="stable")]  # ties: the first
@@ -334,19 +352,27 @@ class Greedy(Strategy):
     ) -> tuple[GreedyState, Info]:
         """Fit the state's structure, screen, and see whether that is enough."""
         state, info = self.fit(problem, budget, state, move, effort=effort)
+        return self.judged(problem, budget, state, info)
+
+    def judged(self, problem: Problem, budget: Budget, state: GreedyState, info: Info):
+        """What comes after a fit."""
         if not math.isfinite(state.error):
             return dataclasses.replace(state, phase="done", status=Status.NON_FINITE), info
-        if budget.target_error is not None and state.error <= budget.target_error:
-            state = dataclasses.replace(state, status=Status.TARGET_REACHED, phase="done")
-            return _tidy.begin(self, problem, state, budget) if self.prune else state, info
+        if budget.meets(state.error):
+            return self.met(problem, state, budget), info
         better = state.error < state.lowest
         return dataclasses.replace(
             state,
-            phase="grow",
+            phase="infer" if state.phase == "infer" else "grow",
             status=Status.RUNNING,
             lowest=min(state.error, state.lowest),
             fruitless=0 if better else state.fruitless + 1,
         ), info
+
+    def met(self, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
+        """The state with the target met: it is done, or whatever makes it smaller begins."""
+        state = dataclasses.replace(state, status=Status.TARGET_REACHED, phase="done")
+        return _tidy.begin(self, problem, state, budget) if self.prune else state
 
     # Helpers --------------------------------------------------------------------------
 
@@ -359,9 +385,10 @@ class Greedy(Strategy):
         *,
         effort: float = 1.0,
         do_screen: bool = True,
+        give_up: bool = False,
     ) -> tuple[GreedyState, Info]:
-        """Fit the state's structure within `effort` times the solver's steps, and screen. Without
-        screening, only reaching the target counts."""
+        """Fit the state's structure within `effort` times the solver's steps, and screen. Where
+        only reaching the target counts, `give_up` as soon as that is out of reach."""
         solver: Solver = as_solver(self.solver, problem)
         out = evaluate(
             problem,
@@ -376,7 +403,7 @@ class Greedy(Strategy):
                 problem,
                 target_error=budget.target_error,
                 max_steps=max(1, round(effort * solver.max_steps)),
-                give_up=not do_screen,
+                give_up=give_up,
             ),
             seed=state.seed,
             do_screen=do_screen,

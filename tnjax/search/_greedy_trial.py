@@ -15,7 +15,7 @@ class GreedyTrial(Strategy):
     """Greedy-TN as published: train the new slices of every bond, old cores frozen, and grow the
     bond whose loss is the smallest, whatever it costs. Nothing is ever taken away.
 
-    The same as `Greedy(screen="trial", power=0.0, prune=False)`.
+    The same as `Greedy(screen="trial", power=0.0, burst=0.0, infer=False, prune=False)`.
 
     Args:
         increment: ranks added in one move.
@@ -53,6 +53,7 @@ class GreedyTrial(Strategy):
             edges=self.edges,
             max_degree=self.max_degree,
             max_rank=self.max_rank,
+            infer=False,
             prune=False,
             solver=self.solver,
         )

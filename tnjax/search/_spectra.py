@@ -22,7 +22,7 @@ _LEFT_OUT = 0.02
 # A matrix of more rows than this is sketched before its leading columns are computed.
 _WIDE_SIDE = 400
 # Relative rounding of squared singular values that come from a Gram matrix.
-_ROUNDING = 1e-13
+ROUNDING = 1e-13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +41,12 @@ class Spectrum:
     def tails(self) -> np.ndarray:
         """`tails[r]`: the squared relative error of the best rank-r approximation, r = 0, 1, ...;
         for a sketch, that of its own rank-r approximation, which is an upper bound."""
-        rest = np.cumsum(self.squares[::-1])[::-1]
-        return np.append(rest, 0.0) + self.missed
+        return np.append(squared_tails(self.squares), 0.0) + self.missed
 
     def rank(self, error: float) -> int:
         """The smallest rank whose truncation stays within a relative error; if even the sketch
         does not, its size."""
-        fits = np.flatnonzero(self.tails <= max(error**2, _ROUNDING))
+        fits = np.flatnonzero(self.tails <= max(error**2, ROUNDING))
         return max(1, int(fits[0])) if len(fits) else len(self.squares)
 
     def least_rank(self, error: float) -> int:
@@ -60,7 +59,7 @@ class Spectrum:
         """
         if error >= 1:
             return 1
-        fits = np.flatnonzero(self.tails - self.missed <= error**2 + _ROUNDING)
+        fits = np.flatnonzero(self.tails - self.missed <= error**2 + ROUNDING)
         return max(1, int(fits[0])) if len(fits) else len(self.squares)
 
 
@@ -85,6 +84,12 @@ class Unfoldings:
     @property
     def dims(self) -> tuple[int, ...]:
         return self.tensor.shape
+
+    def to_error(self, error: float) -> "Unfoldings":
+        """The same unfoldings for another error; spectra known in full are kept."""
+        other = Unfoldings(self.tensor, error, seed=self._seed)
+        other._known = {cut: known for cut, known in self._known.items() if known.missed == 0}
+        return other
 
     def name(self, modes: Iterable[int]) -> Cut:
         """The side of a cut that goes by its name: the one without the last mode."""
@@ -131,6 +136,11 @@ def unfold(tensor: np.ndarray, modes: Iterable[int]) -> np.ndarray:
     columns = [mode for mode in range(tensor.ndim) if mode not in rows]
     size = math.prod(tensor.shape[mode] for mode in rows)
     return np.transpose(tensor, rows + columns).reshape(size, -1)
+
+
+def squared_tails(squares: np.ndarray) -> np.ndarray:
+    """What is left of the sum from each one on."""
+    return np.cumsum(squares[::-1])[::-1]
 
 
 def squared_singular_values(matrix: np.ndarray) -> np.ndarray:

@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._contract.cost import layered_flops
 from .._status import Status
 from .._structure import Edge, Structure
 from ..objectives import Decomposition, LeastSquares, Problem
-from ..solve import LevenbergMarquardt
-from ..solve._fit import limits_of
-from ._attempt import attempt
+from ._batches import Batch, admits, affordable, batched, run_batch
 from ._capacity import holds
-from ._cuts import CutBounds, bounds_of
+from ._cuts import bounds_of
+from ._infer import DEFINITE, MEASURED
 from ._moves import Cores, shrink
-from ._population import BATCH_BYTES, plan_groups
 from ._proposals import chosen, hyperedges, merges, rewirings, splits, stars
 from ._spectra import Unfoldings
-from ._store import storable
 from ._strategy import Budget, Info, Move
 from ._tree_svd import tree_svd
 from ._trees import best_trees
@@ -41,48 +37,27 @@ _OPTION = {"tree": "internal", "stars": "internal"}
 _SWAP_EFFORT = 0.25
 # ... and goes on if the best predicted gain, old cores frozen, times this would do.
 _REFIT_FACTOR = 3.0
-# Structures that a phase tries before it gives up, and flops that all these tries may cost.
+# Structures that a phase tries before it gives up.
 _TRIES = {"rewire": 16, "internal": 4, "stars": 2, "hyperedges": 4}
-_FLOPS = 4e10
 # Where nothing is known of the cuts, rewiring tries only so many.
 _BLIND_TRIES = 4
 # Other structures than the one that grew are tried only on data that have ranks, by this part of
 # them at least (see `CutBounds.definite`): planted ones 0.84 and more, images at errors of 0.1 and
 # more 0.68 and less. On the rest they were never better.
-_DEFINITE = 0.8
 # Stars come before everything else is tried only if they leave so little of the parameters.
 _BOLD = 0.8
-# Steps of an attempt: from random cores a structure that can is there after ten to thirty.
-_STEPS = 32
-# Flops that take as long as compiling a program for attempts does ...
-_COMPILE_FLOPS = 1e9
-# ... and how many structures such a program is made for, if that costs no more than one.
-_TOGETHER = 16
 # Modes up to which the best tree is looked for: all sets of them are its parts.
 _TREE_MODES = 8
-# Multiplications that measuring the unfoldings of the cuts may take: seconds, not minutes.
-_MEASURED = 5e10
-
-
-@storable
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Moves whose structures are tried together, in one program compiled for `capacity` and so
-    many starts."""
-
-    moves: tuple[StructureMove, ...]
-    capacity: Structure
-    lanes: int
 
 
 def begin(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
     """The state as the first phase starts."""
     target = budget.target_error
     dense = isinstance(problem, Decomposition)
-    if state.cuts is None and dense and target is not None and 0 < target < 1:
+    if not state.measured and dense and target is not None and 0 < target < 1:
         unfoldings = Unfoldings(problem.array, target)
-        cuts = bounds_of(unfoldings, target, max_work=_MEASURED)
-        state = dataclasses.replace(state, cuts=cuts)
+        cuts = state.cuts or bounds_of(unfoldings, target, max_work=MEASURED)
+        state = dataclasses.replace(state, cuts=cuts, measured=True)
         if cuts.complete and len(problem.shape) <= _TREE_MODES and greedy.internal:
             grown = problem.num_params(state.structure)
             dims = problem.counted_shape
@@ -97,8 +72,8 @@ def step(
     """One try, or a change of the phase."""
     if state.queue:
         item, state = state.queue[0], dataclasses.replace(state, queue=state.queue[1:])
-        attempt = _batch if isinstance(item, Batch) else _TRY[state.phase]
-        return attempt(greedy, problem, state, budget, item)
+        try_ = _batch if isinstance(item, Batch) else _TRY[state.phase]
+        return try_(greedy, problem, state, budget, item)
     later = PHASES[PHASES.index(state.phase) + 1 :]
     for phase in later:
         if getattr(greedy, _OPTION.get(phase, phase)):
@@ -118,7 +93,7 @@ def _enter(
     pick = lambda moves, tries: chosen(
         moves,
         structure,
-        lambda after: _admits(greedy, problem, state, budget, after),
+        lambda after: admits(greedy, problem, state, budget, after),
         problem.num_params,
         tries,
     )
@@ -126,11 +101,11 @@ def _enter(
         tree, queue = state.tree, ()
         if tree is not None and greedy.edges is None:
             smaller = problem.num_params(tree) < problem.num_params(structure)
-            queue = (tree,) if smaller and _admits(greedy, problem, state, budget, tree) else ()
+            queue = (tree,) if smaller and admits(greedy, problem, state, budget, tree) else ()
         return dataclasses.replace(state, phase=phase, queue=queue)
     bounded = lambda after: cuts is None or cuts.admits(after)
     fixed = greedy.edges is not None
-    definite = cuts is None or cuts.definite >= _DEFINITE
+    definite = cuts is None or cuts.definite >= DEFINITE
     squares = isinstance(problem, LeastSquares) and not problem.nonnegative
     tries = _TRIES[phase] if definite and squares else 0
     alone: tuple[StructureMove, ...] = ()
@@ -150,67 +125,10 @@ def _enter(
     elif phase == "hyperedges" and not fixed and tries:
         together = pick(hyperedges(structure, bounded, problem.num_params), tries)
     if together:  # a forecast plans contractions, so it is made only if there is something to try
-        together = together[: _affordable(greedy, problem, structure, cuts)]
-    state, batches = _batched(greedy, problem, state, budget, together)
+        tries = affordable(problem, structure, greedy.num_starts)
+        together = together[: min(tries, _BLIND_TRIES) if cuts is None else tries]
+    state, batches = batched(problem, state, budget, together, greedy.num_starts)
     return dataclasses.replace(state, phase=phase, queue=(*alone, *batches))
-
-
-def _batched(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget, moves):
-    """Moves in batches that share a program each, the largest saving first; and the state, which
-    knows for which shapes there are programs."""
-    if not moves:
-        return state, ()
-    solver = LevenbergMarquardt(max_steps=_STEPS)
-    cost = lambda s: _attempt_flops(greedy, problem, s, solver) / _COMPILE_FLOPS
-    memory = (budget.memory_limit or BATCH_BYTES) // greedy.num_starts
-    structures = [move.after(state.structure) for move in moves]
-    groups, members = plan_groups(problem, solver, structures, state.groups, memory, cost)
-    batches: dict[int, Batch] = {}
-    for group, own in zip(groups, members, strict=True):
-        together = group.batch
-        if cost(group.capacity) * _TOGETHER <= 1:
-            together = min(_TOGETHER, memory // problem.fit_peak_bytes(group.capacity))
-        for first in range(0, len(own), max(1, together)):
-            picked = own[first : first + max(1, together)]
-            batches[picked[0]] = Batch(
-                tuple(moves[n] for n in picked),
-                group.capacity,
-                greedy.num_starts * max(together, len(picked)),
-            )
-    state = dataclasses.replace(state, groups=groups)
-    return state, tuple(batches[n] for n in sorted(batches))
-
-
-def _affordable(
-    greedy: Greedy, problem: Problem, structure: Structure, cuts: CutBounds | None
-) -> int:
-    """Structures that a phase may try from several starts each."""
-    solver = LevenbergMarquardt(max_steps=_STEPS)
-    tries = int(_FLOPS / _attempt_flops(greedy, problem, structure, solver))
-    return min(tries, _BLIND_TRIES) if cuts is None else tries
-
-
-def _attempt_flops(
-    greedy: Greedy, problem: Problem, structure: Structure, solver: LevenbergMarquardt
-) -> int:
-    """Forecast of an attempt. Its products contract the network with itself, which high ranks
-    make dearer much faster than a look at the data."""
-    look = problem.flops(structure) + problem.work
-    product = 3 * layered_flops(structure) if isinstance(problem, Decomposition) else 4 * look
-    step = 6 * look + solver.cg_steps * product
-    return greedy.num_starts * solver.max_steps * step
-
-
-def _admits(greedy: Greedy, problem, state: GreedyState, budget: Budget, after: Structure) -> bool:
-    """Whether a structure may be tried and could meet the target."""
-    if greedy.max_rank is not None and max(after.ranks, default=1) > greedy.max_rank:
-        return False
-    most = greedy.max_degree
-    if most is not None and max(map(after.degree, range(after.num_nodes))) > most:
-        return False
-    if budget.forbids(problem, after) is not None:
-        return False
-    return state.cuts is None or state.cuts.admits(after)
 
 
 # Tries ----------------------------------------------------------------------------------------
@@ -223,7 +141,9 @@ def _prune(greedy: Greedy, problem, state: GreedyState, budget: Budget, edge: Ed
     structure, cores = shrink(state.structure, state.cores, edge)
     trial = dataclasses.replace(state, structure=structure, cores=cores)
     move = Move("prune", edge, 1)
-    trial, info = greedy.fit(problem, budget, trial, move, effort=3.0, do_screen=False)
+    trial, info = greedy.fit(
+        problem, budget, trial, move, effort=3.0, do_screen=False, give_up=True
+    )
     after, info = _decide(greedy, problem, state, trial, budget, info)
     if info.move is not None:
         # What failed before will not do with a rank less, so only the others are left to try.
@@ -274,34 +194,12 @@ def _promising(greedy: Greedy, problem: Problem, state: GreedyState, budget: Bud
 
 
 def _batch(greedy: Greedy, problem, state: GreedyState, budget: Budget, batch: Batch):
-    """Other structures, from random cores and, where only ranks changed place, from the cores
-    carried over. (Those of bonds do not tell a hyperedge or an internal node.)"""
-    solver = LevenbergMarquardt(max_steps=_STEPS)
-    count = len(batch.moves) if budget.fits_left is None else max(1, budget.fits_left)
-    moves = batch.moves[:count]
-    if state.phase == "rewire":
-        tries = [move.apply(state.structure, state.cores) for move in moves]
-    else:
-        tries = [(move.after(state.structure), None) for move in moves]
-    out = attempt(
-        problem,
-        solver,
-        tries,
-        batch.capacity,
-        limits=limits_of(
-            solver, problem, target_error=budget.target_error, max_steps=solver.max_steps
-        ),
-        lanes=batch.lanes,
-        seed=state.seed,
-    )
-    state = dataclasses.replace(state, seed=(*state.seed[:-1], state.seed[-1] + 1))
-    info = Info(None, out.programs, out.compile_seconds, out.fits)
-    for fit in out.fits:  # the smallest first
-        if budget.meets(fit.error):
-            break
-    else:
+    """Other structures; where only ranks changed place, from the cores carried over as well. (Those
+    of bonds do not tell a hyperedge or an internal node.)"""
+    before, warm = state.structure, state.phase == "rewire"
+    state, info, fit = run_batch(problem, state, budget, batch, warm=warm)
+    if fit is None:
         return state, info
-    before = state.structure
     trial = dataclasses.replace(
         state, structure=fit.structure, cores=fit.cores, error=fit.error, screened=None
     )
@@ -345,7 +243,9 @@ def _refit(
     structure, cores = found
     capacity = greedy.capacity(problem, structure, None, ())
     trial = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity)
-    trial, info = greedy.fit(problem, budget, trial, move, effort=effort, do_screen=False)
+    trial, info = greedy.fit(
+        problem, budget, trial, move, effort=effort, do_screen=False, give_up=True
+    )
     return _decide(greedy, problem, state, trial, budget, info)
 
 

@@ -1,0 +1,204 @@
+"""What `Greedy` does before it grows: the graphs that the ranks of the unfoldings tell are tried.
+
+Where a network represents the data, up to noise, this spares the growth. Where no graph is close
+to the ranks, or none reaches the target from random cores, growth begins as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+import numpy as np
+
+from .._network import TensorNetwork
+from .._structure import Structure
+from ..objectives import Decomposition, LeastSquares, Problem
+from ..solve import ALS
+from ..solve._fit import limits_of
+from ._attempt import attempt
+from ._batches import admits, affordable, batched, run_batch
+from ._compress import host_error
+from ._cuts import bounds_of, telling_cuts
+from ._inferred import inferred_graphs
+from ._spectra import Cut, Unfoldings
+from ._strategy import Budget, Fit, Info, Move
+from ._whitened import colored, whitened
+from .moves import Rerank
+
+if TYPE_CHECKING:
+    from ._greedy import Greedy, GreedyState
+
+# Data have ranks if this part of them is left at twice the error (see `CutBounds.definite`).
+DEFINITE = 0.8
+# Multiplications that measuring the unfoldings of the cuts may take: for the bounds that spare
+# tries, and for all that graphs are inferred from.
+MEASURED = 5e10
+_TOLD = 1e11
+# Cuts, those with the largest sides, that must have ranks before all are measured.
+_PROBED = 6
+# Singular values that sum up to less than this part of the norm are rounding, or in units of the
+# precision of the data.
+_ROUNDING = 1e-6
+_ROUNDING_UNITS = 100
+# The ranks at so many times that are the same but for this part, unless the singular values fall
+# off smoothly.
+_COARSER, _SAME = 10.0, 0.05
+# Inferences, each with other perturbations; the graphs that one may name; and for how many starts
+# and sweeps they are tried, for the last time all that have failed before.
+_ROUNDS = 3
+_GRAPHS = 6
+_FIRST, _LAST = (4, 32), (32, 96)
+# The error in the coordinates that are fitted in, as a part of the target error.
+_INSIDE = 0.1
+
+
+def applies(greedy: Greedy, problem: Problem, structure: Structure, budget: Budget) -> bool:
+    """Whether graphs may be inferred at all."""
+    target = budget.target_error
+    dense = isinstance(problem, Decomposition) and target is not None and 0 < target < 1
+    plain = structure == Structure.rank_one(structure.dims) and greedy.edges is None
+    dense = dense and not problem.nonnegative
+    return greedy.infer and dense and plain and bool(telling_cuts(structure.dims, _TOLD))
+
+
+def step(
+    greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """Try the inferred graphs, if there are any; if none does, growth begins."""
+    target = budget.target_error
+    assert isinstance(problem, Decomposition)
+    assert target is not None
+    unfoldings = Unfoldings(problem.array, target)
+    names, info = telling_cuts(unfoldings.dims, _TOLD), Info()
+    probed = sorted(names, key=lambda cut: -min(_sides(unfoldings.dims, cut)))[:_PROBED]
+    definite = bounds_of(unfoldings, target, cuts=probed).definite >= DEFINITE
+    if definite:
+        cuts = bounds_of(unfoldings, target, cuts=names)
+        state, definite = dataclasses.replace(state, cuts=cuts), cuts.definite >= DEFINITE
+    if definite:
+        found, info = _found(greedy, problem, state, budget, unfoldings, names)
+        if found is not None:
+            state = dataclasses.replace(
+                state,
+                structure=found.structure,
+                cores=found.cores,
+                error=found.error,
+                capacity=greedy.capacity(problem, found.structure, None, ()),
+            )
+            info = dataclasses.replace(info, move=Move("infer"))
+            return greedy.met(problem, state, budget), info
+    state = dataclasses.replace(state, phase="grow")
+    state, screened = greedy.advance(problem, budget, state, Move("start"))
+    return state, dataclasses.replace(info + screened, move=None)
+
+
+def may_be_stuck(problem: Problem, state: GreedyState) -> bool:
+    """Whether a structure that misses the target is one that could meet it: a fit that stalled (a
+    swamp) calls for other steps, not for more ranks."""
+    cuts, structure = state.cuts, state.structure
+    if cuts is None or cuts.definite < DEFINITE or state.freed == structure:
+        return False
+    able = isinstance(problem, LeastSquares) and not problem.nonnegative
+    return able and cuts.admits(structure) and affordable(problem, structure, 1) >= 1
+
+
+def freed(
+    greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """Fit the structure again by Levenberg-Marquardt, from its cores, shaken; where that costs
+    little, from random ones as well."""
+    state = dataclasses.replace(state, freed=state.structure)
+    same = Rerank(())  # changes no rank
+    state, (batch,) = batched(problem, state, budget, [same], 1)
+    state, info, fit = run_batch(problem, state, budget, batch, warm=True)
+    if fit is None:
+        return state, info
+    state = dataclasses.replace(state, cores=fit.cores, error=fit.error)
+    return greedy.met(problem, state, budget), dataclasses.replace(info, move=Move("refit"))
+
+
+def _found(
+    greedy: Greedy,
+    problem: Decomposition,
+    state: GreedyState,
+    budget: Budget,
+    unfoldings: Unfoldings,
+    cuts: list[Cut],
+) -> tuple[Fit | None, Info]:
+    """The first inferred graph that meets the target from random cores, and all that was done."""
+    precision = float(jnp.finfo(problem.dtype).eps)
+    ranks, exact = _ranks(unfoldings, cuts, max(_ROUNDING, _ROUNDING_UNITS * precision))
+    tensor, factors = unfoldings.tensor, None
+    if exact is not None:
+        tensor, factors = whitened(tensor, exact)
+    inside = Decomposition(jnp.asarray(tensor, problem.dtype))
+    info, failed = Info(), []
+
+    def attempted(graph: Structure, starts: int, sweeps: int) -> Fit:
+        nonlocal info
+        solver, shape = ALS(), dataclasses.replace(graph, dims=tensor.shape)
+        target = _INSIDE * (budget.target_error or 0.0)
+        limits = limits_of(solver, inside, target_error=target, max_steps=sweeps)
+        out = attempt(
+            inside, solver, [(shape, None)], shape, limits=limits, lanes=starts, seed=state.seed
+        )
+        cores = tuple(map(np.asarray, out.fits[0].cores))
+        cores = cores if factors is None else colored(cores, factors)
+        cores = tuple(core.astype(problem.dtype) for core in cores)
+        fit = Fit(graph, cores, host_error(problem, TensorNetwork(graph, cores)))
+        info = info + Info(None, out.programs, out.compile_seconds, (fit,))
+        return fit
+
+    left = lambda: budget.fits_left is None or info.fitted < budget.fits_left
+    for turn in range(_ROUNDS):
+        graphs = inferred_graphs(
+            ranks,
+            problem.shape,
+            counted=problem.counted_shape,
+            complete=False,
+            seed=(*state.seed, turn),
+            most=_GRAPHS,
+        )
+        for graph in graphs:
+            if graph in failed or not admits(greedy, problem, state, budget, graph) or not left():
+                continue
+            fit = attempted(graph, *_FIRST)
+            if budget.meets(fit.error):
+                return fit, info
+            failed.append(graph)
+    for graph in failed:
+        if left():
+            fit = attempted(graph, *_LAST)
+            if budget.meets(fit.error):
+                return fit, info
+    return None, info
+
+
+def _ranks(
+    unfoldings: Unfoldings, cuts: list[Cut], rounding: float
+) -> tuple[dict[Cut, int], float | None]:
+    """The ranks of the unfoldings: all down to rounding, and the error that this is; or, of data
+    with noise, those that stand out from it, and None."""
+    exact = unfoldings.to_error(rounding)
+    ranks = {cut: exact.spectrum(cut).least_rank(exact.error) for cut in cuts}
+    most = {cut: min(_sides(unfoldings.dims, cut)) for cut in cuts}
+    low = any(rank < most[cut] for cut, rank in ranks.items())
+    same = sum(exact.spectrum(cut).least_rank(_COARSER * rounding) for cut in cuts)
+    if low and same >= (1 - _SAME) * sum(ranks.values()):
+        return ranks, exact.error
+    return {cut: _above_noise(unfoldings, cut) for cut in cuts}, None
+
+
+def _sides(dims: tuple[int, ...], cut: Cut) -> tuple[int, int]:
+    rows = math.prod(dims[mode] for mode in cut)
+    return rows, math.prod(dims) // rows
+
+
+def _above_noise(unfoldings: Unfoldings, cut: Cut) -> int:
+    """Singular values above those of noise of the size of the error (Marchenko and Pastur)."""
+    rows, columns = _sides(unfoldings.dims, cut)
+    edge = unfoldings.error**2 * (rows**0.5 + columns**0.5) ** 2 / (rows * columns)
+    return max(1, int(np.sum(unfoldings.spectrum(cut).squares > edge)))
