@@ -19,6 +19,8 @@ _FULL_SIDE = 300
 _FIRST_SKETCH = 32
 # A sketch is good enough once what it leaves out is this small beside the tolerated square.
 _LEFT_OUT = 0.02
+# A rank is kept in full if it is so many times what the error needs at most.
+_IN_FULL = 1.5
 # A matrix of more rows than this is sketched before its leading columns are computed.
 _WIDE_SIDE = 400
 # Relative rounding of squared singular values that come from a Gram matrix.
@@ -153,7 +155,8 @@ def squared_singular_values(matrix: np.ndarray) -> np.ndarray:
 
 def leading_basis(matrix: np.ndarray, budget: float) -> np.ndarray:
     """The fewest orthonormal columns that hold those of a matrix up to a squared error; at least
-    one. Of a tall matrix they may be a few more."""
+    one. Of a tall matrix they may be a few more, and so may they where the matrix has a rank that is
+    hardly larger: then they hold it in full."""
     if matrix.shape[0] > _WIDE_SIDE:
         matrix, start = _sketched(matrix, budget)
     else:
@@ -161,6 +164,9 @@ def leading_basis(matrix: np.ndarray, budget: float) -> np.ndarray:
     squares, vectors = np.linalg.eigh(matrix @ matrix.conj().T)
     tails = np.cumsum(np.maximum(squares, 0.0))  # ascending: what the first so many would lose
     dropped = int(np.searchsorted(tails, budget / (1 if start is None else 2), side="right"))
+    null = int(np.searchsorted(tails, ROUNDING * tails[-1], side="right"))
+    if start is None and null and len(squares) - null <= _IN_FULL * (len(squares) - dropped):
+        dropped = null
     basis = vectors[:, min(dropped, len(squares) - 1) :][:, ::-1]
     if start is not None:
         basis = start @ basis
