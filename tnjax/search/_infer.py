@@ -51,6 +51,8 @@ _COARSER, _SAME = 10.0, 0.05
 _ROUNDS = 3
 _GRAPHS = 6
 _FIRST, _LAST = (4, 32), (32, 96)
+# Flops that all sweeps of an attempt may cost, by which it has fewer starts.
+_FLOPS = 2e11
 # The error in the coordinates that are fitted in, as a part of the target error.
 _INSIDE = 0.1
 
@@ -142,6 +144,7 @@ def _found(
         solver, shape = ALS(), dataclasses.replace(graph, dims=tensor.shape)
         target = _INSIDE * (budget.target_error or 0.0)
         limits = limits_of(solver, inside, target_error=target, max_steps=sweeps)
+        starts = max(1, min(starts, int(_FLOPS / (sweeps * inside.sweep_flops(shape)))))
         out = attempt(
             inside, solver, [(shape, None)], shape, limits=limits, lanes=starts, seed=state.seed
         )

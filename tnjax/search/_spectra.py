@@ -155,8 +155,8 @@ def squared_singular_values(matrix: np.ndarray) -> np.ndarray:
 
 def leading_basis(matrix: np.ndarray, budget: float) -> np.ndarray:
     """The fewest orthonormal columns that hold those of a matrix up to a squared error; at least
-    one. Of a tall matrix they may be a few more, and so may they where the matrix has a rank that is
-    hardly larger: then they hold it in full."""
+    one. They may be a few more: of a tall matrix, and of one whose rank is hardly larger, which
+    they then hold in full."""
     if matrix.shape[0] > _WIDE_SIDE:
         matrix, start = _sketched(matrix, budget)
     else:
