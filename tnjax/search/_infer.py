@@ -23,6 +23,7 @@ from ._batches import admits, affordable, batched, run_batch
 from ._compress import host_error
 from ._cuts import bounds_of, telling_cuts
 from ._inferred import inferred_graphs
+from ._population import BATCH_BYTES
 from ._spectra import Cut, Unfoldings
 from ._strategy import Budget, Fit, Info, Move
 from ._whitened import colored, whitened
@@ -47,12 +48,13 @@ _ROUNDING_UNITS = 100
 # off smoothly.
 _COARSER, _SAME = 10.0, 0.05
 # Inferences, each with other perturbations; the graphs that one may name; and for how many starts
-# and sweeps they are tried, for the last time all that have failed before.
+# and sweeps they are tried: all, and once more the first that have failed.
 _ROUNDS = 3
-_GRAPHS = 6
-_FIRST, _LAST = (4, 32), (32, 96)
-# Flops that all sweeps of an attempt may cost, by which it has fewer starts.
+_GRAPHS = 20
+_FIRST, _LAST, _AGAIN = (4, 32), (32, 96), 6
+# Flops that the sweeps of an attempt may cost, by which it has fewer starts, and those of all.
 _FLOPS = 2e11
+_ALL_FLOPS = 1e12
 # The error in the coordinates that are fitted in, as a part of the target error.
 _INSIDE = 0.1
 
@@ -137,14 +139,17 @@ def _found(
     if exact is not None:
         tensor, factors = whitened(tensor, exact)
     inside = Decomposition(jnp.asarray(tensor, problem.dtype))
-    info, failed = Info(), []
+    info, failed, spent = Info(), [], 0.0
 
     def attempted(graph: Structure, starts: int, sweeps: int) -> Fit:
-        nonlocal info
+        nonlocal info, spent
         solver, shape = ALS(), dataclasses.replace(graph, dims=tensor.shape)
         target = _INSIDE * (budget.target_error or 0.0)
         limits = limits_of(solver, inside, target_error=target, max_steps=sweeps)
-        starts = max(1, min(starts, int(_FLOPS / (sweeps * inside.sweep_flops(shape)))))
+        cost = sweeps * inside.sweep_flops(shape)
+        memory = (budget.memory_limit or BATCH_BYTES) // inside.fit_peak_bytes(shape)
+        starts = max(1, min(starts, memory, int(_FLOPS / cost)))
+        spent += starts * cost
         out = attempt(
             inside, solver, [(shape, None)], shape, limits=limits, lanes=starts, seed=state.seed
         )
@@ -155,7 +160,10 @@ def _found(
         info = info + Info(None, out.programs, out.compile_seconds, (fit,))
         return fit
 
-    left = lambda: budget.fits_left is None or info.fitted < budget.fits_left
+    def left() -> bool:
+        fits = budget.fits_left is None or info.fitted < budget.fits_left
+        return fits and spent < _ALL_FLOPS
+
     for turn in range(_ROUNDS):
         graphs = inferred_graphs(
             ranks,
@@ -172,7 +180,7 @@ def _found(
             if budget.meets(fit.error):
                 return fit, info
             failed.append(graph)
-    for graph in failed:
+    for graph in failed[:_AGAIN]:
         if left():
             fit = attempted(graph, *_LAST)
             if budget.meets(fit.error):
