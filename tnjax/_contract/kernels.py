@@ -28,7 +28,7 @@ from .path import plan
 Cores = tuple[Array, ...]
 FULL = lax.Precision.HIGHEST
 # A last product of so many entries, over so few terms, is written in its final order at once.
-_LARGE = 2**20
+_LARGE = 2**18
 _TERMS = 8
 
 

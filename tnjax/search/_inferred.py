@@ -20,8 +20,8 @@ from ._spectra import Cut
 
 # Modes with bonds up to which graphs are inferred: all 2^n ways to place the nodes are looked at.
 MOST_MODES = 10
-# Perturbed descents without a better graph after which the search ends, for each pair of modes,
-# and the multiplications that all of it may take.
+# Perturbed descents without a better graph after which the search ends, for each pair of modes (or
+# as many as there are pairs, if that is less), and the multiplications that all of it may take.
 _PATIENCE = 15
 _WORK = 4e10
 # A perturbation makes so many changes, this part of them moves of a bond; after so many in vain the
@@ -228,7 +228,7 @@ def _closest(cuts: _MinCuts, rng: np.random.Generator) -> dict[tuple[float, ...]
     best, graph = min((cost, graph) for graph, cost in found.items())
     cost, graph, vain = best, np.asarray(graph), 0
     for _ in range(int(_WORK / cuts.work / 5)):
-        if vain >= _PATIENCE * len(graph) or best[:2] == (0, 0):
+        if vain >= min(_PATIENCE, len(graph)) * len(graph) or best[:2] == (0, 0):
             break
         if vain % _RESTART == _RESTART - 1:
             graph, cost = starts[int(rng.integers(len(starts)))], _WORST
