@@ -32,7 +32,9 @@ from .moves import Rerank
 if TYPE_CHECKING:
     from ._greedy import Greedy, GreedyState
 
-# Data have ranks if this part of them is left at twice the error (see `CutBounds.definite`).
+# Data have ranks if this part of them is left at twice the error (see `CutBounds.definite`):
+# planted ones 0.84 and more, images at errors of 0.1 and more 0.68 and less. On the rest neither
+# graphs are inferred nor other structures tried than the one that grew, which never were better.
 DEFINITE = 0.8
 # Multiplications that measuring the unfoldings of the cuts may take: for the bounds that spare
 # tries, and for all that graphs are inferred from.

@@ -41,9 +41,6 @@ _REFIT_FACTOR = 3.0
 _TRIES = {"rewire": 16, "internal": 4, "stars": 2, "hyperedges": 4}
 # Where nothing is known of the cuts, rewiring tries only so many.
 _BLIND_TRIES = 4
-# Other structures than the one that grew are tried only on data that have ranks, by this part of
-# them at least (see `CutBounds.definite`): planted ones 0.84 and more, images at errors of 0.1 and
-# more 0.68 and less. On the rest they were never better.
 # Stars come before everything else is tried only if they leave so little of the parameters.
 _BOLD = 0.8
 # Modes up to which the best tree is looked for: all sets of them are its parts.
