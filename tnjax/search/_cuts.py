@@ -22,7 +22,7 @@ from jaxtyping import Array, Shaped
 
 from .._structure import Structure
 from ._integer import Program, minimize_params
-from ._spectra import Cut, Unfoldings
+from ._spectra import Cut, Unfoldings, cut_name
 from ._tree_svd import as_tensor, check_error
 
 # Orders up to which all cuts are measured, and how many are otherwise.
@@ -103,10 +103,7 @@ class CutBounds:
 
     def rank(self, modes: Iterable[int]) -> int:
         """The bound of the cut between some modes and the others; 1 where none is known."""
-        side, order = frozenset(modes), len(self.dims)
-        if order - 1 in side:
-            side = frozenset(range(order)) - side
-        return self.ranks.get(tuple(sorted(side)), 1)
+        return self.ranks.get(cut_name(modes, len(self.dims)), 1)
 
     def admits(self, structure: Structure) -> bool:
         """Whether a structure could reach the target error as far as the cuts tell: False means

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import optimize
 
 from .._structure import Structure
-from ._spectra import Cut
+from ._spectra import Cut, cut_name
 
 # Modes with bonds up to which graphs are inferred: all 2^n ways to place the nodes are looked at.
 MOST_MODES = 10
@@ -88,7 +88,7 @@ def inferred_graphs(
                 f"inferred_graphs: {cut} names no cut of a tensor of {order} modes; give the modes "
                 f"of the side without mode {order - 1}, as `cut_bounds` does."
             )
-    used = [k for k in range(order) if ranks.get(_name((k,), order), 1) > 1]
+    used = [k for k in range(order) if ranks.get(cut_name((k,), order), 1) > 1]
     if not 2 <= len(used) <= MOST_MODES:
         return ()
     counted = dims if counted is None else tuple(counted)
@@ -103,14 +103,6 @@ def inferred_graphs(
         edges = {(used[i], used[j]): round(math.exp(log)) for (i, j), log in ranked}
         graphs.append(Structure.from_edges(dims, edges))
     return tuple(graphs)
-
-
-def _name(modes: Sequence[int], order: int) -> Cut:
-    """The side of a cut that goes by its name: the one without the last mode."""
-    side = frozenset(modes)
-    if order - 1 in side:
-        side = frozenset(range(order)) - side
-    return tuple(sorted(side))
 
 
 class _MinCuts:
@@ -134,7 +126,7 @@ class _MinCuts:
         sizes = np.log([float(dims[k]) for k in used])
         ways = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
         # Each cut by the way that cuts no mode off, without the last one.
-        names = [_name([used[k] for k in np.flatnonzero(way)], len(dims)) for way in ways]
+        names = [cut_name([used[k] for k in np.flatnonzero(way)], len(dims)) for way in ways]
         alone = range(1, 2 ** (count - 1))
         self.alone = np.asarray([way for way in alone if complete or names[way] in ranks])
         self.measured = np.log([float(ranks.get(names[way], 1)) for way in self.alone])

@@ -94,11 +94,8 @@ class Unfoldings:
         return other
 
     def name(self, modes: Iterable[int]) -> Cut:
-        """The side of a cut that goes by its name: the one without the last mode."""
-        side = tuple(sorted(modes))
-        if len(self.dims) - 1 in side:
-            side = tuple(mode for mode in range(len(self.dims)) if mode not in side)
-        return side
+        """See `cut_name`."""
+        return cut_name(modes, len(self.dims))
 
     def spectrum(self, modes: Iterable[int]) -> Spectrum:
         """Of the unfolding with these modes on one side, in either order of the sides."""
@@ -130,6 +127,14 @@ class Unfoldings:
         inside = np.linalg.qr(start)[0].conj().T @ matrix
         squares = squared_singular_values(inside) / self.norm**2
         return Spectrum(squares, max(0.0, 1.0 - float(squares.sum())))
+
+
+def cut_name(modes: Iterable[int], order: int) -> Cut:
+    """The side of a cut that goes by its name: the one without the last mode."""
+    side = frozenset(modes)
+    if order - 1 in side:
+        side = frozenset(range(order)) - side
+    return tuple(sorted(side))
 
 
 def unfold(tensor: np.ndarray, modes: Iterable[int]) -> np.ndarray:
