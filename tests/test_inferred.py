@@ -19,9 +19,10 @@ from tnjax import (
     search,
 )
 from tnjax.search import _infer
+from tnjax.search._compress import multiplied
 from tnjax.search._inferred import _MinCuts
 from tnjax.search._spectra import Unfoldings
-from tnjax.search._whitened import colored, whitened
+from tnjax.search._whitened import whitened
 
 DIMS = (7, 8, 6, 7)
 GRAPHS = {
@@ -159,10 +160,10 @@ def test_whitened_coordinates(dtype, seed):
         gram = rows @ rows.conj().T
         assert np.abs(gram - np.eye(4) / 4).max() < (1e-12 if mode == 3 else 0.05)
     cores = random_cores(Structure.tensor_ring(inner.shape, 2), dtype, seed)
-    small = TensorNetwork(Structure.tensor_ring(inner.shape, 2), cores).to_dense()
-    large = TensorNetwork(structure, colored([np.asarray(c) for c in cores], factors)).to_dense()
-    expected = np.einsum("abcd,ia,jb,kc,ld->ijkl", np.asarray(small), *factors)
-    np.testing.assert_allclose(np.asarray(large), expected, rtol=1e-9, atol=1e-9)
+    small = TensorNetwork(Structure.tensor_ring(inner.shape, 2), cores)
+    large = multiplied(small, factors, structure.dims)
+    expected = np.einsum("abcd,ia,jb,kc,ld->ijkl", np.asarray(small.to_dense()), *factors)
+    np.testing.assert_allclose(np.asarray(large.to_dense()), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["ring", "chord", "star"])

@@ -100,12 +100,12 @@ class Compression(NamedTuple):
             return dataclasses.replace(start, dims=tuple(self.problem.shape))
         if isinstance(start, TensorNetwork):
             factors = [None if u is None else u.conj().T for u in self.factors]
-            return _multiplied(start, factors, tuple(self.problem.shape))
+            return multiplied(start, factors, tuple(self.problem.shape))
         return start
 
     def outside(self, network: TensorNetwork) -> TensorNetwork:
         """The network of the whole shape."""
-        return _multiplied(network, self.factors, tuple(self.whole.shape))
+        return multiplied(network, self.factors, tuple(self.whole.shape))
 
     def structure(self, structure: Structure) -> Structure:
         return dataclasses.replace(structure, dims=tuple(self.whole.shape))
@@ -254,7 +254,7 @@ def _wide(array: np.ndarray):
     return np.complex128 if np.iscomplexobj(array) else np.float64
 
 
-def _multiplied(
+def multiplied(
     network: TensorNetwork, factors: Sequence[np.ndarray | None], dims: tuple[int, ...]
 ) -> TensorNetwork:
     """The factors on the legs of the cores, [new, old] each."""

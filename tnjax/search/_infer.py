@@ -20,13 +20,13 @@ from ..solve import ALS
 from ..solve._fit import limits_of
 from ._attempt import attempt
 from ._batches import admits, affordable, batched, run_batch
-from ._compress import host_error
+from ._compress import host_error, multiplied
 from ._cuts import bounds_of, telling_cuts
 from ._inferred import inferred_graphs
 from ._population import BATCH_BYTES
 from ._spectra import Cut, Unfoldings
 from ._strategy import Budget, Fit, Info, Move
-from ._whitened import colored, whitened
+from ._whitened import whitened
 from .moves import Rerank
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _found(
     """The first inferred graph that meets the target from random cores, and all that was done."""
     precision = float(jnp.finfo(problem.dtype).eps)
     ranks, exact = _ranks(unfoldings, cuts, max(_ROUNDING, _ROUNDING_UNITS * precision))
-    tensor, factors = unfoldings.tensor, None
+    tensor, factors = unfoldings.tensor, [None] * unfoldings.tensor.ndim
     if exact is not None:
         tensor, factors = whitened(tensor, exact)
     inside = Decomposition(jnp.asarray(tensor, problem.dtype))
@@ -155,10 +155,8 @@ def _found(
         out = attempt(
             inside, solver, [(shape, None)], shape, limits=limits, lanes=starts, seed=state.seed
         )
-        cores = tuple(map(np.asarray, out.fits[0].cores))
-        cores = cores if factors is None else colored(cores, factors)
-        cores = tuple(core.astype(problem.dtype) for core in cores)
-        fit = Fit(graph, cores, host_error(problem, TensorNetwork(graph, cores)))
+        network = multiplied(TensorNetwork(shape, out.fits[0].cores), factors, graph.dims)
+        fit = Fit(graph, network.cores, host_error(problem, network))
         info = info + Info(None, out.programs, out.compile_seconds, (fit,))
         return fit
 

@@ -10,8 +10,6 @@ from almost every start, and in these coordinates is exact after three to eight 
 This needs data without noise, since what is small grows.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ._spectra import ROUNDING, squared_tails, unfold
@@ -51,8 +49,3 @@ def whitened(tensor: np.ndarray, error: float) -> tuple[np.ndarray, tuple[np.nda
     norm = float(np.linalg.norm(tensor.ravel()))
     factors[0] = factors[0] * norm
     return np.ascontiguousarray(tensor / norm), tuple(factors)
-
-
-def colored(cores: Sequence[np.ndarray], factors: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """The cores of a network of Y, core k with mode k as its first axis, as those of the tensor."""
-    return tuple(np.tensordot(b, core, axes=(1, 0)) for b, core in zip(factors, cores, strict=True))
