@@ -105,8 +105,7 @@ def leading_bases(
         (2018).
     """
     indices, values = indices[:_MAX_ENTRIES], values[:_MAX_ENTRIES]
-    cut = np.quantile(np.abs(values), _TRIM)
-    values = np.clip(values, -cut, cut) / (cut or 1.0)
+    values = trimmed(values)
     shuffled = rng.permutation(values)
     found: list[np.ndarray | None] = []
     for mode, dim in enumerate(shape):
@@ -121,6 +120,31 @@ def leading_bases(
             basis = vectors[:, enough] * np.sqrt(dim) if enough[0] else None
         found.append(basis)
     return found
+
+
+def leading_vectors(
+    indices: np.ndarray,
+    values: np.ndarray,
+    shape: tuple[int, ...],
+    modes: tuple[int, ...],
+    size: int,
+) -> np.ndarray:
+    """As `leading_bases`, of the unfolding with these modes as rows, and without asking whether
+    chance would tell as much: orthonormal columns [rows, size]."""
+    of = lambda modes: (indices[:, modes], [shape[m] for m in modes])
+    rows, columns = (
+        entry_keys(*of([m for m in range(len(shape)) if (m in modes) == own]))
+        for own in (True, False)
+    )
+    columns = np.unique(columns, return_inverse=True)[1]
+    dim = math.prod(shape[mode] for mode in modes)
+    return _leading(rows, columns, trimmed(values), dim, size)[1]
+
+
+def trimmed(values: np.ndarray) -> np.ndarray:
+    """Of size 1 at most, single large ones cut down."""
+    cut = np.quantile(np.abs(values), _TRIM)
+    return np.clip(values, -cut, cut) / (cut or 1.0)
 
 
 def best_product(

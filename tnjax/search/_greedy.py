@@ -11,10 +11,10 @@ import numpy as np
 from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Edge, Structure, as_edge
-from ..objectives import Problem
+from ..objectives import Completion, Problem
 from ..solve import Solver
 from ..solve._fit import as_solver, limits_of
-from . import _infer, _tidy
+from . import _coarse, _infer, _tidy
 from ._candidates import balanced_slices, slice_position
 from ._capacity import plan_capacity
 from ._cuts import CutBounds
@@ -217,7 +217,10 @@ class Greedy(Strategy):
             state = dataclasses.replace(state, phase="infer")
             state, info = self.fit(problem, budget, state, Move("start"), do_screen=False)
             return self.judged(problem, budget, state, info)
-        return self.advance(problem, budget, state, Move("start"))
+        state, info = self.advance(problem, budget, state, Move("start"))
+        if state.phase == "grow" and _coarse.applies(self, problem, state):
+            state = dataclasses.replace(state, phase="infer")
+        return state, info
 
     def step(
         self, problem: Problem, state: GreedyState, budget: Budget
@@ -226,7 +229,8 @@ class Greedy(Strategy):
         if state.phase == "grow":
             return self.grow(problem, state, budget)
         if state.phase == "infer":
-            return _infer.step(self, problem, state, budget)
+            by_groups = isinstance(problem, Completion)
+            return (_coarse if by_groups else _infer).step(self, problem, state, budget)
         return _tidy.step(self, problem, state, budget)
 
     # Growth ---------------------------------------------------------------------------

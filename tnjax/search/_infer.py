@@ -39,12 +39,12 @@ DEFINITE = 0.8
 # Multiplications that measuring the unfoldings of the cuts may take: for the bounds that spare
 # tries, and for all that graphs are inferred from.
 MEASURED = 5e10
-_TOLD = 1e11
+TOLD = 1e11
 # Cuts, those with the largest sides, that must have ranks before all are measured.
 _PROBED = 6
 # Singular values that sum up to less than this part of the norm are rounding, or in units of the
 # precision of the data.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 _ROUNDING_UNITS = 100
 # The ranks at so many times that are the same but for this part, unless the singular values fall
 # off smoothly.
@@ -67,7 +67,7 @@ def applies(greedy: Greedy, problem: Problem, structure: Structure, budget: Budg
     dense = isinstance(problem, Decomposition) and target is not None and 0 < target < 1
     plain = structure == Structure.rank_one(structure.dims) and greedy.edges is None
     dense = dense and not problem.nonnegative
-    return greedy.infer and dense and plain and bool(telling_cuts(structure.dims, _TOLD))
+    return greedy.infer and dense and plain and bool(telling_cuts(structure.dims, TOLD))
 
 
 def step(
@@ -78,14 +78,14 @@ def step(
     assert isinstance(problem, Decomposition)
     assert target is not None
     unfoldings = Unfoldings(problem.array, target)
-    names, info = telling_cuts(unfoldings.dims, _TOLD), Info()
+    names, info = telling_cuts(unfoldings.dims, TOLD), Info()
     probed = sorted(names, key=lambda cut: -min(_sides(unfoldings.dims, cut)))[:_PROBED]
     definite = bounds_of(unfoldings, target, cuts=probed).definite >= DEFINITE
     if definite:
         cuts = bounds_of(unfoldings, target, cuts=names)
         state, definite = dataclasses.replace(state, cuts=cuts), cuts.definite >= DEFINITE
     if definite:
-        found, info = _found(greedy, problem, state, budget, unfoldings, names)
+        found, info = found_graph(greedy, problem, state, budget, unfoldings, names)
         if found is not None:
             state = dataclasses.replace(
                 state,
@@ -126,7 +126,7 @@ def freed(
     return greedy.met(problem, state, budget), dataclasses.replace(info, move=Move("refit"))
 
 
-def _found(
+def found_graph(
     greedy: Greedy,
     problem: Decomposition,
     state: GreedyState,
@@ -136,7 +136,7 @@ def _found(
 ) -> tuple[Fit | None, Info]:
     """The first inferred graph that meets the target from random cores, and all that was done."""
     precision = float(jnp.finfo(problem.dtype).eps)
-    ranks, exact = _ranks(unfoldings, cuts, max(_ROUNDING, _ROUNDING_UNITS * precision))
+    ranks, exact = _ranks(unfoldings, cuts, max(ROUNDING, _ROUNDING_UNITS * precision))
     tensor, factors = unfoldings.tensor, [None] * unfoldings.tensor.ndim
     if exact is not None:
         tensor, factors = whitened(tensor, exact)

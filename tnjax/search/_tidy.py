@@ -6,16 +6,19 @@ Phases try their candidates one after the other; whatever is accepted leads back
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._contract.host import dense_slab
 from .._status import Status
 from .._structure import Edge, Structure
-from ..objectives import Decomposition, LeastSquares, Problem
+from ..objectives import Completion, Decomposition, LeastSquares, Problem
+from ..objectives._streamed import squared_norm
 from ._batches import Batch, admits, affordable, batched, run_batch
 from ._capacity import holds
-from ._cuts import bounds_of
+from ._cuts import CutBounds, bounds_of
 from ._infer import DEFINITE, MEASURED
 from ._moves import Cores, shrink
 from ._proposals import chosen, hyperedges, merges, rewirings, splits, stars
@@ -43,24 +46,45 @@ _TRIES = {"rewire": 16, "internal": 4, "stars": 2, "hyperedges": 4}
 _BLIND_TRIES = 4
 # Stars come before everything else is tried only if they leave so little of the parameters.
 _BOLD = 0.8
+# Cells of a tensor that is completed up to which the tensor found is measured.
+_MOST_CELLS = 10**7
 # Modes up to which the best tree is looked for: all sets of them are its parts.
 _TREE_MODES = 8
 
 
 def begin(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
     """The state as the first phase starts."""
+    if state.measured or budget.target_error is None:
+        return _enter(greedy, problem, state, budget, "prune")
+    state = dataclasses.replace(state, measured=True)
     target = budget.target_error
-    dense = isinstance(problem, Decomposition)
-    if not state.measured and dense and target is not None and 0 < target < 1:
+    if isinstance(problem, Decomposition) and 0 < target < 1:
         unfoldings = Unfoldings(problem.array, target)
         cuts = state.cuts or bounds_of(unfoldings, target, max_work=MEASURED)
-        state = dataclasses.replace(state, cuts=cuts, measured=True)
+        state = dataclasses.replace(state, cuts=cuts)
         if cuts.complete and len(problem.shape) <= _TREE_MODES and greedy.internal:
             grown = problem.num_params(state.structure)
             dims = problem.counted_shape
             for found in best_trees(unfoldings, target, count=1, dims=dims, below=grown):
                 state = dataclasses.replace(state, tree=found.tree.structure(found.ranks))
+    elif isinstance(problem, Completion) and problem.quadratic:
+        state = dataclasses.replace(state, cuts=_found_cuts(problem, state, target))
     return _enter(greedy, problem, state, budget, "prune")
+
+
+def _found_cuts(problem: Completion, state: GreedyState, target: float) -> CutBounds | None:
+    """Bounds from the tensor found, instead of the one that only some entries are known of: two
+    that are both within the target error are within twice of it to each other. Where those
+    say little, none."""
+    if math.prod(problem.shape) > _MOST_CELLS:
+        return None
+    tensor = dense_slab(state.structure, state.cores, {})
+    size = math.sqrt(squared_norm(tensor) / tensor.size)  # the target is in units of the problem
+    error = 2 * math.sqrt(problem.loss_of_error(target)) / size
+    if not 0 < error < 1:
+        return None
+    cuts = bounds_of(Unfoldings(tensor, error), error, max_work=MEASURED)
+    return cuts if cuts.definite >= DEFINITE else None
 
 
 def step(
