@@ -54,7 +54,8 @@ class SearchOptions(DeviceOptions):
     prune: bool = True
     """Take superfluous ranks away at the end."""
     infer: bool = True
-    """Try at first the graphs that the ranks of all unfoldings tell of a dense tensor."""
+    """Try at first the graphs that the ranks of a dense tensor tell; of a completion that has
+    nothing to grow from, modes in groups."""
     seed: int = 0
     """Seed of all random numbers."""
     dtype: Literal["float64", "float32"] = "float64"

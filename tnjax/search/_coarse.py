@@ -222,7 +222,8 @@ class _Fit:
         dtype, (outer, middle) = entries.values.dtype, room
         ends = []
         for modes in (grouping.first, grouping.last):
-            end = leading_vectors(entries.indices, entries.values, entries.shape, modes, rank)
+            values = np.where(entries.weights > 0, entries.values, 0)
+            end = leading_vectors(entries.indices, values, entries.shape, modes, rank)
             ends.append(np.pad(end, ((0, outer - len(end)), (0, 0))).astype(dtype))
         return cls(entries, grouping, (ends[0], np.zeros((middle, rank, rank), dtype), ends[1]))
 

@@ -130,7 +130,9 @@ class Greedy(Strategy):
             unfoldings (`inferred_graphs`), from several random starts. Only for
             dense tensors that have ranks, up to noise, and from a start without bonds. In growth,
             where the cuts say that a structure could meet the target and its fit does not, the fit
-            may be stuck: it is repeated like that before a bond grows.
+            may be stuck: it is repeated like that before a bond grows. Of a completion whose
+            start explains nothing that is held out, first a tensor with modes put together in
+            groups is completed, then decomposed (squared loss, up to 10^7 cells and ten modes).
         prune: take ranks away at the end, largest saving first, while the target stays met.
         swap: then take a rank from one bond and grow others, if that meets the target with fewer
             parameters; with `prune` only.
@@ -229,8 +231,9 @@ class Greedy(Strategy):
         if state.phase == "grow":
             return self.grow(problem, state, budget)
         if state.phase == "infer":
-            by_groups = isinstance(problem, Completion)
-            return (_coarse if by_groups else _infer).step(self, problem, state, budget)
+            if isinstance(problem, Completion):
+                return _coarse.step(self, problem, state, budget)
+            return _infer.step(self, problem, state, budget)
         return _tidy.step(self, problem, state, budget)
 
     # Growth ---------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def _found_cuts(problem: Completion, state: GreedyState, target: float) -> CutBo
     say little, none."""
     if math.prod(problem.shape) > _MOST_CELLS:
         return None
-    tensor = dense_slab(state.structure, state.cores, {})
+    tensor = dense_slab(state.structure, [np.asarray(core) for core in state.cores], {})
     size = math.sqrt(squared_norm(tensor) / tensor.size)  # the target is in units of the problem
     error = 2 * math.sqrt(problem.loss_of_error(target)) / size
     if not 0 < error < 1:
