@@ -11,10 +11,10 @@ import numpy as np
 from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Edge, Structure, as_edge
-from ..objectives import Completion, Problem
+from ..objectives import Completion, Decomposition, Problem
 from ..solve import Solver
 from ..solve._fit import as_solver, limits_of
-from . import _coarse, _infer, _tidy
+from . import _coarse, _infer, _rival, _tidy
 from ._candidates import balanced_slices, slice_position
 from ._capacity import plan_capacity
 from ._cuts import CutBounds
@@ -66,12 +66,13 @@ class GreedyState(State):
         capacity: the ranks that programs are compiled for.
         screened: gains and slices of all candidate edges, in the shapes of `capacity`.
         seed: of the run, with the number of evaluations so far.
-        phase: "infer", "grow", one of the phases that make the network smaller, or "done".
+        phase: "infer", "grow", "rival", one of the phases that make the network smaller, or "done".
         queue: what the phase has not tried yet: bonds, or moves.
         status: why growth ended, once it has.
         lowest, fruitless: the lowest error of the growth, and the moves since then.
         cuts: what the data demand of every network, once and where it is known.
         tree: the smallest tree that meets the target by the spectra, once it is met.
+        rival: the CP network that the growing one is compared with.
         freed: the structure that was last fitted again because its fit may be stuck.
         measured: whether the data have been asked for both.
         groups: shapes for which there are programs to try structures with.
@@ -90,6 +91,7 @@ class GreedyState(State):
     fruitless: int = 0
     cuts: CutBounds | None = None
     tree: Structure | None = None
+    rival: _rival.Rival | None = None
     freed: Structure | None = None
     measured: bool = False
     groups: tuple[Group, ...] = ()
@@ -230,6 +232,9 @@ class Greedy(Strategy):
         """One move, one failed try of a move, or a change of the phase."""
         if state.phase == "grow":
             return self.grow(problem, state, budget)
+        if state.phase == "rival":
+            assert isinstance(problem, Decomposition)
+            return _rival.step(self, problem, state, budget)
         if state.phase == "infer":
             if isinstance(problem, Completion):
                 return _coarse.step(self, problem, state, budget)
@@ -244,6 +249,9 @@ class Greedy(Strategy):
             return dataclasses.replace(state, phase="done", status=Status.STAGNATED), Info()
         if _infer.may_be_stuck(problem, state):
             return _infer.freed(self, problem, state, budget)
+        if _rival.due(self, problem, state):
+            assert isinstance(problem, Decomposition)
+            return _rival.compare(self, problem, state, budget)
         edges = self.candidates(state.structure)
         scores = self._scores(problem, state, edges, budget)
         order = [edges[i] for i in np.argsort(-scores.values, kind="stable")]  # ties: the first

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,8 @@ class Ladder:
             if not budget.forbids(problem, structure):
                 break
             state = dataclasses.replace(state, high=rank)
-        cores = self._start(problem, structure, state)
+        known = state.structure, state.cores
+        cores = carried(known, structure, state.seed, problem.dtype)
         roomy = self.template(2 ** (rank - 1).bit_length())  # ranks up to a power share a program
         fit, info = self.strategy._fit(problem, structure, cores, budget, roomy)
         met = budget.meets(fit.error)
@@ -78,22 +80,30 @@ class Ladder:
             return None
         return (low + high) // 2
 
-    def _start(self, problem: Problem, structure: Structure, state: LadderState) -> Cores:
-        """The best cores so far at other ranks, or random ones if they are of another graph."""
-        rng = np.random.default_rng(state.seed)
-        random = host_cores(structure, rng, problem.dtype)
-        old, cores = state.structure, state.cores
-        same = old.legs == structure.legs and set(old.edges) <= set(structure.edges)
-        if not same or not old.edges:
-            return random
-        for edge, rank in old.edges.items():
-            for _ in range(rank - structure.rank(edge)):
-                old, cores = shrink(old, cores, edge)
-        old_part = pad(old, cores, structure)
-        held = pad(old, tuple(np.ones_like(core) for core in map(np.asarray, cores)), structure)
-        scale = core_std(structure)
-        size = np.mean([np.abs(np.asarray(core)).mean() for core in cores])
-        return tuple(
-            part + (1 - mask) * fresh * np.asarray(_FRESH * size / scale, fresh.dtype)
-            for part, mask, fresh in zip(old_part, held, random, strict=True)
-        )
+
+def carried(
+    known: tuple[Structure, Cores] | None,
+    structure: Structure,
+    seed: tuple[int, ...],
+    dtype: Any,
+) -> Cores:
+    """Cores fitted at other ranks of the same graph where there are any, what is new about them
+    small and random; else random ones."""
+    random = host_cores(structure, np.random.default_rng(seed), dtype)
+    if known is None:
+        return random
+    old, cores = known
+    same = old.legs == structure.legs and set(old.edges) <= set(structure.edges)
+    if not same or not old.edges:
+        return random
+    for edge, rank in old.edges.items():
+        for _ in range(rank - structure.rank(edge)):
+            old, cores = shrink(old, cores, edge)
+    old_part = pad(old, cores, structure)
+    held = pad(old, tuple(np.ones_like(core) for core in map(np.asarray, cores)), structure)
+    scale = core_std(structure)
+    size = np.mean([np.abs(np.asarray(core)).mean() for core in cores])
+    return tuple(
+        part + (1 - mask) * fresh * np.asarray(_FRESH * size / scale, fresh.dtype)
+        for part, mask, fresh in zip(old_part, held, random, strict=True)
+    )

@@ -1,0 +1,179 @@
+"""A canonical polyadic (CP) network beside the growth of bonds: whichever is closer goes on.
+
+Data without ranks, such as images, are fitted better by a few bonds while the network is small, and
+often by a sum of many products where it is large. So a growing network is compared with the CP
+network of as many parameters from time to time. Where that is closer, its rank grows instead, and
+what it takes to meet the target is found by bisection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from .._status import Status
+from .._structure import Structure
+from ..objectives import Decomposition, Problem
+from ..solve._fit import as_solver
+from ._ladder import carried
+from ._moves import Cores
+from ._refit import refit
+from ._store import storable
+from ._strategy import Budget, Fit, Info, Move
+
+if TYPE_CHECKING:
+    from ._greedy import Greedy, GreedyState
+
+# Parameters from which on a network is compared, and the factor between two comparisons.
+_FIRST, _FACTOR = 1000, 1.5
+# The first rank that is fitted.
+_LEAST = 4
+# Effort of a fit, in units of the solver's own steps.
+_EFFORT = 3.0
+# Where few ranks are left to choose from, each is fitted for longer: alternating least squares of
+# such networks gains little in a sweep, and does so for hundreds of them.
+_PATIENCE, _RTOL = 40.0, 1e-6
+# A fit goes on past the target, down to this part of it, which helps those of lower ranks.
+_INSIDE = 0.98
+# The next rank is so many times the last; the first stride back is this part of it.
+_GROWTH, _STRIDE = 1.5, 6
+
+
+@storable
+@dataclasses.dataclass(frozen=True)
+class Rival:
+    """What is known of CP networks.
+
+    Attributes:
+        rank, cores, error: of the last one, or the best one, once it is the search's own.
+        compared: parameters of the network that it was compared with.
+        stride: ranks to go on by; 0 before it is the search's own.
+    """
+
+    rank: int
+    cores: Cores
+    error: float
+    compared: int
+    stride: int = 0
+
+
+def due(greedy: Greedy, problem: Problem, state: GreedyState) -> bool:
+    """Whether a growing network should be compared now."""
+    if not greedy.hyperedges or greedy.edges is not None or not isinstance(problem, Decomposition):
+        return False
+    structure, order = state.structure, len(problem.shape)
+    each = structure.legs == tuple((mode,) for mode in range(order)) and order > 2
+    definite = state.cuts is not None  # then its own ranks tell
+    now = problem.num_params(structure)
+    last = state.rival.compared if state.rival is not None else 0
+    return each and not definite and now >= max(_FIRST, _FACTOR * last)
+
+
+def compare(
+    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """Fit the CP network of as many parameters; if it is closer, go on with that."""
+    now = problem.num_params(state.structure)
+    rank = now // problem.num_params(Structure.cp(problem.shape, 1))
+    known = state.rival or Rival(1, (), math.inf, now)
+    if greedy.max_rank is not None:
+        rank = min(rank, greedy.max_rank)
+    state = dataclasses.replace(state, rival=dataclasses.replace(known, compared=now))
+    if rank <= known.rank:
+        return state, Info()
+    info = Info()
+    for size in _climb(known.rank, rank):
+        fit, more, state = _fitted(greedy, problem, state, budget, size)
+        info, rival = info + more, Rival(size, fit.cores, fit.error, now)
+        state = dataclasses.replace(state, rival=rival)
+    if not fit.error < state.error:
+        return state, info
+    return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+
+
+def step(
+    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """The next rank: larger until one meets the target, with room to spare, since the best fits
+    come from above; then smaller, by ever shorter strides."""
+    rival = state.rival
+    assert rival is not None
+    met, stride = budget.meets(state.error), rival.stride
+    rank = rival.rank + (-stride if met else stride)
+    if not stride:
+        return _ended(greedy, problem, state, budget), Info()
+    shorter = dataclasses.replace(state, rival=dataclasses.replace(rival, stride=stride // 2))
+    structure = Structure.cp(problem.shape, rank) if rank > 1 else state.structure
+    allowed = rank > 1 and (greedy.max_rank is None or rank <= greedy.max_rank)
+    if not allowed or budget.forbids(problem, structure) is not None:
+        return shorter, Info()
+    fit, info, state = _fitted(greedy, problem, state, budget, rank)
+    if not (budget.meets(fit.error) if met else fit.error < state.error):
+        return dataclasses.replace(shorter, seed=state.seed), info
+    return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+
+
+def _climb(known: int, rank: int) -> list[int]:
+    """Ranks on the way to one: a fit that starts from that of a lower rank is a better one."""
+    ranks = []
+    while rank > max(known, _LEAST):
+        ranks.append(rank)
+        rank = math.ceil(rank / _GROWTH)
+    return ranks[::-1] or [rank]
+
+
+def _taken(budget: Budget, state: GreedyState, fit: Fit) -> GreedyState:
+    """A CP network as that of the search."""
+    rival, (rank,) = state.rival, fit.structure.ranks
+    assert rival is not None
+    if not budget.meets(fit.error):
+        stride = max(1, round((_GROWTH - 1) * rank))
+    elif not budget.meets(state.error):
+        stride = max(1, rank // _STRIDE)
+    else:
+        stride = rival.stride
+    rival = Rival(rank, fit.cores, fit.error, rival.compared, stride)
+    return dataclasses.replace(
+        state,
+        structure=fit.structure,
+        cores=fit.cores,
+        error=fit.error,
+        rival=rival,
+        phase="rival",
+    )
+
+
+def _ended(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
+    """With the target met what makes the network smaller begins; else no rank is left."""
+    capacity = greedy.capacity(problem, state.structure, None, ())
+    state = dataclasses.replace(state, capacity=capacity, screened=None, rival=None)
+    if budget.meets(state.error):
+        return greedy.met(problem, state, budget)
+    return dataclasses.replace(state, phase="done", status=Status.MAX_PARAMS)
+
+
+def _fitted(
+    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget, rank: int
+) -> tuple[Fit, Info, GreedyState]:
+    """The CP network of a rank, from the last one's cores, and the state with another seed."""
+    structure, rival = Structure.cp(problem.shape, rank), state.rival
+    old: tuple[Structure, Cores] | None = None
+    if rival is not None and rival.cores:
+        old = Structure.cp(problem.shape, rival.rank), rival.cores
+    cores = carried(old, structure, state.seed, problem.dtype)
+    solver = as_solver(greedy.solver, problem)
+    patient = budget.meets(state.error) and greedy.solver is None
+    if patient:
+        solver = dataclasses.replace(solver, rtol=_RTOL)
+    fit, info = refit(
+        problem,
+        solver,
+        structure,
+        cores,
+        capacity=Structure.cp(problem.shape, 2 ** (rank - 1).bit_length()),
+        target_error=_INSIDE * (budget.target_error or 0.0),
+        effort=_PATIENCE if patient else _EFFORT,
+    )
+    seed = (*state.seed[:-1], state.seed[-1] + 1)
+    return fit, info, dataclasses.replace(state, seed=seed)
