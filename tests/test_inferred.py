@@ -20,6 +20,7 @@ from tnjax import (
 )
 from tnjax.search import _infer
 from tnjax.search._compress import multiplied
+from tnjax.search._cuts import telling_cuts
 from tnjax.search._inferred import _MinCuts
 from tnjax.search._spectra import Unfoldings
 from tnjax.search._whitened import whitened
@@ -188,15 +189,26 @@ def test_complex_data():
     assert (result.num_params, result.path[1].move.kind) == (GRAPHS["ring"].num_params, "infer")
 
 
+@pytest.mark.parametrize("error", [0.15, 0.1, 0.05])
+def test_images_tell_no_ranks(error):
+    """What a smooth spectrum leaves is not noise, nor are its ranks low down to rounding."""
+    rng = np.random.default_rng(0)
+    waves = np.fft.fft2(rng.standard_normal((64, 64)))
+    waves /= 1 + np.hypot(*np.meshgrid(*[np.fft.fftfreq(64) * 64] * 2)) ** 1.2
+    image = np.fft.ifft2(waves).real
+    unfoldings = Unfoldings((image + 3 * image.std()).reshape((4,) * 6), error)
+    cuts = telling_cuts((4,) * 6, 1e11)
+    assert _infer.ranks_told(unfoldings, cuts, np.dtype(float)) is None
+
+
 def test_noise():
     """Of data with noise only the ranks that stand out are told, and nothing is whitened."""
     tensor = planted(GRAPHS["ring"])
     noise = np.random.default_rng(0).standard_normal(tensor.shape)
     noisy = tensor + 0.05 * np.linalg.norm(tensor) / np.linalg.norm(noise) * noise
     unfoldings = Unfoldings(noisy, 0.051)
-    ranks, exact = _infer._ranks(unfoldings, CUTS, 1e-6)
-    assert exact is None
-    assert ranks == measured(tensor)
+    told = _infer.ranks_told(unfoldings, CUTS, np.dtype(float))
+    assert told == (measured(tensor), None)
     result = search(Decomposition(noisy), key=jax.random.key(0), target_error=0.051)
     assert result.num_params == GRAPHS["ring"].num_params
     assert [step.move.kind for step in result.path] == ["start", "infer"]

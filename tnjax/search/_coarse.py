@@ -327,9 +327,10 @@ def _decomposed(
     unfoldings = Unfoldings(inside.array, error)
     names = telling_cuts(inside.shape, _infer.TOLD)
     found, info = None, Info()
-    if names:
+    told = _infer.ranks_told(unfoldings, names, problem.dtype) if names else None
+    if told is not None:
         budget = Budget(target_error=error)
-        found, info = _infer.found_graph(greedy, inside, state, budget, unfoldings, names)
+        found, info = _infer.found_graph(greedy, inside, state, budget, unfoldings, told)
     if found is not None:
         structure, cores = found.structure, found.cores
     else:

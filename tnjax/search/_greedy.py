@@ -72,7 +72,7 @@ class GreedyState(State):
         lowest, fruitless: the lowest error of the growth, and the moves since then.
         cuts: what the data demand of every network, once and where it is known.
         tree: the smallest tree that meets the target by the spectra, once it is met.
-        rival: the CP network that the growing one is compared with.
+        rival: the CP network that the growing one is compared with, of data without ranks.
         freed: the structure that was last fitted again because its fit may be stuck.
         measured: whether the data have been asked for both.
         groups: shapes for which there are programs to try structures with.

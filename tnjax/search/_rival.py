@@ -51,23 +51,18 @@ class Rival:
         stride: ranks to go on by; 0 before it is the search's own.
     """
 
-    rank: int
-    cores: Cores
-    error: float
-    compared: int
+    rank: int = 1
+    cores: Cores = ()
+    error: float = math.inf
+    compared: int = 0
     stride: int = 0
 
 
 def due(greedy: Greedy, problem: Problem, state: GreedyState) -> bool:
-    """Whether a growing network should be compared now."""
-    if not greedy.hyperedges or greedy.edges is not None or not isinstance(problem, Decomposition):
+    """Whether a growing network should be compared now, of data known to have no ranks."""
+    if not (greedy.prune and greedy.hyperedges) or state.rival is None or len(problem.shape) < 3:
         return False
-    structure, order = state.structure, len(problem.shape)
-    each = structure.legs == tuple((mode,) for mode in range(order)) and order > 2
-    definite = state.cuts is not None  # then its own ranks tell
-    now = problem.num_params(structure)
-    last = state.rival.compared if state.rival is not None else 0
-    return each and not definite and now >= max(_FIRST, _FACTOR * last)
+    return problem.num_params(state.structure) >= max(_FIRST, _FACTOR * state.rival.compared)
 
 
 def compare(
@@ -76,7 +71,8 @@ def compare(
     """Fit the CP network of as many parameters; if it is closer, go on with that."""
     now = problem.num_params(state.structure)
     rank = now // problem.num_params(Structure.cp(problem.shape, 1))
-    known = state.rival or Rival(1, (), math.inf, now)
+    known = state.rival
+    assert known is not None
     if greedy.max_rank is not None:
         rank = min(rank, greedy.max_rank)
     state = dataclasses.replace(state, rival=dataclasses.replace(known, compared=now))
@@ -158,9 +154,8 @@ def _fitted(
 ) -> tuple[Fit, Info, GreedyState]:
     """The CP network of a rank, from the last one's cores, and the state with another seed."""
     structure, rival = Structure.cp(problem.shape, rank), state.rival
-    old: tuple[Structure, Cores] | None = None
-    if rival is not None and rival.cores:
-        old = Structure.cp(problem.shape, rival.rank), rival.cores
+    assert rival is not None
+    old = (Structure.cp(problem.shape, rival.rank), rival.cores) if rival.cores else None
     cores = carried(old, structure, state.seed, problem.dtype)
     solver = as_solver(greedy.solver, problem)
     patient = budget.meets(state.error) and greedy.solver is None
@@ -171,9 +166,15 @@ def _fitted(
         solver,
         structure,
         cores,
-        capacity=Structure.cp(problem.shape, 2 ** (rank - 1).bit_length()),
+        capacity=Structure.cp(problem.shape, _roomy(rank)),
         target_error=_INSIDE * (budget.target_error or 0.0),
         effort=_PATIENCE if patient else _EFFORT,
     )
     seed = (*state.seed[:-1], state.seed[-1] + 1)
     return fit, info, dataclasses.replace(state, seed=seed)
+
+
+def _roomy(rank: int) -> int:
+    """A rank a little larger, which others share: programs are made for that."""
+    grid = max(1, 2 ** (rank.bit_length() - 4))
+    return -(-rank // grid) * grid

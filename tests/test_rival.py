@@ -1,0 +1,142 @@
+"""The CP network beside the growth of bonds: when it is looked at, taken, and how it ends."""
+
+import dataclasses
+import itertools
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from tnjax import Decomposition, FixedFormat, Greedy, Status, Structure, TensorNetwork, search
+from tnjax.search import _rival
+from tnjax.search._rival import Rival
+from tnjax.search._store import decode, encode
+from tnjax.search._strategy import Budget
+
+DIMS = (5, 4, 5, 4, 5)
+ERROR = 0.1
+
+
+def sum_of_products(dims=DIMS, count=40):
+    """Products of vectors with weights that fall slowly, and noise below the target: no unfolding
+    has a low rank."""
+    rng = np.random.default_rng(0)
+    cores = [rng.standard_normal((n, count)) for n in dims]
+    weights = 1 / np.arange(1, count + 1)
+    tensor = np.einsum("ar,br,cr,dr,er,r->abcde", *cores, weights)
+    noise = rng.standard_normal(dims)
+    return tensor + 0.05 * np.linalg.norm(tensor) / np.linalg.norm(noise) * noise
+
+
+def kinds(result):
+    return [step.move.kind for step in result.path]
+
+
+@pytest.fixture
+def early(monkeypatch):
+    monkeypatch.setattr(_rival, "_FIRST", 50)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_sums_of_products_become_one(early, dtype):
+    tensor = sum_of_products().astype(dtype)
+    options = {"key": jax.random.key(0), "target_error": ERROR}
+    result = search(Decomposition(tensor), **options)
+    assert result.status is Status.TARGET_REACHED
+    assert "cp" in kinds(result)
+    assert list(result.structure.edges) == [tuple(range(len(DIMS)))]
+    dense = np.asarray(result.network.to_dense(), np.float64)
+    assert np.linalg.norm(dense - tensor) / np.linalg.norm(tensor) <= ERROR * (1 + 1e-5)
+    fixed = search(Decomposition(tensor), strategy=FixedFormat("cp"), **options)
+    assert result.num_params <= fixed.num_params
+
+
+def test_data_with_ranks_have_no_rival(early):
+    structure = Structure.tensor_ring((6, 6, 6, 6), 3)
+    rng = np.random.default_rng(0)
+    cores = [rng.standard_normal(structure.core_shape(k)) for k in range(4)]
+    tensor = np.asarray(TensorNetwork(structure, cores).to_dense())
+    for infer in (False, True):
+        result = search(
+            Decomposition(tensor),
+            key=jax.random.key(0),
+            target_error=1e-3,
+            strategy=Greedy(infer=infer),
+        )
+        assert result.num_params == structure.num_params
+        assert "cp" not in kinds(result)
+
+
+def test_the_budget_ends_it(early):
+    problem, options = Decomposition(sum_of_products()), {"key": jax.random.key(0)}
+    options |= {"target_error": ERROR, "max_params": 400}
+    result = search(problem, **options)
+    alone = search(problem, **options, strategy=Greedy(hyperedges=False))
+    assert result.num_params <= 400
+    assert result.status is Status.MAX_PARAMS
+    assert "cp" in kinds(result)
+    assert result.error < alone.error
+
+
+def test_max_rank_holds(early):
+    result = search(
+        Decomposition(sum_of_products()),
+        key=jax.random.key(0),
+        target_error=ERROR,
+        strategy=Greedy(max_rank=9),
+        max_steps=30,
+    )
+    assert max(result.structure.ranks) <= 9
+
+
+def test_when_it_is_due():
+    problem = Decomposition(sum_of_products((30, 20, 30, 20, 3)))
+    start = TensorNetwork.random(Structure.rank_one(problem.shape), key=jax.random.key(0))
+    greedy = Greedy(infer=False)
+    state, _ = greedy.init(problem, start, Budget(target_error=ERROR), seed=(0,))
+
+    def due(strategy=greedy, ranks=12, **changes):
+        structure = Structure.tensor_train(problem.shape, ranks)
+        fields = {"structure": structure, "rival": Rival(), **changes}
+        return _rival.due(strategy, problem, dataclasses.replace(state, **fields))
+
+    assert due()
+    assert not due(ranks=2)
+    params = Structure.tensor_train(problem.shape, 12).num_params
+    assert not due(rival=Rival(3, (), 1.0, params // 1.4))
+    assert due(rival=Rival(3, (), 1.0, params // 1.6))
+    assert not due(Greedy(hyperedges=False))
+    assert not due(Greedy(prune=False))
+    assert not due(rival=None)
+
+
+def test_ranks_on_the_way():
+    climb = _rival._climb(1, 100)
+    assert climb[-1] == 100
+    assert climb == sorted(set(climb))
+    assert all(b <= 1.5 * a for a, b in itertools.pairwise(climb))
+    assert _rival._climb(80, 100) == [100]
+    for rank in range(2, 600):
+        roomy = _rival._roomy(rank)
+        assert rank <= roomy <= 1.15 * rank
+
+
+def test_a_rival_can_be_stored():
+    rival = Rival(2, (np.ones((3, 2)), np.zeros((4, 2))), 0.5, 100, 7)
+    arrays: dict[str, np.ndarray] = {}
+    back = decode(json.loads(json.dumps(encode(rival, arrays))), arrays)
+    assert (back.rank, back.error, back.compared, back.stride) == (2, 0.5, 100, 7)
+    for a, b in zip(back.cores, rival.cores, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_resumed_it_ends_alike(early, tmp_path):
+    options = {"key": jax.random.key(0), "target_error": ERROR}
+    problem = Decomposition(sum_of_products())
+    whole = search(problem, **options)
+    at = kinds(whole).index("cp")
+    search(problem, **options, checkpoints=tmp_path, max_steps=at + 1)
+    rest = search(problem, **options, checkpoints=tmp_path, resume=True)
+    assert rest.structure == whole.structure
+    assert rest.error == pytest.approx(whole.error, rel=1e-6)
