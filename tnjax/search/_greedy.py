@@ -102,7 +102,8 @@ class GreedyState(State):
 
     @property
     def tidying(self) -> bool:
-        return self.phase in _tidy.PHASES
+        met = self.status is Status.TARGET_REACHED
+        return self.phase in _tidy.PHASES or (self.phase == "rival" and met)
 
 
 @dataclasses.dataclass(frozen=True)

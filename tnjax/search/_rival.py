@@ -16,6 +16,7 @@ from .._status import Status
 from .._structure import Structure
 from ..objectives import Decomposition, Problem
 from ..solve._fit import as_solver
+from ._capacity import holds
 from ._ladder import carried
 from ._moves import Cores
 from ._refit import refit
@@ -33,7 +34,7 @@ _LEAST = 4
 _EFFORT = 3.0
 # Where few ranks are left to choose from, each is fitted for longer: alternating least squares of
 # such networks gains little in a sweep, and does so for hundreds of them.
-_PATIENCE, _RTOL = 40.0, 1e-6
+_PATIENCE, _RTOL = 60.0, 1e-6
 # A fit goes on past the target, down to this part of it, which helps those of lower ranks.
 _INSIDE = 0.98
 # The next rank is so many times the last; the first stride back is this part of it.
@@ -58,10 +59,16 @@ class Rival:
     stride: int = 0
 
 
+def wanted(greedy: Greedy, problem: Problem, state: GreedyState) -> bool:
+    """Whether there is a rival: of data known to have no ranks."""
+    return greedy.prune and greedy.hyperedges and state.rival is not None and len(problem.shape) > 2
+
+
 def due(greedy: Greedy, problem: Problem, state: GreedyState) -> bool:
-    """Whether a growing network should be compared now, of data known to have no ranks."""
-    if not (greedy.prune and greedy.hyperedges) or state.rival is None or len(problem.shape) < 3:
+    """Whether a growing network should be compared now."""
+    if state.measured or not wanted(greedy, problem, state):  # it was made smaller already
         return False
+    assert state.rival is not None
     return problem.num_params(state.structure) >= max(_FIRST, _FACTOR * state.rival.compared)
 
 
@@ -69,21 +76,8 @@ def compare(
     greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
 ) -> tuple[GreedyState, Info]:
     """Fit the CP network of as many parameters; if it is closer, go on with that."""
-    now = problem.num_params(state.structure)
-    rank = now // problem.num_params(Structure.cp(problem.shape, 1))
-    known = state.rival
-    assert known is not None
-    if greedy.max_rank is not None:
-        rank = min(rank, greedy.max_rank)
-    state = dataclasses.replace(state, rival=dataclasses.replace(known, compared=now))
-    if rank <= known.rank:
-        return state, Info()
-    info = Info()
-    for size in _climb(known.rank, rank):
-        fit, more, state = _fitted(greedy, problem, state, budget, size)
-        info, rival = info + more, Rival(size, fit.cores, fit.error, now)
-        state = dataclasses.replace(state, rival=rival)
-    if not fit.error < state.error:
+    fit, info, state = _look(greedy, problem, state, budget, problem.num_params(state.structure))
+    if fit is None or not fit.error < state.error:
         return state, info
     return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
 
@@ -91,15 +85,21 @@ def compare(
 def step(
     greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
 ) -> tuple[GreedyState, Info]:
-    """The next rank: larger until one meets the target, with room to spare, since the best fits
-    come from above; then smaller, by ever shorter strides."""
-    rival = state.rival
+    """Of a network that nothing makes smaller: whether a CP network of fewer parameters meets the
+    target. Of a CP network the next rank: larger until one meets the target, with room to spare,
+    since the best fits come from above; then smaller, by ever shorter strides."""
+    rival, met = state.rival, budget.meets(state.error)
     assert rival is not None
-    met, stride = budget.meets(state.error), rival.stride
-    rank = rival.rank + (-stride if met else stride)
-    if not stride:
+    if state.structure != Structure.cp(problem.shape, rival.rank):
+        most = problem.num_params(state.structure) - 1
+        fit, info, state = _look(greedy, problem, state, budget, most)
+        if fit is None or not budget.meets(fit.error):
+            return dataclasses.replace(state, phase="done"), info
+        return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+    if not rival.stride:
         return _ended(greedy, problem, state, budget), Info()
-    shorter = dataclasses.replace(state, rival=dataclasses.replace(rival, stride=stride // 2))
+    shorter = dataclasses.replace(state, rival=dataclasses.replace(rival, stride=rival.stride // 2))
+    rank = rival.rank + (-rival.stride if met else rival.stride)
     structure = Structure.cp(problem.shape, rank) if rank > 1 else state.structure
     allowed = rank > 1 and (greedy.max_rank is None or rank <= greedy.max_rank)
     if not allowed or budget.forbids(problem, structure) is not None:
@@ -108,6 +108,25 @@ def step(
     if not (budget.meets(fit.error) if met else fit.error < state.error):
         return dataclasses.replace(shorter, seed=state.seed), info
     return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+
+
+def _look(
+    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget, most: int
+) -> tuple[Fit | None, Info, GreedyState]:
+    """The CP network of so many parameters, if it is larger than the last one."""
+    known, info = state.rival, Info()
+    assert known is not None
+    rank = most // problem.num_params(Structure.cp(problem.shape, 1))
+    if greedy.max_rank is not None:
+        rank = min(rank, greedy.max_rank)
+    now = problem.num_params(state.structure)
+    state = dataclasses.replace(state, rival=dataclasses.replace(known, compared=now))
+    fit = None
+    for size in _climb(known.rank, rank) if rank > known.rank else ():
+        fit, more, state = _fitted(greedy, problem, state, budget, size)
+        info, rival = info + more, Rival(size, fit.cores, fit.error, now)
+        state = dataclasses.replace(state, rival=rival)
+    return fit, info, state
 
 
 def _climb(known: int, rank: int) -> list[int]:
@@ -125,10 +144,10 @@ def _taken(budget: Budget, state: GreedyState, fit: Fit) -> GreedyState:
     assert rival is not None
     if not budget.meets(fit.error):
         stride = max(1, round((_GROWTH - 1) * rank))
-    elif not budget.meets(state.error):
-        stride = max(1, rank // _STRIDE)
-    else:
+    elif budget.meets(state.error) and rival.stride:
         stride = rival.stride
+    else:
+        stride = max(1, rank // _STRIDE)
     rival = Rival(rank, fit.cores, fit.error, rival.compared, stride)
     return dataclasses.replace(
         state,
@@ -137,13 +156,16 @@ def _taken(budget: Budget, state: GreedyState, fit: Fit) -> GreedyState:
         error=fit.error,
         rival=rival,
         phase="rival",
+        status=Status.TARGET_REACHED if budget.meets(fit.error) else state.status,
     )
 
 
 def _ended(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
     """With the target met what makes the network smaller begins; else no rank is left."""
-    capacity = greedy.capacity(problem, state.structure, None, ())
-    state = dataclasses.replace(state, capacity=capacity, screened=None, rival=None)
+    capacity = state.capacity
+    if not holds(capacity, state.structure):
+        capacity = greedy.capacity(problem, state.structure, None, ())
+    state = dataclasses.replace(state, capacity=capacity, rival=None)
     if budget.meets(state.error):
         return greedy.met(problem, state, budget)
     return dataclasses.replace(state, phase="done", status=Status.MAX_PARAMS)
@@ -158,7 +180,7 @@ def _fitted(
     old = (Structure.cp(problem.shape, rival.rank), rival.cores) if rival.cores else None
     cores = carried(old, structure, state.seed, problem.dtype)
     solver = as_solver(greedy.solver, problem)
-    patient = budget.meets(state.error) and greedy.solver is None
+    patient = budget.meets(state.error) and rival.stride > 0 and greedy.solver is None
     if patient:
         solver = dataclasses.replace(solver, rtol=_RTOL)
     fit, info = refit(

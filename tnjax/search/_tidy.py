@@ -16,6 +16,7 @@ from .._status import Status
 from .._structure import Edge, Structure
 from ..objectives import Completion, Decomposition, LeastSquares, Problem
 from ..objectives._streamed import squared_norm
+from . import _rival
 from ._batches import Batch, admits, affordable, batched, run_batch
 from ._capacity import holds
 from ._cuts import CutBounds, bounds_of
@@ -99,7 +100,8 @@ def step(
     for phase in later:
         if getattr(greedy, _OPTION.get(phase, phase)):
             return _enter(greedy, problem, state, budget, phase), Info()
-    return dataclasses.replace(state, phase="done"), Info()
+    last = "rival" if _rival.wanted(greedy, problem, state) else "done"
+    return dataclasses.replace(state, phase=last), Info()
 
 
 def _enter(
