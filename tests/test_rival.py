@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -41,7 +42,7 @@ def early(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_sums_of_products_become_one(early, dtype):
     tensor = sum_of_products().astype(dtype)
-    options = {"key": jax.random.key(0), "target_error": ERROR}
+    options: dict[str, Any] = {"key": jax.random.key(0), "target_error": ERROR}
     result = search(Decomposition(tensor), **options)
     assert result.status is Status.TARGET_REACHED
     assert "cp" in kinds(result)
@@ -69,7 +70,8 @@ def test_data_with_ranks_have_no_rival(early):
 
 
 def test_the_budget_ends_it(early):
-    problem, options = Decomposition(sum_of_products()), {"key": jax.random.key(0)}
+    problem = Decomposition(sum_of_products())
+    options: dict[str, Any] = {"key": jax.random.key(0)}
     options |= {"target_error": ERROR, "max_params": 400}
     result = search(problem, **options)
     alone = search(problem, **options, strategy=Greedy(hyperedges=False))
@@ -77,6 +79,18 @@ def test_the_budget_ends_it(early):
     assert result.status is Status.MAX_PARAMS
     assert "cp" in kinds(result)
     assert result.error < alone.error
+
+
+def test_what_grew_is_compared_at_last(monkeypatch):
+    """Too small to be compared on the way, but larger than the CP network that does as well."""
+    monkeypatch.setattr(_rival, "_FIRST", 10**6)
+    problem = Decomposition(sum_of_products())
+    options: dict[str, Any] = {"key": jax.random.key(0)}
+    result = search(problem, **options, target_error=0.25)
+    grown = search(problem, **options, target_error=0.25, strategy=Greedy(hyperedges=False))
+    assert kinds(result).index("cp") >= len(kinds(grown))
+    assert result.num_params < grown.num_params
+    assert list(result.structure.edges) == [tuple(range(len(DIMS)))]
 
 
 def test_max_rank_holds(early):
@@ -98,17 +112,18 @@ def test_when_it_is_due():
 
     def due(strategy=greedy, ranks=12, **changes):
         structure = Structure.tensor_train(problem.shape, ranks)
-        fields = {"structure": structure, "rival": Rival(), **changes}
+        fields: dict[str, Any] = {"structure": structure, "rival": Rival(), **changes}
         return _rival.due(strategy, problem, dataclasses.replace(state, **fields))
 
     assert due()
     assert not due(ranks=2)
     params = Structure.tensor_train(problem.shape, 12).num_params
-    assert not due(rival=Rival(3, (), 1.0, params // 1.4))
-    assert due(rival=Rival(3, (), 1.0, params // 1.6))
+    assert not due(rival=Rival(3, (), 1.0, int(params / 1.4)))
+    assert due(rival=Rival(3, (), 1.0, int(params / 1.6)))
     assert not due(Greedy(hyperedges=False))
     assert not due(Greedy(prune=False))
     assert not due(rival=None)
+    assert not due(measured=True)  # a swap grows too
 
 
 def test_ranks_on_the_way():
@@ -132,7 +147,7 @@ def test_a_rival_can_be_stored():
 
 
 def test_resumed_it_ends_alike(early, tmp_path):
-    options = {"key": jax.random.key(0), "target_error": ERROR}
+    options: dict[str, Any] = {"key": jax.random.key(0), "target_error": ERROR}
     problem = Decomposition(sum_of_products())
     whole = search(problem, **options)
     at = kinds(whole).index("cp")

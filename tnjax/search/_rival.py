@@ -37,6 +37,8 @@ _EFFORT = 3.0
 _PATIENCE, _RTOL = 60.0, 1e-6
 # A fit goes on past the target, down to this part of it, which helps those of lower ranks.
 _INSIDE = 0.98
+# Fits of each rank on the way, with other fresh terms: the closest one goes on.
+_TRIES = 3
 # The next rank is so many times the last; the first stride back is this part of it.
 _GROWTH, _STRIDE = 1.5, 6
 
@@ -123,8 +125,13 @@ def _look(
     state = dataclasses.replace(state, rival=dataclasses.replace(known, compared=now))
     fit = None
     for size in _climb(known.rank, rank) if rank > known.rank else ():
-        fit, more, state = _fitted(greedy, problem, state, budget, size)
-        info, rival = info + more, Rival(size, fit.cores, fit.error, now)
+        tries = []
+        for _ in range(_TRIES):
+            fit, more, state = _fitted(greedy, problem, state, budget, size)
+            info = info + more
+            tries.append(fit)
+        fit = min(tries, key=lambda fit: fit.error)
+        rival = Rival(size, fit.cores, fit.error, now)
         state = dataclasses.replace(state, rival=rival)
     return fit, info, state
 
