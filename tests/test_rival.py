@@ -93,6 +93,22 @@ def test_what_grew_is_compared_at_last(monkeypatch):
     assert list(result.structure.edges) == [tuple(range(len(DIMS)))]
 
 
+def test_tucker_networks_are_tried_at_last():
+    """A core of full ranks with a slowly falling spectrum: no chain of two bonds is as small."""
+    rng = np.random.default_rng(0)
+    core = rng.standard_normal((4, 4, 4))
+    factors = [rng.standard_normal((n, 4)) for n in (20, 24, 28)]
+    tensor = np.einsum("abc,ia,jb,kc->ijk", core, *factors)
+    smooth = rng.standard_normal(tensor.shape) / (1 + np.arange(28)) ** 1.5
+    tensor += 0.15 * np.linalg.norm(tensor) / np.linalg.norm(smooth) * smooth
+    problem, key = Decomposition(tensor), jax.random.key(0)
+    result = search(problem, key=key, target_error=0.16)
+    tucker = search(problem, key=key, target_error=0.16, strategy=FixedFormat("tucker"))
+    assert result.error <= 0.16
+    assert "tucker" in kinds(result)
+    assert result.num_params <= tucker.num_params
+
+
 def test_max_rank_holds(early):
     result = search(
         Decomposition(sum_of_products()),

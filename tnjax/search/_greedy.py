@@ -148,7 +148,8 @@ class Greedy(Strategy):
         hyperedges: then try one hyperedge in the place of all bonds among some nodes; as `rewire`.
             Of dense data that were found to have no ranks (see `infer`), such as images, the
             growing network is compared with the CP network of as many parameters, now and then
-            and at last; where that is closer, it goes on in its place.
+            and at last; where that is closer, it goes on in its place. At last a Tucker network is
+            tried as well (up to four modes).
         num_starts: starts of each of these structures.
         solver: for the cores, as in `fit`; ALS for least squares, L-BFGS for other losses.
 

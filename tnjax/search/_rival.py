@@ -1,9 +1,10 @@
-"""A canonical polyadic (CP) network beside the growth of bonds: whichever is closer goes on.
+"""Networks of fixed formats beside the growth of bonds: whichever is closer goes on.
 
 Data without ranks, such as images, are fitted better by a few bonds while the network is small, and
 often by a sum of many products where it is large. So a growing network is compared with the CP
 network of as many parameters from time to time. Where that is closer, its rank grows instead, and
-what it takes to meet the target is found by bisection.
+what it takes to meet the target is found step by step. A Tucker network, for few modes, and a CP
+network are tried at last, once nothing else makes the network found smaller.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from .._init import host_cores
+from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Structure
 from ..objectives import Decomposition, Problem
 from ..solve._fit import as_solver
 from ._capacity import holds
+from ._fixed import FixedFormat
 from ._ladder import carried
 from ._moves import Cores
 from ._refit import refit
@@ -35,10 +41,14 @@ _EFFORT = 3.0
 # Where few ranks are left to choose from, each is fitted for longer: alternating least squares of
 # such networks gains little in a sweep, and does so for hundreds of them.
 _PATIENCE, _RTOL = 60.0, 1e-6
+# So is one that misses the target by little.
+_NEAR = 0.97
 # A fit goes on past the target, down to this part of it, which helps those of lower ranks.
 _INSIDE = 0.98
 # Fits of each rank on the way, with other fresh terms: the closest one goes on.
 _TRIES = 3
+# Modes up to which Tucker networks are tried: their core has that order.
+_TUCKER_MODES = 4
 # The next rank is so many times the last; the first stride back is this part of it.
 _GROWTH, _STRIDE = 1.5, 6
 
@@ -52,6 +62,8 @@ class Rival:
         rank, cores, error: of the last one, or the best one, once it is the search's own.
         compared: parameters of the network that it was compared with.
         stride: ranks to go on by; 0 before it is the search's own.
+        ended: whether that was made as small as may be.
+        tucker: whether Tucker networks were tried.
     """
 
     rank: int = 1
@@ -59,6 +71,8 @@ class Rival:
     error: float = math.inf
     compared: int = 0
     stride: int = 0
+    ended: bool = False
+    tucker: bool = False
 
 
 def wanted(greedy: Greedy, problem: Problem, state: GreedyState) -> bool:
@@ -87,29 +101,75 @@ def compare(
 def step(
     greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
 ) -> tuple[GreedyState, Info]:
-    """Of a network that nothing makes smaller: whether a CP network of fewer parameters meets the
-    target. Of a CP network the next rank: larger until one meets the target, with room to spare,
-    since the best fits come from above; then smaller, by ever shorter strides."""
-    rival, met = state.rival, budget.meets(state.error)
+    """The next rank of a CP network; or, once nothing makes a network smaller, whether a Tucker
+    network or a CP network of fewer parameters meets the target."""
+    rival = state.rival
     assert rival is not None
-    if state.structure != Structure.cp(problem.shape, rival.rank):
+    own = state.structure == Structure.cp(problem.shape, rival.rank)
+    if own and rival.stride:
+        return _next(greedy, problem, state, budget)
+    if own and not rival.ended:
+        return _ended(greedy, problem, state, budget), Info()
+    if not rival.tucker and len(problem.shape) <= _TUCKER_MODES:
+        state = dataclasses.replace(state, rival=dataclasses.replace(rival, tucker=True))
+        return _tucker(greedy, problem, state, budget)
+    info = Info()
+    if not own:
         most = problem.num_params(state.structure) - 1
         fit, info, state = _look(greedy, problem, state, budget, most)
-        if fit is None or not budget.meets(fit.error):
-            return dataclasses.replace(state, phase="done"), info
-        return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
-    if not rival.stride:
-        return _ended(greedy, problem, state, budget), Info()
+        if fit is not None and not budget.meets(fit.error) and budget.meets(_NEAR * fit.error):
+            fit, more, state = _fitted(
+                greedy, problem, state, budget, fit.structure.ranks[0], patient=True
+            )
+            info = info + more
+        if fit is not None and budget.meets(fit.error):
+            return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+    return dataclasses.replace(state, phase="done"), info
+
+
+def _next(
+    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """A larger rank until one meets the target, with room to spare, since the best fits come from
+    above; then smaller ones, by ever shorter strides."""
+    rival, met = state.rival, budget.meets(state.error)
+    assert rival is not None
     shorter = dataclasses.replace(state, rival=dataclasses.replace(rival, stride=rival.stride // 2))
     rank = rival.rank + (-rival.stride if met else rival.stride)
     structure = Structure.cp(problem.shape, rank) if rank > 1 else state.structure
     allowed = rank > 1 and (greedy.max_rank is None or rank <= greedy.max_rank)
     if not allowed or budget.forbids(problem, structure) is not None:
         return shorter, Info()
-    fit, info, state = _fitted(greedy, problem, state, budget, rank)
+    fit, info, state = _fitted(greedy, problem, state, budget, rank, patient=met)
     if not (budget.meets(fit.error) if met else fit.error < state.error):
         return dataclasses.replace(shorter, seed=state.seed), info
     return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+
+
+def _tucker(
+    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """The Tucker network that meets the target with the fewest parameters, if that is fewer."""
+    smaller = dataclasses.replace(budget, max_params=problem.num_params(state.structure) - 1)
+    strategy = FixedFormat("tucker", solver=greedy.solver)
+    rank_one = Structure.rank_one(problem.shape)
+    cores = host_cores(rank_one, np.random.default_rng(state.seed), problem.dtype)
+    found, info = strategy.init(problem, TensorNetwork(rank_one, cores), smaller, seed=state.seed)
+    while not found.done:
+        found, more = strategy.step(problem, found, smaller)
+        info = info + more
+    info = dataclasses.replace(info, move=None)
+    state = dataclasses.replace(state, seed=(*state.seed[:-1], state.seed[-1] + 1))
+    if not budget.meets(found.error) or smaller.forbids(problem, found.structure) is not None:
+        return state, info
+    state = dataclasses.replace(
+        state,
+        structure=found.structure,
+        cores=found.cores,
+        error=found.error,
+        capacity=greedy.capacity(problem, found.structure, None, ()),
+    )
+    return greedy.met(problem, state, budget), dataclasses.replace(info, move=Move("tucker"))
 
 
 def _look(
@@ -131,7 +191,8 @@ def _look(
             info = info + more
             tries.append(fit)
         fit = min(tries, key=lambda fit: fit.error)
-        rival = Rival(size, fit.cores, fit.error, now)
+        assert state.rival is not None
+        rival = dataclasses.replace(state.rival, rank=size, cores=fit.cores, error=fit.error)
         state = dataclasses.replace(state, rival=rival)
     return fit, info, state
 
@@ -155,7 +216,9 @@ def _taken(budget: Budget, state: GreedyState, fit: Fit) -> GreedyState:
         stride = rival.stride
     else:
         stride = max(1, rank // _STRIDE)
-    rival = Rival(rank, fit.cores, fit.error, rival.compared, stride)
+    rival = dataclasses.replace(
+        rival, rank=rank, cores=fit.cores, error=fit.error, stride=stride, ended=False
+    )
     return dataclasses.replace(
         state,
         structure=fit.structure,
@@ -172,22 +235,29 @@ def _ended(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget)
     capacity = state.capacity
     if not holds(capacity, state.structure):
         capacity = greedy.capacity(problem, state.structure, None, ())
-    state = dataclasses.replace(state, capacity=capacity, rival=None)
+    assert state.rival is not None
+    rival = dataclasses.replace(state.rival, ended=True)
+    state = dataclasses.replace(state, capacity=capacity, rival=rival)
     if budget.meets(state.error):
         return greedy.met(problem, state, budget)
     return dataclasses.replace(state, phase="done", status=Status.MAX_PARAMS)
 
 
 def _fitted(
-    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget, rank: int
+    greedy: Greedy,
+    problem: Decomposition,
+    state: GreedyState,
+    budget: Budget,
+    rank: int,
+    *,
+    patient: bool = False,
 ) -> tuple[Fit, Info, GreedyState]:
     """The CP network of a rank, from the last one's cores, and the state with another seed."""
     structure, rival = Structure.cp(problem.shape, rank), state.rival
     assert rival is not None
     old = (Structure.cp(problem.shape, rival.rank), rival.cores) if rival.cores else None
     cores = carried(old, structure, state.seed, problem.dtype)
-    solver = as_solver(greedy.solver, problem)
-    patient = budget.meets(state.error) and rival.stride > 0 and greedy.solver is None
+    solver, patient = as_solver(greedy.solver, problem), patient and greedy.solver is None
     if patient:
         solver = dataclasses.replace(solver, rtol=_RTOL)
     fit, info = refit(
