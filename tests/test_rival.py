@@ -81,6 +81,21 @@ def test_the_budget_ends_it(early):
     assert result.error < alone.error
 
 
+def test_no_rival_is_fitted_that_the_budget_forbids():
+    problem, greedy = Decomposition(sum_of_products()), Greedy()
+    start = TensorNetwork.random(Structure.rank_one(DIMS), key=jax.random.key(0))
+    state, _ = greedy.init(problem, start, Budget(target_error=ERROR), seed=(0,))
+    state = dataclasses.replace(state, rival=Rival())
+    look = lambda budget: _rival._look(greedy, problem, state, budget, 12 * sum(DIMS))[0]
+    free = look(Budget(target_error=ERROR))
+    assert free is not None
+    assert free.structure == Structure.cp(DIMS, 12)
+    most = problem.flops(Structure.cp(DIMS, 12)) - 1
+    bound = look(Budget(target_error=ERROR, max_flops=most))
+    assert bound is not None
+    assert 1 < bound.structure.ranks[0] < 12
+
+
 def test_what_grew_is_compared_at_last(monkeypatch):
     """Too small to be compared on the way, but larger than the CP network that does as well."""
     monkeypatch.setattr(_rival, "_FIRST", 10**6)

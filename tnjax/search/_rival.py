@@ -185,6 +185,8 @@ def _look(
     state = dataclasses.replace(state, rival=dataclasses.replace(known, compared=now))
     fit = None
     for size in _climb(known.rank, rank) if rank > known.rank else ():
+        if budget.forbids(problem, Structure.cp(problem.shape, size)) is not None:
+            break
         tries = []
         for _ in range(_TRIES):
             fit, more, state = _fitted(greedy, problem, state, budget, size)
