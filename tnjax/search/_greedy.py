@@ -394,6 +394,13 @@ class Greedy(Strategy):
         state = dataclasses.replace(state, status=Status.TARGET_REACHED, phase="done")
         return _tidy.begin(self, problem, state, budget) if self.prune else state
 
+    def holding(self, problem: Problem, state: GreedyState, fit: Fit) -> GreedyState:
+        """The state with another network, in a capacity of its own."""
+        capacity = self.capacity(problem, fit.structure, None, ())
+        return dataclasses.replace(
+            state, structure=fit.structure, cores=fit.cores, error=fit.error, capacity=capacity
+        )
+
     # Helpers --------------------------------------------------------------------------
 
     def fit(

@@ -94,13 +94,7 @@ def step(
         state = dataclasses.replace(state, cuts=cuts)
         found, info = found_graph(greedy, problem, state, budget, unfoldings, told)
         if found is not None:
-            state = dataclasses.replace(
-                state,
-                structure=found.structure,
-                cores=found.cores,
-                error=found.error,
-                capacity=greedy.capacity(problem, found.structure, None, ()),
-            )
+            state = greedy.holding(problem, state, found)
             info = dataclasses.replace(info, move=Move("infer"))
             return greedy.met(problem, state, budget), info
     rival = None if told is not None else Rival()
