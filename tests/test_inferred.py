@@ -272,3 +272,15 @@ def test_growth_frees_a_fit_that_is_stuck(monkeypatch):
     assert before.structure == after.structure
     assert before.error > 1e-4 >= after.error
     assert result.num_params == GRAPHS["ring"].num_params
+
+
+def test_of_graphs_as_close_to_the_ranks_the_smaller_one_is_taken():
+    """The first inference with this key finds another one first, of 448 parameters."""
+    edges = {(0, 1): 5, (1, 2): 2, (2, 3): 5, (1, 4): 2, (2, 4): 2}
+    structure = Structure.from_edges((7,) * 5, edges)
+    rng = np.random.default_rng(6)
+    cores = [rng.standard_normal(structure.core_shape(k)) for k in range(5)]
+    tensor = np.asarray(TensorNetwork(structure, cores).to_dense())
+    result = search(Decomposition(tensor), key=jax.random.key(6), target_error=1e-3)
+    assert result.structure == structure
+    assert [step.move.kind for step in result.path] == ["start", "infer"]
