@@ -255,4 +255,4 @@ def _white(unfoldings: Unfoldings, ranks: dict[Cut, int]) -> bool:
             free = 1 - rank * (rows + columns - rank) / (rows * columns)
             levels.append(tails[min(rank, len(tails) - 1)] / (free * unfoldings.error**2))
     least, most = _WHITE
-    return not levels or (min(levels) >= least and float(np.median(levels)) <= most)
+    return not levels or bool(min(levels) >= least and np.median(levels) <= most)
