@@ -171,6 +171,20 @@ def test_search_begins_with_groups(seed, order):
     assert relative(result.network.to_dense(), tensor) < 1e-3
 
 
+def test_only_fits_to_the_entries_are_reported():
+    """Those that decompose the completed tensor have errors and units of their own."""
+    _, problem = planted(5)
+    greedy, budget = Greedy(), _budget()
+    state, _ = greedy.init(problem, _start(problem), budget, seed=(5,))
+    _, info = greedy.step(problem, state, budget)
+    assert info.move is not None
+    assert info.move.kind == "infer"
+    assert info.fits
+    for fit in info.fits:
+        found = float(problem.error(TensorNetwork(fit.structure, fit.cores)))
+        assert fit.error == pytest.approx(found, rel=1e-6)
+
+
 def test_growth_goes_on_without():
     _, problem = planted(1, (0, 2, 4, 1, 3))
     options = {"key": jax.random.key(1), "target_error": 1e-3, "max_steps": 2}

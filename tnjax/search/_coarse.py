@@ -100,7 +100,7 @@ def step(
     if completed is None:
         return state, info
     (structure, cores), more = _decomposed(greedy, problem, state, completed)
-    info = info + more
+    info = info + dataclasses.replace(more, fits=())  # those of another problem
     if budget.forbids(problem, structure) is not None:
         return state, info
     capacity = greedy.capacity(problem, structure, None, ())
