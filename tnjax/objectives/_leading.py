@@ -109,13 +109,11 @@ def leading_bases(
     shuffled = rng.permutation(values)
     found: list[np.ndarray | None] = []
     for mode, dim in enumerate(shape):
-        others = [m for m in range(len(shape)) if m != mode]
-        keys = entry_keys(indices[:, others], [shape[m] for m in others])
-        columns = np.unique(keys, return_inverse=True)[1]
+        rows, columns = _unfolded(indices, shape, (mode,))
         basis = None
         if dim > 1 and columns.max() + 1 < len(values):
-            top, vectors = _leading(indices[:, mode], columns, values, dim, size)
-            chance, _ = _leading(indices[:, mode], columns, shuffled - shuffled.mean(), dim, 1)
+            top, vectors = _leading(rows, columns, values, dim, size)
+            chance, _ = _leading(rows, columns, shuffled - shuffled.mean(), dim, 1)
             enough = top > _SIGNIFICANT * max(chance[0], 0)
             basis = vectors[:, enough] * np.sqrt(dim) if enough[0] else None
         found.append(basis)
@@ -131,14 +129,21 @@ def leading_vectors(
 ) -> np.ndarray:
     """As `leading_bases`, of the unfolding with these modes as rows, and without asking whether
     chance would tell as much: orthonormal columns [rows, size]."""
-    of = lambda modes: (indices[:, modes], [shape[m] for m in modes])
-    rows, columns = (
-        entry_keys(*of([m for m in range(len(shape)) if (m in modes) == own]))
-        for own in (True, False)
-    )
-    columns = np.unique(columns, return_inverse=True)[1]
+    rows, columns = _unfolded(indices, shape, modes)
     dim = math.prod(shape[mode] for mode in modes)
     return _leading(rows, columns, trimmed(values), dim, size)[1]
+
+
+def _unfolded(
+    indices: np.ndarray, shape: tuple[int, ...], modes: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The row of every entry in the unfolding with these modes as rows, and its column, counted
+    among those with an entry."""
+    others = [m for m in range(len(shape)) if m not in modes]
+    rows, columns = (
+        entry_keys(indices[:, part], [shape[m] for m in part]) for part in (list(modes), others)
+    )
+    return rows, np.unique(columns, return_inverse=True)[1]
 
 
 def trimmed(values: np.ndarray) -> np.ndarray:

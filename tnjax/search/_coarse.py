@@ -25,7 +25,9 @@ from jaxtyping import Array, Float, Int
 from .. import _compile
 from .._structure import Structure
 from ..objectives import Completion, Decomposition, Problem
+from ..objectives._coordinates import entry_keys
 from ..objectives._leading import leading_vectors
+from ..objectives._samples import HostSamples, Samples
 from ..solve._rows import cholesky_rows
 from . import _infer
 from ._cuts import telling_cuts
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 # A start leaves nothing to grow from if its error on held-out entries is at least this.
 _NOTHING = 0.9
 # Cells of a tensor that is completed, its modes, and the entries that are looked at.
-_MOST_CELLS = 10**7
+MOST_CELLS = 10**7
 _MOST_MODES = 10
 _MOST_ENTRIES = 100_000
 # Ranks of both bonds; too high a rank does as well, if there are entries enough. Products of two
@@ -86,7 +88,7 @@ def applies(greedy: Greedy, problem: Problem, state: GreedyState) -> bool:
         return False
     plain = state.structure == Structure.rank_one(problem.shape) and greedy.edges is None
     judged = problem.held_out is not None and not jnp.issubdtype(problem.dtype, jnp.complexfloating)
-    small = math.prod(problem.shape) <= _MOST_CELLS and len(problem.shape) <= _MOST_MODES
+    small = math.prod(problem.shape) <= MOST_CELLS and len(problem.shape) <= _MOST_MODES
     return greedy.infer and plain and judged and small and state.error >= _NOTHING
 
 
@@ -115,8 +117,8 @@ def complete(problem: Completion) -> tuple[Completed | None, Info]:
     """The completion that explains most of the held-out entries, if it explains a good part."""
     info = Info()
     best = Completed(np.zeros(()), math.inf)
+    entries = _Entries.of(problem)
     for rank in _RANKS:
-        entries = _entries(problem)
         enough = rank**4 * entries.count <= _MOST_PRODUCTS
         found = groupings(problem.shape, rank, entries.count if enough else 0)
         fits = []
@@ -147,7 +149,7 @@ def groupings(shape: tuple[int, ...], rank: int, count: int) -> list[Grouping]:
         if set(groups) != {0, 1, 2} or groups.index(0) > groups.index(2):  # either end is first
             continue
         parts = Grouping(*(tuple(m for m, g in enumerate(groups) if g == k) for k in range(3)))
-        first, middle, last = (math.prod(shape[m] for m in part) for part in parts)
+        first, middle, last = (_size(shape, part) for part in parts)
         unknowns = (first + last) * rank + middle * rank**2
         determined = min(first, last) >= rank and unknowns <= _UNKNOWNS * count
         if determined and max(first, last) <= _MOST_ROWS:
@@ -165,34 +167,51 @@ def _room(shape: tuple[int, ...], groupings: Sequence[Grouping]) -> tuple[int, i
 # Fits of a grouping -------------------------------------------------------------------------
 
 
-class _Entries(NamedTuple):
-    """What is looked at of a completion, offsets taken off."""
+@dataclasses.dataclass(frozen=True)
+class _Entries:
+    """What is looked at of a completion, offsets taken off.
+
+    Attributes:
+        known, held: those of training, and those held out.
+        vectors: leading singular vectors, by the modes that are rows.
+    """
 
     shape: tuple[int, ...]
-    indices: np.ndarray
-    values: np.ndarray
-    weights: np.ndarray
-    held_indices: np.ndarray
-    held_values: np.ndarray
-    held_weights: np.ndarray
+    known: HostSamples
+    held: HostSamples
+    vectors: dict[tuple[int, ...], np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, problem: Completion) -> _Entries:
+        assert problem.held_out is not None
+        return cls(problem.shape, _centered(problem.training), _centered(problem.held_out))
 
     @property
     def count(self) -> int:
-        return len(self.values)
+        return len(self.known.values)
+
+    def leading(self, modes: tuple[int, ...], rank: int) -> np.ndarray:
+        """[rows, rank]; those of the largest rank are computed once for all."""
+        if modes not in self.vectors:
+            indices, values, weights = self.known[:3]
+            values = np.where(weights > 0, values, 0)
+            most = min(max(_RANKS), _size(self.shape, modes))
+            self.vectors[modes] = leading_vectors(indices, values, self.shape, modes, most)
+        return self.vectors[modes][:, :rank]
 
 
-def _entries(problem: Completion) -> _Entries:
-    assert problem.held_out is not None
-    known, held = problem.training.gathered(), problem.held_out.gathered()
-    parts = []
-    for samples in (known, held):
-        centered = np.broadcast_to(samples.values - samples.base, samples.values.shape)
-        picked = slice(None)
-        if len(centered) > _MOST_ENTRIES:
-            rng = np.random.default_rng(0)
-            picked = np.sort(rng.choice(len(centered), _MOST_ENTRIES, replace=False))
-        parts += [samples.indices[picked], centered[picked], samples.weights[picked]]
-    return _Entries(problem.shape, *parts)
+def _centered(samples: Samples) -> HostSamples:
+    """As many as are looked at."""
+    if samples.count > _MOST_ENTRIES:
+        rng = np.random.default_rng(0)
+        ids = np.sort(rng.choice(samples.count, _MOST_ENTRIES, replace=False))
+        host = samples.picked(ids)
+    else:
+        host = samples.gathered()
+    return host._replace(values=host.values - host.base)
+
+
+_Placed = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,14 +219,18 @@ class _Fit:
     """Sweeps over the three cores of a grouping.
 
     Attributes:
+        seen, held: the row of each core [entries, 3], the values and weights, of training and of
+            what is held out.
         cores: [rows, rank] orthonormal, [rows, rank, rank], [rows, rank] orthonormal; rows past
             those of the grouping are zero.
         error: relative, of the held-out entries.
         looks: how often that was looked at.
     """
 
-    entries: _Entries
+    shape: tuple[int, ...]
     grouping: Grouping
+    seen: _Placed
+    held: _Placed
     cores: tuple[np.ndarray, ...]
     error: float = math.inf
     looks: int = 0
@@ -219,24 +242,23 @@ class _Fit:
         Args:
             room: rows of an outer core and of the middle one.
         """
-        dtype, (outer, middle) = entries.values.dtype, room
+        shape, (outer, middle) = entries.shape, room
+        seen, held = (_placed(part, shape, grouping) for part in (entries.known, entries.held))
         ends = []
         for modes in (grouping.first, grouping.last):
-            values = np.where(entries.weights > 0, entries.values, 0)
-            end = leading_vectors(entries.indices, values, entries.shape, modes, rank)
-            ends.append(np.pad(end, ((0, outer - len(end)), (0, 0))).astype(dtype))
-        return cls(entries, grouping, (ends[0], np.zeros((middle, rank, rank), dtype), ends[1]))
+            end = entries.leading(modes, rank).astype(seen[1].dtype)
+            ends.append(np.pad(end, ((0, outer - len(end)), (0, 0))))
+        cores = ends[0], np.zeros((middle, rank, rank), seen[1].dtype), ends[1]
+        return cls(shape, grouping, seen, held, cores)
 
     def swept(self, info: Info) -> tuple[_Fit, Info]:
         """So many sweeps more, and what was done in all."""
-        entries, dtype = self.entries, self.entries.values.dtype
+        dtype = self.seen[1].dtype
         least = _RIDGE_UNITS * np.finfo(dtype).eps
         done = self.looks * _SWEEPS + np.arange(_SWEEPS)
         ridges = np.maximum(_RIDGE * _RIDGE_FACTOR**done, least).astype(dtype)
-        seen = self._numbers(entries.indices), entries.values, entries.weights
-        held = self._numbers(entries.held_indices), entries.held_values, entries.held_weights
-        args = seen, held, self.cores, ridges
-        work = _SWEEPS * entries.count * self.cores[1].shape[1] ** 4
+        args = self.seen, self.held, self.cores, ridges
+        work = _SWEEPS * len(self.seen[1]) * self.cores[1].shape[1] ** 4
         ran = _compile.run(_sweeps, (), args, work=work, passes=_SWEEPS)
         *cores, error = jax.device_get(ran.value)
         error = float(error) if np.isfinite(error) else math.inf
@@ -245,21 +267,17 @@ class _Fit:
 
     def dense(self) -> np.ndarray:
         """All entries of the tensor."""
-        shape = self.entries.shape
+        shape = self.shape
         sizes = [_size(shape, part) for part in self.grouping]
         cores = [core[:size] for core, size in zip(self.cores, sizes, strict=True)]
         tensor = np.einsum("ap,cpq,bq->acb", *cores, optimize=True)
         order = [mode for part in self.grouping for mode in part]
         return tensor.reshape([shape[m] for m in order]).transpose(np.argsort(order))
 
-    def _numbers(self, indices: np.ndarray) -> np.ndarray:
-        """[entries, 3]: the row of each core."""
-        shape = self.entries.shape
-        rows = [
-            np.ravel_multi_index(tuple(indices[:, m] for m in part), [shape[m] for m in part])
-            for part in self.grouping
-        ]
-        return np.stack(rows, 1).astype(np.int32)
+
+def _placed(samples: HostSamples, shape: tuple[int, ...], grouping: Grouping) -> _Placed:
+    rows = [entry_keys(samples.indices[:, part], [shape[m] for m in part]) for part in grouping]
+    return np.stack(rows, 1).astype(np.int32), samples.values, samples.weights
 
 
 def _size(shape: tuple[int, ...], modes: Iterable[int]) -> int:

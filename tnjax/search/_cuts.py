@@ -22,7 +22,7 @@ from jaxtyping import Array, Shaped
 
 from .._structure import Structure
 from ._integer import Program, minimize_params
-from ._spectra import Cut, Unfoldings, cut_name
+from ._spectra import Cut, Unfoldings, cut_name, unfolded_shape
 from ._tree_svd import as_tensor, check_error
 
 # Orders up to which all cuts are measured, and how many are otherwise.
@@ -306,11 +306,10 @@ def telling_cuts(dims: tuple[int, ...], max_work: float) -> list[Cut]:
 def _affordable(dims: tuple[int, ...], cuts: list[Cut], max_work: float) -> list[Cut]:
     """The cuts with the smallest sides that together stay within a forecast."""
     entries = math.prod(dims)
-    rows = (math.prod(dims[mode] for mode in cut) for cut in cuts)
-    sides = np.asarray([min(n, entries // n) for n in rows])
-    order = np.argsort(sides, kind="stable")
+    smaller = np.asarray([min(unfolded_shape(dims, cut)) for cut in cuts])
+    order = np.argsort(smaller, kind="stable")
     # Large sides are sketched, and even the smallest cut reorders all entries.
-    work = np.cumsum(entries * (np.minimum(sides[order], _SKETCHED) + _REORDER))
+    work = np.cumsum(entries * (np.minimum(smaller[order], _SKETCHED) + _REORDER))
     return [cuts[n] for n in order[work <= max_work]]
 
 

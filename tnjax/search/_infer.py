@@ -25,7 +25,7 @@ from ._cuts import bounds_of, telling_cuts
 from ._inferred import inferred_graphs
 from ._population import BATCH_BYTES
 from ._rival import Rival
-from ._spectra import Cut, Unfoldings
+from ._spectra import Cut, Unfoldings, unfolded_shape
 from ._strategy import Budget, Fit, Info, Move
 from ._whitened import whitened
 from .moves import Rerank
@@ -88,7 +88,7 @@ def step(
     assert target is not None
     unfoldings = Unfoldings(problem.array, target)
     names, info = telling_cuts(unfoldings.dims, TOLD), Info()
-    probed = sorted(names, key=lambda cut: -min(_sides(unfoldings.dims, cut)))[:_PROBED]
+    probed = sorted(names, key=lambda cut: -min(unfolded_shape(unfoldings.dims, cut)))[:_PROBED]
     told, cuts = None, bounds_of(unfoldings, target, cuts=probed)
     if cuts.definite >= DEFINITE:
         cuts = bounds_of(unfoldings, target, cuts=names)
@@ -223,7 +223,7 @@ def ranks_told(unfoldings: Unfoldings, cuts: list[Cut], dtype: np.dtype) -> Told
     rounding = max(ROUNDING, _ROUNDING_UNITS * float(jnp.finfo(dtype).eps))
     exact = unfoldings.to_error(rounding)
     ranks = {cut: exact.spectrum(cut).least_rank(exact.error) for cut in cuts}
-    most = {cut: min(_sides(unfoldings.dims, cut)) for cut in cuts}
+    most = {cut: min(unfolded_shape(unfoldings.dims, cut)) for cut in cuts}
     logs = lambda ranks: sum(math.log(rank) for rank in ranks.values())
     low = logs(ranks) <= (1 - _LOW) * logs(most)
     same = sum(exact.spectrum(cut).least_rank(_COARSER * rounding) for cut in cuts)
@@ -233,14 +233,9 @@ def ranks_told(unfoldings: Unfoldings, cuts: list[Cut], dtype: np.dtype) -> Told
     return Told(ranks, None) if _white(unfoldings, ranks) else None
 
 
-def _sides(dims: tuple[int, ...], cut: Cut) -> tuple[int, int]:
-    rows = math.prod(dims[mode] for mode in cut)
-    return rows, math.prod(dims) // rows
-
-
 def _above_noise(unfoldings: Unfoldings, cut: Cut) -> int:
     """Singular values above those of noise of the size of the error (Marchenko and Pastur)."""
-    rows, columns = _sides(unfoldings.dims, cut)
+    rows, columns = unfolded_shape(unfoldings.dims, cut)
     edge = unfoldings.error**2 * (rows**0.5 + columns**0.5) ** 2 / (rows * columns)
     return max(1, int(np.sum(unfoldings.spectrum(cut).squares > edge)))
 
@@ -250,7 +245,10 @@ def _white(unfoldings: Unfoldings, ranks: dict[Cut, int]) -> bool:
     unfolding, for the degrees of freedom that are left."""
     levels = []
     for cut, rank in ranks.items():
-        (rows, columns), tails = _sides(unfoldings.dims, cut), unfoldings.spectrum(cut).tails
+        (rows, columns), tails = (
+            unfolded_shape(unfoldings.dims, cut),
+            unfoldings.spectrum(cut).tails,
+        )
         if rank < min(rows, columns):
             free = 1 - rank * (rows + columns - rank) / (rows * columns)
             levels.append(tails[min(rank, len(tails) - 1)] / (free * unfoldings.error**2))

@@ -162,10 +162,8 @@ def _tucker(
     state = dataclasses.replace(state, seed=(*state.seed[:-1], state.seed[-1] + 1))
     if not budget.meets(found.error) or smaller.forbids(problem, found.structure) is not None:
         return state, info
-    fit = Fit(found.structure, found.cores, found.error)
-    return greedy.met(problem, greedy.holding(problem, state, fit), budget), dataclasses.replace(
-        info, move=Move("tucker")
-    )
+    state = greedy.holding(problem, state, Fit(found.structure, found.cores, found.error))
+    return greedy.met(problem, state, budget), dataclasses.replace(info, move=Move("tucker"))
 
 
 def _look(

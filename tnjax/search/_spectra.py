@@ -137,6 +137,12 @@ def cut_name(modes: Iterable[int], order: int) -> Cut:
     return tuple(sorted(side))
 
 
+def unfolded_shape(dims: tuple[int, ...], modes: Iterable[int]) -> tuple[int, int]:
+    """Rows and columns of the unfolding with these modes as rows."""
+    rows = math.prod(dims[mode] for mode in modes)
+    return rows, math.prod(dims) // rows
+
+
 def unfold(tensor: np.ndarray, modes: Iterable[int]) -> np.ndarray:
     """The matrix with `modes` as rows and the others as columns, both in ascending order."""
     rows = sorted(modes)

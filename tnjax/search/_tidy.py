@@ -19,6 +19,7 @@ from ..objectives._streamed import squared_norm
 from . import _rival
 from ._batches import Batch, admits, affordable, batched, run_batch
 from ._capacity import holds
+from ._coarse import MOST_CELLS
 from ._cuts import CutBounds, bounds_of
 from ._infer import DEFINITE, MEASURED
 from ._moves import Cores, shrink
@@ -47,8 +48,6 @@ _TRIES = {"rewire": 16, "internal": 4, "stars": 2, "hyperedges": 4}
 _BLIND_TRIES = 4
 # Stars come before everything else is tried only if they leave so little of the parameters.
 _BOLD = 0.8
-# Cells of a tensor that is completed up to which the tensor found is measured.
-_MOST_CELLS = 10**7
 # Modes up to which the best tree is looked for: all sets of them are its parts.
 _TREE_MODES = 8
 
@@ -77,7 +76,7 @@ def _found_cuts(problem: Completion, state: GreedyState, target: float) -> CutBo
     """Bounds from the tensor found, instead of the one that only some entries are known of: two
     that are both within the target error are within twice of it to each other. Where those
     say little, none."""
-    if math.prod(problem.shape) > _MOST_CELLS:
+    if math.prod(problem.shape) > MOST_CELLS:
         return None
     tensor = dense_slab(state.structure, [np.asarray(core) for core in state.cores], {})
     size = math.sqrt(squared_norm(tensor) / tensor.size)  # the target is in units of the problem
