@@ -149,8 +149,8 @@ def test_when_it_is_due():
     assert due()
     assert not due(ranks=2)
     params = Structure.tensor_train(problem.shape, 12).num_params
-    assert not due(rival=Rival(3, (), 1.0, int(params / 1.4)))
-    assert due(rival=Rival(3, (), 1.0, int(params / 1.6)))
+    assert not due(rival=Rival(3, (), int(params / 1.4)))
+    assert due(rival=Rival(3, (), int(params / 1.6)))
     assert not due(Greedy(hyperedges=False))
     assert not due(Greedy(prune=False))
     assert not due(rival=None)
@@ -169,10 +169,10 @@ def test_ranks_on_the_way():
 
 
 def test_a_rival_can_be_stored():
-    rival = Rival(2, (np.ones((3, 2)), np.zeros((4, 2))), 0.5, 100, 7)
+    rival = Rival(2, (np.ones((3, 2)), np.zeros((4, 2))), 100, 7)
     arrays: dict[str, np.ndarray] = {}
     back = decode(json.loads(json.dumps(encode(rival, arrays))), arrays)
-    assert (back.rank, back.error, back.compared, back.stride) == (2, 0.5, 100, 7)
+    assert (back.rank, back.compared, back.stride) == (2, 100, 7)
     for a, b in zip(back.cores, rival.cores, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -59,7 +59,7 @@ class Rival:
     """What is known of CP networks.
 
     Attributes:
-        rank, cores, error: of the last one, or the best one, once it is the search's own.
+        rank, cores: of the last one, or the best one, once it is the search's own.
         compared: parameters of the network that it was compared with.
         stride: ranks to go on by; 0 before it is the search's own.
         ended: whether that was made as small as may be.
@@ -68,7 +68,6 @@ class Rival:
 
     rank: int = 1
     cores: Cores = ()
-    error: float = math.inf
     compared: int = 0
     stride: int = 0
     ended: bool = False
@@ -188,7 +187,7 @@ def _look(
             tries.append(fit)
         fit = min(tries, key=lambda fit: fit.error)
         assert state.rival is not None
-        rival = dataclasses.replace(state.rival, rank=size, cores=fit.cores, error=fit.error)
+        rival = dataclasses.replace(state.rival, rank=size, cores=fit.cores)
         state = dataclasses.replace(state, rival=rival)
     return fit, info, state
 
@@ -212,9 +211,7 @@ def _taken(budget: Budget, state: GreedyState, fit: Fit) -> GreedyState:
         stride = rival.stride
     else:
         stride = max(1, rank // _STRIDE)
-    rival = dataclasses.replace(
-        rival, rank=rank, cores=fit.cores, error=fit.error, stride=stride, ended=False
-    )
+    rival = dataclasses.replace(rival, rank=rank, cores=fit.cores, stride=stride, ended=False)
     return dataclasses.replace(
         state,
         structure=fit.structure,
