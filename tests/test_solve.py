@@ -1,5 +1,7 @@
 """Solvers and `fit`: against NumPy, stopping rules, statuses, complex data, many starts."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +22,7 @@ from tnjax import (
     fit,
     relative_error,
 )
+from tnjax._contract.cost import layers_pay
 from tnjax.objectives import _decomposition
 from tnjax.solve._fit import limits_of
 from tnjax.solve._rows import solve_rows
@@ -62,11 +65,36 @@ def test_normal_equations_solve_the_least_squares_problem_of_a_core(dtype):
         np.testing.assert_allclose(step.ravel(), exact, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("structure", [RING, TREE], ids=["ring", "tree"])
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128, np.float32])
+def test_sweeps_from_shared_layers_are_those_from_the_cores(structure, dtype, monkeypatch):
+    problem = Decomposition(planted(structure, 0, dtype) + planted(structure, 1, dtype))
+    solver = ALS()
+    found = []
+    for layered in (True, False):
+        monkeypatch.setattr(_decomposition, "layers_pay", lambda structure, x=layered: x)
+        network = TensorNetwork.random(structure, key=jax.random.key(2), dtype=dtype)
+        assert (problem.layers(network) is None) is not layered
+        for _ in range(3):
+            network, _ = solver.step(problem, network, solver.init(problem, network))
+        found.append(np.asarray(network.to_dense()))
+    tolerance = 1e-3 if dtype == np.float32 else 1e-9
+    np.testing.assert_allclose(*found, rtol=tolerance, atol=tolerance)
+
+
+def test_layers_are_shared_where_that_costs_little():
+    assert layers_pay(Structure.tensor_ring((16, 16, 16, 16), 4))
+    assert layers_pay(Structure.cp((20, 20, 20), 30))
+    assert not layers_pay(Structure.tucker((30, 30, 30), (15, 15, 15)))  # 15^6 entries in one
+    full = Structure.from_edges((5,) * 6, dict.fromkeys(itertools.combinations(range(6), 2), 3))
+    assert not layers_pay(full)
+
+
 @pytest.mark.parametrize("layered", [True, False])
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])
 def test_normal_operator_is_the_jacobian_and_its_adjoint(dtype, layered, monkeypatch):
     if not layered:
-        monkeypatch.setattr(_decomposition, "layered_flops", lambda structure: np.inf)
+        monkeypatch.setattr(_decomposition, "layers_pay", lambda structure: False)
     structure = Structure.from_edges((3, 2, 3), {(0, 1): 2, (0, 3): 2, (1, 3): 2, (2, 3): 2})
     network = TensorNetwork.random(structure, key=jax.random.key(2), dtype=dtype)
     v = TensorNetwork.random(structure, key=jax.random.key(3), dtype=dtype)

@@ -8,7 +8,15 @@ from collections.abc import Callable
 import numpy as np
 
 from .._structure import Structure
-from .equation import Equation, dense_equation, environment_equation, gram_equation, layers_equation
+from .equation import (
+    Equation,
+    dense_equation,
+    environment_equation,
+    gram_equation,
+    inner_equation,
+    layered_gram_equation,
+    layers_equation,
+)
 from .path import plan
 
 
@@ -54,6 +62,22 @@ def layered_flops(structure: Structure) -> int:
     return flops
 
 
+@functools.lru_cache(maxsize=4096)
+def layers_pay(structure: Structure) -> bool:
+    """Whether a network is best contracted with itself by the two cores of each node first, which
+    the nodes can share. Not where ranks are high and modes small."""
+    flops = layered_flops(structure)
+    # Planning the other way takes long, so that only what costs more than the data is compared.
+    return flops <= dense_flops(structure) or flops <= 2 * plan(inner_equation(structure)).flops
+
+
+def gram_equation_of(structure: Structure, node: int) -> Equation:
+    """How the Gram matrix of a node's normal equations is contracted."""
+    if layers_pay(structure):
+        return layered_gram_equation(structure, node)
+    return gram_equation(structure, (node,))
+
+
 def dense_sweep_flops(structure: Structure) -> int:
     """Forecast of a sweep of alternating least squares over a dense tensor: the contractions
     with the data and those of the network with itself, some twice as many flops as all nodes' own
@@ -84,7 +108,7 @@ def dense_fit_peak_bytes(structure: Structure, dtype) -> int:
     equations = [dense_equation(structure)]
     for node in range(structure.num_nodes):
         equations.append(environment_equation(structure, (node,)))
-        equations.append(gram_equation(structure, (node,)))
+        equations.append(gram_equation_of(structure, node))
     size = np.dtype(dtype).itemsize
     residual = 2 * math.prod(structure.dims) * size
     systems = 3 * max(num_bonds(structure)) ** 2 * size  # Gram matrix, with its ridge, factor

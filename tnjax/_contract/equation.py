@@ -165,3 +165,10 @@ def gram_equation(structure: Structure, nodes: tuple[int, ...]) -> Equation:
     inputs = [node_labels(structure, k) for k in rest]
     inputs += [node_labels(structure, k, copy=True) for k in rest]
     return Equation.create(inputs, bonds + twin, sizes(structure))
+
+
+def layered_gram_equation(structure: Structure, node: int) -> Equation:
+    """The operands of `layers_equation` but one -> the Gram matrix that belongs to that node."""
+    whole = layers_equation(structure)
+    rest = [labels for k, labels in enumerate(whole.inputs) if k != node]
+    return Equation.create(rest, whole.inputs[node], sizes(structure))

@@ -5,6 +5,7 @@ tf32 and bfloat16 products are an explicit choice of the caller.
 """
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from .equation import (
     gram_equation,
     inner_equation,
     jacobian_equation,
+    layered_gram_equation,
     layers_equation,
     rows_equation,
 )
@@ -164,12 +166,34 @@ def gram(
 
 def layers(structure: Structure, left: Cores, right: Cores, *, precision=FULL) -> Cores:
     """For each node its two cores (left conjugated) contracted over their legs, [bonds, bonds]."""
+    pairs = enumerate(zip(left, right, strict=True))
+    return tuple(layer(structure, node, *pair, precision=precision) for node, pair in pairs)
+
+
+def layer(structure: Structure, node: int, left: Array, right: Array, *, precision=FULL) -> Array:
+    """That of one node."""
+    rows = math.prod(structure.core_shape(node)[: len(structure.legs[node])])
+    a, b = (core.reshape(rows, -1) for core in (left, right))
+    return lax.dot(a.conj().T, b, precision=precision)
+
+
+def layered_gram(
+    structure: Structure, pairs: Sequence[Array], node: int, *, precision=FULL
+) -> Inexact[Array, "bonds bonds"]:
+    """The Gram matrix of all other cores, as of `gram`, from their `layers`."""
+    rest = [pair for k, pair in enumerate(_shaped(structure, pairs)) if k != node]
+    equation = layered_gram_equation(structure, node)
+    out = contract(equation, rest, precision=precision, dtype=pairs[node].dtype)
+    return out.reshape(pairs[node].shape)
+
+
+def _shaped(structure: Structure, pairs: Sequence[Array]) -> list[Array]:
+    """Layers with an axis for each bond of each copy."""
     out = []
-    for node, pair in enumerate(zip(left, right, strict=True)):
-        rows = math.prod(structure.core_shape(node)[: len(structure.legs[node])])
-        a, b = (core.reshape(rows, -1) for core in pair)
-        out.append(lax.dot(a.conj().T, b, precision=precision))
-    return tuple(out)
+    for node, pair in enumerate(pairs):
+        bonds = structure.core_shape(node)[len(structure.legs[node]) :]
+        out.append(pair.reshape(*bonds, *bonds))
+    return out
 
 
 def layer_grams(structure: Structure, pairs: Cores, *, precision=FULL) -> Cores:
@@ -178,11 +202,7 @@ def layer_grams(structure: Structure, pairs: Cores, *, precision=FULL) -> Cores:
     equation = layers_equation(structure)
 
     def inner_product(pairs: Cores) -> Array:
-        shaped = []
-        for node, pair in enumerate(pairs):
-            bonds = structure.core_shape(node)[len(structure.legs[node]) :]
-            shaped.append(pair.reshape(*bonds, *bonds))
-        return contract(equation, shaped, precision=precision)
+        return contract(equation, _shaped(structure, pairs), precision=precision)
 
     value, derivatives = jax.vjp(inner_product, pairs)
     return derivatives(jnp.ones_like(value))[0]

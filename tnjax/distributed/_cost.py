@@ -12,13 +12,14 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from .._contract.cost import num_bonds
+from .._contract.cost import layers_pay, num_bonds
 from .._contract.equation import (
     Equation,
     dense_equation,
     entries_equation,
     environment_equation,
     gram_equation,
+    layered_gram_equation,
     rows_equation,
 )
 from .._contract.path import plan
@@ -65,7 +66,11 @@ def dense_sweep(structure: Structure, dtype=_FLOAT, *, data: int = 1, lanes: int
     walk = _Walk()
     versions = [0] * structure.num_nodes
     for node in range(structure.num_nodes):
-        walk.normal_equations(slab, structure, node, versions)
+        walk.environment(slab, node, versions)
+        if layers_pay(structure):
+            walk.layered_gram(structure, node, versions)
+        else:
+            walk.gram(structure, node, versions)
         versions[node] += 1
     walk.dense(slab)
     entries = math.prod(slab.dims)
@@ -100,7 +105,8 @@ def dense_screen(
     nodes, entries = structure.num_nodes, math.prod(slab.dims)
     walk = _Walk()
     for node in range(nodes):  # the candidates on every node are others
-        walk.normal_equations(slab, structure, node, [node] * nodes)
+        walk.environment(slab, node, [node] * nodes)
+        walk.gram(structure, node, [node] * nodes)
     # All of them together read the data, and copies of them, once.
     again = (lanes - 1) * (nodes + 2 * walk.copied_data) * entries
     flops, moved, copied = lanes * walk.flops, lanes * walk.moved - again, walk.copied_data
@@ -177,6 +183,11 @@ def _environments(structure: Structure, mode: int, filled: int) -> int:
     return total
 
 
+def _others(kind: str, node: int, versions: Sequence[int]) -> list[tuple[str, int, int]]:
+    """Names of something of all other nodes' cores."""
+    return [(kind, k, version) for k, version in enumerate(versions) if k != node]
+
+
 class _Walk:
     """An account of contractions; operands have names, so that what is known is not made again.
 
@@ -192,15 +203,27 @@ class _Walk:
         self.transposed = False
         self._known: set[Hashable] = set()
 
-    def normal_equations(
-        self, slab: Structure, whole: Structure, node: int, versions: Sequence[int]
-    ) -> None:
+    def environment(self, slab: Structure, node: int, versions: Sequence[int]) -> None:
         """Of one core, the others in some versions."""
-        rest = [k for k in range(slab.num_nodes) if k != node]
-        cores = [("slab", k, versions[k]) for k in rest]
+        cores = _others("slab", node, versions)
         self.contract(environment_equation(slab, (node,)), ["data", *cores])
-        cores = [("core", k, versions[k]) for k in rest]
-        self.contract(gram_equation(whole, (node,)), [*cores, *cores])
+
+    def gram(self, structure: Structure, node: int, versions: Sequence[int]) -> None:
+        """Of the others in some versions."""
+        cores = _others("core", node, versions)
+        self.contract(gram_equation(structure, (node,)), [*cores, *cores])
+
+    def layered_gram(self, structure: Structure, node: int, versions: Sequence[int]) -> None:
+        """That from layers, each made once for a version of a core."""
+        layers = _others("layer", node, versions)
+        for layer in layers:
+            if layer not in self._known:
+                self._known.add(layer)
+                core = math.prod(structure.core_shape(layer[1]))
+                bonds = num_bonds(structure)[layer[1]]
+                self.flops += 2 * core * bonds
+                self.moved += 2 * core + bonds**2
+        self.contract(layered_gram_equation(structure, node), layers)
 
     def dense(self, slab: Structure) -> None:
         """The network's own tensor."""

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -225,9 +225,22 @@ class LeastSquares(Problem):
         """A vector whose Jacobian J makes 2 JᵀJ the curvature of the parabola at `at`."""
         return self.residual(network)
 
+    def layers(self, network: TensorNetwork) -> list[Array] | None:
+        """What the normal equations of all nodes share: for each node something that depends on
+        its core alone. None where it does not pay."""
+        return None
+
+    def layer(self, structure: Structure, node: int, core: Array) -> Array:
+        """That of one node, where `layers` gives some."""
+        raise NotImplementedError
+
     @abc.abstractmethod
     def normal_equations(
-        self, network: TensorNetwork, node: int, point: Point = None
+        self,
+        network: TensorNetwork,
+        node: int,
+        point: Point = None,
+        layers: Sequence[Array] | None = None,
     ) -> tuple[Array, Array]:
         """The least squares problem for one core, all others fixed.
 
@@ -235,6 +248,7 @@ class LeastSquares(Problem):
             network: supplies the other cores.
             node: whose core is sought.
             point: if given, the network is an addition to the one linearized there.
+            layers: those of the network, if they are known.
 
         Returns:
             gram: [rows or 1, bonds, bonds]; rhs: [rows, bonds]. Each row x of the core, seen as
@@ -256,5 +270,5 @@ class LeastSquares(Problem):
         return self._blocks(network), lambda v: conjugate(backward(jnp.conj(forward(v)))[0])
 
     def _blocks(self, network: TensorNetwork) -> list[Array]:
-        nodes = range(network.structure.num_nodes)
-        return [self.normal_equations(network, node)[0] for node in nodes]
+        nodes, layers = range(network.structure.num_nodes), self.layers(network)
+        return [self.normal_equations(network, node, layers=layers)[0] for node in nodes]

@@ -446,7 +446,11 @@ class Completion(LeastSquares):
         return self._mean_loss(samples, before) - self._mean_loss(samples, after)
 
     def normal_equations(
-        self, network: TensorNetwork, node: int, point: Predictions | None = None
+        self,
+        network: TensorNetwork,
+        node: int,
+        point: Predictions | None = None,
+        layers: Sequence[Array] | None = None,
     ) -> tuple[Array, Array]:
         """Of the parabola that stands for the loss at the network (and is the squared loss)."""
         samples, loss = self.training, self.loss_function

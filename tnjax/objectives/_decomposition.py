@@ -1,6 +1,7 @@
 """Decomposition of a dense tensor."""
 
 import math
+from collections.abc import Sequence
 from typing import TypeVar
 
 import equinox as eqx
@@ -13,10 +14,9 @@ from jaxtyping import Array, Float, Inexact, Shaped
 
 from .. import _mesh
 from .._contract import kernels
-from .._contract.cost import layered_flops
-from .._contract.equation import Equation, dense_equation, inner_equation, node_labels
+from .._contract.cost import layers_pay
+from .._contract.equation import Equation, dense_equation, node_labels
 from .._contract.equation import sizes as label_sizes
-from .._contract.path import plan
 from .._network import TensorNetwork
 from .._structure import Structure
 from ._base import LeastSquares, check_mesh
@@ -151,13 +151,27 @@ class Decomposition(LeastSquares):
             residual = self.slabs.whole(residual, self.slabs.mode)
         return -2 * residual
 
+    def layers(self, network: TensorNetwork) -> list[Array] | None:
+        structure, cores = network.structure, network.cores
+        return list(kernels.layers(structure, cores, cores)) if layers_pay(structure) else None
+
+    def layer(self, structure: Structure, node: int, core: Array) -> Array:
+        return kernels.layer(structure, node, core, core)
+
     def normal_equations(
-        self, network: TensorNetwork, node: int, point: Array | None = None
+        self,
+        network: TensorNetwork,
+        node: int,
+        point: Array | None = None,
+        layers: Sequence[Array] | None = None,
     ) -> tuple[Array, Array]:
         structure, cores = network.structure, network.cores
         data = self.target if point is None else point
         rhs = self._environment(network, node, data)
-        gram = kernels.gram(structure, cores, (node,))
+        if layers is None:
+            gram = kernels.gram(structure, cores, (node,))
+        else:
+            gram = kernels.layered_gram(structure, layers, node)
         rows = math.prod(structure.dims[mode] for mode in structure.legs[node])
         return gram[None], rhs.reshape(rows, -1)
 
@@ -182,7 +196,7 @@ class Decomposition(LeastSquares):
     def normal_operator(self, network: TensorNetwork):
         # By contracting the network with itself: no dense tensor is made.
         structure, cores = network.structure, network.cores
-        if layered_flops(structure) > 2 * plan(inner_equation(structure)).flops:
+        if not layers_pay(structure):
             return self._blocks(network), self._interleaved(network)
         grams, change = jax.linearize(
             lambda pairs: kernels.layer_grams(structure, pairs),

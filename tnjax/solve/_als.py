@@ -65,9 +65,10 @@ class ALS(Solver):
     def step(
         self, problem: LeastSquares, network: TensorNetwork, state: Float[Array, ""]
     ) -> tuple[TensorNetwork, Float[Array, ""]]:
+        layers = problem.layers(network)
         for node in range(network.structure.num_nodes):
             cores = list(network.cores)
-            gram, rhs = problem.normal_equations(network, node)
+            gram, rhs = problem.normal_equations(network, node, layers=layers)
             core = cores[node].reshape(rhs.shape)
             step = row_steps(gram, rhs, core, state, problem.nonnegative)
 
@@ -80,6 +81,8 @@ class ALS(Solver):
                 loss = lambda length, moved=moved: problem.loss(moved(length))
                 length = _length(loss, jnp.ones((), state.dtype)).astype(network.dtype)
             network = moved(length)
+            if layers is not None:
+                layers[node] = problem.layer(network.structure, node, network.cores[node])
         return TensorNetwork(network.structure, balance(network.cores)), state
 
     def recover(self, state: Float[Array, ""]) -> Float[Array, ""]:
