@@ -1,5 +1,7 @@
 """Programs run by NumPy give what XLA's give."""
 
+import gc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -314,6 +316,25 @@ def test_programs_with_unknown_operations_are_compiled_and_give_the_same(monkeyp
     ran = _compile.run(jnp.linalg.svd, (), (x,), work=12)
     assert refused
     np.testing.assert_allclose(ran.value[1], np.linalg.svd(x)[1])
+
+
+def test_the_collector_of_cycles_is_left_as_it_was():
+    fresh = lambda n: _compile.compiled(_double, (), (np.ones(n),), passes=1)
+    try:
+        for enabled in (True, False):
+            (gc.enable if enabled else gc.disable)()
+            fresh(11 + enabled)
+            assert gc.isenabled() is enabled
+        gc.enable()
+        with _compile._uncollected:  # another thread makes a program meanwhile
+            fresh(14)
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        with pytest.raises(TypeError):
+            _compile.compiled(_double, (1, 2), (np.ones(3),))  # tracing fails
+        assert gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_small_programs_are_interpreted_and_large_ones_compiled(monkeypatch):

@@ -19,6 +19,7 @@ the same bits. Programs on other devices, or on a mesh of several, are always co
 import collections
 import contextlib
 import functools
+import gc
 import os
 import threading
 import time
@@ -184,21 +185,57 @@ def compiled(
             _cache.move_to_end(key)
             return Compiled(_cache[key], 0, 0.0)
     begin = time.perf_counter()
-    options = _options(jax.default_backend(), tier)
-    program = functools.partial(function, *static)
-    if mesh is None:
-        traced = jax.jit(program, compiler_options=options).trace(*args)
-        call = None if passes is None else _interpreted(traced, passes)
-        call = traced.lower().compile() if call is None else call
-    else:
-        on_mesh = _lowered(program, args, mesh, layout, options).compile()
-        call = lambda *args: on_mesh(*_mesh.brought(args, mesh))
+    with _uncollected:
+        call = _made(function, static, args, mesh, layout, tier, passes)
     seconds = time.perf_counter() - begin
     with _lock:
         _cache[key] = call
         while len(_cache) > _CACHE_SIZE:
             _cache.popitem(last=False)
     return Compiled(call, 1, seconds)
+
+
+def _made(
+    function: Callable,
+    static: tuple,
+    args: tuple,
+    mesh: Mesh | None,
+    layout: Any,
+    tier: str,
+    passes: int | None,
+) -> Callable:
+    options = _options(jax.default_backend(), tier)
+    program = functools.partial(function, *static)
+    if mesh is not None:
+        on_mesh = _lowered(program, args, mesh, layout, options).compile()
+        return lambda *args: on_mesh(*_mesh.brought(args, mesh))
+    traced = jax.jit(program, compiler_options=options).trace(*args)
+    call = None if passes is None else _interpreted(traced, passes)
+    return traced.lower().compile() if call is None else call
+
+
+class _Uncollected:
+    """Without the collector of cycles, as long as any thread is inside: tracing makes many small
+    objects, so that it would walk through all of JAX again and again, a sixth of the time."""
+
+    def __init__(self) -> None:
+        self._lock, self._threads, self._enabled = threading.Lock(), 0, False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._threads:
+                self._enabled = gc.isenabled()
+                gc.disable()
+            self._threads += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if not self._threads and self._enabled:
+                gc.enable()
+
+
+_uncollected = _Uncollected()
 
 
 def _interpreted(traced: Any, passes: int) -> Callable | None:
