@@ -53,6 +53,38 @@ def test_sums_of_products_become_one(early, dtype):
     assert result.num_params <= fixed.num_params
 
 
+def test_errors_are_forecast_by_a_power_law():
+    sizes = [4, 8, 16, 32]
+    errors = [0.8 * size**-0.5 for size in sizes]
+    assert _rival._forecast(sizes, errors[:2]) == pytest.approx(errors[-1])
+    assert _rival._forecast(sizes, errors[:3]) == pytest.approx(errors[-1])
+    assert _rival._forecast(sizes, errors[:1]) == 0  # nothing is known yet
+    assert _rival._forecast(sizes, [0.1, 0.0]) == 0
+
+
+def test_ranks_that_would_not_help_are_not_fitted(early):
+    tensor = sum_of_products()
+    problem, greedy = Decomposition(tensor), Greedy()
+    budget = Budget(target_error=0.02)
+    start = TensorNetwork.random(Structure.rank_one(DIMS), key=jax.random.key(0))
+    state, _ = greedy.init(problem, start, budget, seed=(0,))
+    state = dataclasses.replace(state, rival=Rival())
+    most = problem.num_params(Structure.cp(DIMS, 30))
+    fit, info, _ = _rival._look(greedy, problem, state, budget, most, 1e-4)
+    assert fit is None
+    hopeful, more, _ = _rival._look(greedy, problem, state, budget, most, 0.9)
+    assert hopeful is not None
+    assert hopeful.structure.ranks == (30,)
+    assert 0 < len(info.fits) < len(more.fits)
+
+
+def test_programs_are_made_for_ranks_that_several_share():
+    for rank in range(1, 600):
+        roomy = _rival._roomy(rank)
+        assert roomy >= rank
+        assert roomy in (1, 2, 4, 8, 16, 32) if rank <= 32 else roomy <= 1.15 * rank
+
+
 def test_data_with_ranks_have_no_rival(early):
     structure = Structure.tensor_ring((6, 6, 6, 6), 3)
     rng = np.random.default_rng(0)
@@ -86,7 +118,7 @@ def test_no_rival_is_fitted_that_the_budget_forbids():
     start = TensorNetwork.random(Structure.rank_one(DIMS), key=jax.random.key(0))
     state, _ = greedy.init(problem, start, Budget(target_error=ERROR), seed=(0,))
     state = dataclasses.replace(state, rival=Rival())
-    look = lambda budget: _rival._look(greedy, problem, state, budget, 12 * sum(DIMS))[0]
+    look = lambda budget: _rival._look(greedy, problem, state, budget, 12 * sum(DIMS), 1.0)[0]
     free = look(Budget(target_error=ERROR))
     assert free is not None
     assert free.structure == Structure.cp(DIMS, 12)
@@ -163,9 +195,6 @@ def test_ranks_on_the_way():
     assert climb == sorted(set(climb))
     assert all(b <= 1.5 * a for a, b in itertools.pairwise(climb))
     assert _rival._climb(80, 100) == [100]
-    for rank in range(2, 600):
-        roomy = _rival._roomy(rank)
-        assert rank <= roomy <= 1.15 * rank
 
 
 def test_a_rival_can_be_stored():

@@ -45,10 +45,14 @@ _PATIENCE, _RTOL = 60.0, 1e-6
 _NEAR = 0.97
 # A fit goes on past the target, down to this part of it, which helps those of lower ranks.
 _INSIDE = 0.98
+# The error of the last rank of a climb may be this part of what those before it let expect.
+_BETTER = 0.9
 # Fits of each rank on the way, with other fresh terms: the closest one goes on.
 _TRIES = 3
 # Modes up to which Tucker networks are tried: their core has that order.
 _TUCKER_MODES = 4
+# Ranks up to which making a program takes longer than its runs.
+_SMALL = 32
 # The next rank is so many times the last; the first stride back is this part of it.
 _GROWTH, _STRIDE = 1.5, 6
 
@@ -91,7 +95,8 @@ def compare(
     greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
 ) -> tuple[GreedyState, Info]:
     """Fit the CP network of as many parameters; if it is closer, go on with that."""
-    fit, info, state = _look(greedy, problem, state, budget, problem.num_params(state.structure))
+    most = problem.num_params(state.structure)
+    fit, info, state = _look(greedy, problem, state, budget, most, state.error)
     if fit is None or not fit.error < state.error:
         return state, info
     return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
@@ -115,7 +120,8 @@ def step(
     info = Info()
     if not own:
         most = problem.num_params(state.structure) - 1
-        fit, info, state = _look(greedy, problem, state, budget, most)
+        wanted = (budget.target_error or 0.0) / _NEAR
+        fit, info, state = _look(greedy, problem, state, budget, most, wanted)
         if fit is not None and not budget.meets(fit.error) and budget.meets(_NEAR * fit.error):
             fit, more, state = _fitted(
                 greedy, problem, state, budget, fit.structure.ranks[0], patient=True
@@ -166,9 +172,15 @@ def _tucker(
 
 
 def _look(
-    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget, most: int
+    greedy: Greedy,
+    problem: Decomposition,
+    state: GreedyState,
+    budget: Budget,
+    most: int,
+    wanted: float,
 ) -> tuple[Fit | None, Info, GreedyState]:
-    """The CP network of so many parameters, if it is larger than the last one."""
+    """The CP network of so many parameters, if it is larger than the last one, and if it gets
+    anywhere near the error wanted."""
     known, info = state.rival, Info()
     assert known is not None
     rank = most // problem.num_params(Structure.cp(problem.shape, 1))
@@ -176,8 +188,11 @@ def _look(
         rank = min(rank, greedy.max_rank)
     now = problem.num_params(state.structure)
     state = dataclasses.replace(state, rival=dataclasses.replace(known, compared=now))
-    fit = None
-    for size in _climb(known.rank, rank) if rank > known.rank else ():
+    fit, sizes = None, _climb(known.rank, rank)
+    errors: list[float] = []
+    for size in sizes if rank > known.rank else ():
+        if _forecast(sizes, errors) * _BETTER > wanted:
+            return None, info, state
         if budget.forbids(problem, Structure.cp(problem.shape, size)) is not None:
             break
         tries = []
@@ -186,10 +201,20 @@ def _look(
             info = info + more
             tries.append(fit)
         fit = min(tries, key=lambda fit: fit.error)
+        errors.append(fit.error)
         assert state.rival is not None
         rival = dataclasses.replace(state.rival, rank=size, cores=fit.cores)
         state = dataclasses.replace(state, rival=rival)
     return fit, info, state
+
+
+def _forecast(sizes: list[int], errors: list[float]) -> float:
+    """The error of the last size, as a power of the size through the last two that are known."""
+    if len(errors) < 2 or min(errors) <= 0:
+        return 0.0
+    (a, b), (before, now) = sizes[len(errors) - 2 : len(errors)], errors[-2:]
+    slope = math.log(now / before) / math.log(b / a)
+    return now * (sizes[-1] / b) ** slope
 
 
 def _climb(known: int, rank: int) -> list[int]:
@@ -267,6 +292,9 @@ def _fitted(
 
 
 def _roomy(rank: int) -> int:
-    """A rank a little larger, which others share: programs are made for that."""
-    grid = max(1, 2 ** (rank.bit_length() - 4))
+    """A larger rank that others share, since programs are made for that: where making one takes
+    longer than running it the next power of two, else one that is a little larger."""
+    if rank <= _SMALL:
+        return 2 ** (rank - 1).bit_length()
+    grid = 2 ** (rank.bit_length() - 4)
     return -(-rank // grid) * grid
