@@ -1,5 +1,6 @@
 """What the greedy search does once the target is met."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -11,6 +12,7 @@ from tnjax import (
     Decomposition,
     Greedy,
     LevenbergMarquardt,
+    Status,
     Structure,
     TensorNetwork,
     cut_bounds,
@@ -19,6 +21,7 @@ from tnjax import (
 from tnjax.search import _tidy
 from tnjax.search._attempt import attempt
 from tnjax.search._proposals import chosen, hyperedges, merges, rewirings, splits, stars
+from tnjax.search._strategy import Budget, Info, Move
 from tnjax.solve._fit import limits_of
 
 KEY = jax.random.key(0)
@@ -66,6 +69,51 @@ def test_what_the_cuts_forbid_is_not_fitted():
     bounds = cut_bounds(problem.target, 1e-5)
     for record in result.archive:
         assert bounds.admits(record.structure)
+
+
+def test_bonds_that_cannot_lose_a_rank_are_asked_again_only_once_they_grew():
+    ring = Structure.tensor_ring((5, 5, 5, 5), 2)
+    problem, greedy, budget = planted(ring), Greedy(), Budget(target_error=0.01)
+    truth = TensorNetwork.random(ring, key=jax.random.key(1))
+    cores = tuple(np.asarray(core) / problem.scale ** (1 / 4) for core in truth.cores)
+    state, _ = greedy.init(problem, truth, budget, seed=(0,))
+    state = dataclasses.replace(state, cores=cores, error=0.0, capacity=ring, cuts=None)
+    state = dataclasses.replace(state, phase="prune", queue=())
+    after, info = _tidy._prune(greedy, problem, state, budget, (0, 1))
+    assert info.move is None
+    assert info.fits[0].error > _tidy._FAR * 0.01
+    assert after.firm == ((0, 1),)
+    again = _tidy._enter(greedy, problem, after, budget, "prune")
+    assert set(again.queue) == set(ring.edges) - {(0, 1)}
+    assert set(_tidy._enter(greedy, problem, after, budget, "swap").queue) == set(ring.edges)
+    assert _tidy.begin(greedy, problem, after, budget).firm == ()
+    near = dataclasses.replace(budget, target_error=info.fits[0].error / 1.01)
+    assert _tidy._prune(greedy, problem, state, near, (0, 1))[0].firm == ()
+
+
+def test_bonds_that_a_swap_grew_may_lose_a_rank(monkeypatch):
+    ring, pair = Structure.tensor_ring((5, 5, 5, 5), 2), (0, 1)
+    problem, greedy, budget = planted(ring), Greedy(), Budget(target_error=0.5)
+    start = TensorNetwork(ring, random_cores(ring, np.float64))
+    state, _ = greedy.init(problem, start, budget, seed=(0,))
+    state = dataclasses.replace(state, capacity=ring, firm=tuple(ring.edges), phase="swap")
+
+    def advance(self, problem, budget, state, move, effort):
+        return dataclasses.replace(state, phase="grow", status=Status.RUNNING), Info(move)
+
+    def grow(self, problem, state, budget):
+        met = Status.TARGET_REACHED
+        return dataclasses.replace(state, phase="done", status=met, error=0.4), Info(
+            Move("grow", (1, 2), 1)
+        )
+
+    monkeypatch.setattr(Greedy, "advance", advance)
+    monkeypatch.setattr(Greedy, "grow", grow)
+    monkeypatch.setattr(_tidy, "_promising", lambda *args: True)
+    after, info = _tidy._swap(greedy, problem, state, budget, pair)
+    assert info.move == Move("swap", pair, 1, ((1, 2),))
+    assert after.phase == "prune"
+    assert after.queue == ((1, 2),)
 
 
 def smaller(moves, structure, count=99):

@@ -68,6 +68,7 @@ class GreedyState(State):
         seed: of the run, with the number of evaluations so far.
         phase: "infer", "grow", "rival", one of the phases that make the network smaller, or "done".
         queue: what the phase has not tried yet: bonds, or moves.
+        firm: bonds that missed the target by far when a rank was taken away, and have not changed.
         status: why growth ended, once it has.
         lowest, fruitless: the lowest error of the growth, and the moves since then.
         cuts: what the data demand of every network, once and where it is known.
@@ -86,6 +87,7 @@ class GreedyState(State):
     screened: Any = None
     phase: str = "grow"
     queue: tuple[Any, ...] = ()
+    firm: tuple[Edge, ...] = ()
     status: Status = Status.RUNNING
     lowest: float = math.inf
     fruitless: int = 0

@@ -42,6 +42,8 @@ _OPTION = {"tree": "internal", "stars": "internal"}
 _SWAP_EFFORT = 0.25
 # ... and goes on if the best predicted gain, old cores frozen, times this would do.
 _REFIT_FACTOR = 3.0
+# A bond is firm if taking a rank away leaves the error at more than so many times the target.
+_FAR = 1.02
 # Structures that a phase tries before it gives up.
 _TRIES = {"rewire": 16, "internal": 4, "stars": 2, "hyperedges": 4}
 # Where nothing is known of the cuts, rewiring tries only so many.
@@ -54,6 +56,7 @@ _TREE_MODES = 8
 
 def begin(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
     """The state as the first phase starts."""
+    state = dataclasses.replace(state, firm=())
     if state.measured or budget.target_error is None:
         return _enter(greedy, problem, state, budget, "prune")
     state = dataclasses.replace(state, measured=True)
@@ -110,7 +113,8 @@ def _enter(
     structure, cuts = state.structure, state.cuts
     if phase in ("prune", "swap"):
         left = lambda edge: problem.num_params(structure.shrink(edge))
-        queue = tuple(sorted(structure.edges, key=left))
+        spared = state.firm if phase == "prune" else ()
+        queue = tuple(sorted((e for e in structure.edges if e not in spared), key=left))
         return dataclasses.replace(state, phase=phase, queue=queue)
     pick = lambda moves, tries: chosen(
         moves,
@@ -171,6 +175,8 @@ def _prune(greedy: Greedy, problem, state: GreedyState, budget: Budget, edge: Ed
         # What failed before will not do with a rank less, so only the others are left to try.
         left = {*state.queue, edge}
         after = dataclasses.replace(after, queue=tuple(e for e in after.queue if e in left))
+    elif not budget.meets(trial.error / _FAR):
+        after = dataclasses.replace(after, firm=(*after.firm, edge))
     return after, info
 
 
@@ -199,6 +205,7 @@ def _swap(greedy: Greedy, problem, state: GreedyState, budget: Budget, edge: Edg
     if trial.status is not Status.TARGET_REACHED:
         return state, dataclasses.replace(info, move=None)
     info = dataclasses.replace(info, move=Move("swap", edge, 1, tuple(to)))
+    trial = dataclasses.replace(trial, firm=tuple(e for e in state.firm if e not in to))
     return _decide(greedy, problem, state, trial, budget, info)
 
 
@@ -223,7 +230,12 @@ def _batch(greedy: Greedy, problem, state: GreedyState, budget: Budget, batch: B
     if fit is None:
         return state, info
     trial = dataclasses.replace(
-        state, structure=fit.structure, cores=fit.cores, error=fit.error, screened=None
+        state,
+        structure=fit.structure,
+        cores=fit.cores,
+        error=fit.error,
+        screened=None,
+        firm=(),
     )
     kind = {"rewire": "rewire", "hyperedges": "hyperedge"}.get(state.phase, "star")
     edges = sorted({*before.edges, *fit.structure.edges})
@@ -264,7 +276,7 @@ def _refit(
     """A network with other nodes, in a capacity of its own."""
     structure, cores = found
     capacity = greedy.capacity(problem, structure, None, ())
-    trial = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity)
+    trial = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity, firm=())
     trial, info = greedy.fit(
         problem, budget, trial, move, effort=effort, do_screen=False, give_up=True
     )
