@@ -56,10 +56,12 @@ def test_sums_of_products_become_one(early, dtype):
 def test_errors_are_forecast_by_a_power_law():
     sizes = [4, 8, 16, 32]
     errors = [0.8 * size**-0.5 for size in sizes]
-    assert _rival._forecast(sizes, errors[:2]) == pytest.approx(errors[-1])
-    assert _rival._forecast(sizes, errors[:3]) == pytest.approx(errors[-1])
-    assert _rival._forecast(sizes, errors[:1]) == 0  # nothing is known yet
-    assert _rival._forecast(sizes, [0.1, 0.0]) == 0
+    steps = np.log(2) / np.log(_rival._GROWTH)
+    far, near = (errors[-1] * _rival._BETTER ** (n * steps) for n in (2, 1))
+    assert _rival._lowest(sizes, errors[:2]) == pytest.approx(far)
+    assert _rival._lowest(sizes, errors[:3]) == pytest.approx(near)
+    assert _rival._lowest(sizes, errors[:1]) == 0  # nothing is known yet
+    assert _rival._lowest(sizes, [0.1, 0.0]) == 0
 
 
 def test_ranks_that_would_not_help_are_not_fitted(early):

@@ -45,8 +45,9 @@ _PATIENCE, _RTOL = 60.0, 1e-6
 _NEAR = 0.97
 # A fit goes on past the target, down to this part of it, which helps those of lower ranks.
 _INSIDE = 0.98
-# The error of the last rank of a climb may be this part of what those before it let expect.
-_BETTER = 0.9
+# Errors fall faster than a power of the rank: each growth may end at this part of the forecast. (Of
+# images 0.93 to 1.03 up to rank 123.)
+_BETTER = 0.92
 # Fits of each rank on the way, with other fresh terms: the closest one goes on.
 _TRIES = 3
 # Modes up to which Tucker networks are tried: their core has that order.
@@ -191,7 +192,7 @@ def _look(
     fit, sizes = None, _climb(known.rank, rank)
     errors: list[float] = []
     for size in sizes if rank > known.rank else ():
-        if _forecast(sizes, errors) * _BETTER > wanted:
+        if _lowest(sizes, errors) > wanted:
             return None, info, state
         if budget.forbids(problem, Structure.cp(problem.shape, size)) is not None:
             break
@@ -208,12 +209,13 @@ def _look(
     return fit, info, state
 
 
-def _forecast(sizes: list[int], errors: list[float]) -> float:
-    """The error of the last size, as a power of the size through the last two that are known."""
+def _lowest(sizes: list[int], errors: list[float]) -> float:
+    """What the error of the last size may fall to: a power of the size through the last two that
+    are known, and somewhat better for each growth until then."""
     if len(errors) < 2 or min(errors) <= 0:
         return 0.0
     (a, b), (before, now) = sizes[len(errors) - 2 : len(errors)], errors[-2:]
-    slope = math.log(now / before) / math.log(b / a)
+    slope = math.log(now / before) / math.log(b / a) + math.log(_BETTER) / math.log(_GROWTH)
     return now * (sizes[-1] / b) ** slope
 
 
