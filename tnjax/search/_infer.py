@@ -245,10 +245,8 @@ def _white(unfoldings: Unfoldings, ranks: dict[Cut, int]) -> bool:
     unfolding, for the degrees of freedom that are left."""
     levels = []
     for cut, rank in ranks.items():
-        (rows, columns), tails = (
-            unfolded_shape(unfoldings.dims, cut),
-            unfoldings.spectrum(cut).tails,
-        )
+        rows, columns = unfolded_shape(unfoldings.dims, cut)
+        tails = unfoldings.spectrum(cut).tails
         if rank < min(rows, columns):
             free = 1 - rank * (rows + columns - rank) / (rows * columns)
             levels.append(tails[min(rank, len(tails) - 1)] / (free * unfoldings.error**2))
