@@ -16,8 +16,8 @@ from common import begin, make_solver, make_strategy, make_structure, planted_te
 from omegaconf import DictConfig, OmegaConf
 
 import tnjax
+from tnjax._report import decomposition_run, write_run
 from tnjax.io import TensorData, plan_reshape
-from tnjax.report import decomposition_run, write_run
 
 
 def make_data(config: DictConfig) -> tuple[str, TensorData, tuple[int, ...], str]:

@@ -21,9 +21,9 @@ from tnjax import (
     _mesh,
     make_mesh,
 )
+from tnjax._search.fitting.evaluate import _fit
+from tnjax._search.screening.candidates import draw_slices
 from tnjax.distributed import StepCost, dense_screen, dense_sweep, sample_sweep
-from tnjax.search._candidates import draw_slices
-from tnjax.search._evaluate import _fit
 from tnjax.solve._fit import limits_of
 
 DEVICES = (1, 2, 4, 8)

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import make_result
 from tests.test_report import png
 from tnjax import Move, Structure, report
-from tnjax.report import Curves, HeatMaps, Table
+from tnjax._report import Curves, HeatMaps, Table
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
 

@@ -19,9 +19,9 @@ import tnjax
 from tests.cli_helpers import check_refusal, run, snapshot, strict_json
 from tests.helpers import dense_oracle
 from tnjax import Structure, load, load_metadata
+from tnjax._report import run as _run
 from tnjax.cli import main
 from tnjax.io import plan_reshape
-from tnjax.report import _run
 
 FILES = {
     "checkpoints",

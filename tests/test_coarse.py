@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from tnjax import Completion, Greedy, Structure, TensorNetwork, search
-from tnjax.objectives._leading import leading_vectors
-from tnjax.search import _coarse, _tidy
-from tnjax.search._coarse import Grouping, complete, groupings
-from tnjax.search._strategy import Budget
+from tnjax._search.greedy import grouped as _coarse
+from tnjax._search.greedy import tidy as _tidy
+from tnjax._search.greedy.grouped import Grouping, complete, groupings
+from tnjax._search.strategy import Budget
+from tnjax.problems._leading import leading_vectors
 
 SIZE, RANK = 9, 2
 TRAIN = Structure.tensor_train((SIZE,) * 5, RANK)

@@ -15,8 +15,9 @@ from tnjax import (
     relative_error,
     search,
 )
-from tnjax.search import _compress, _spectra
-from tnjax.search._compress import compress_problem, worthwhile
+from tnjax._search.reduce import core as _compress
+from tnjax._search.reduce.core import compress_problem, worthwhile
+from tnjax._search.spectra import unfoldings as _spectra
 
 KEY = jax.random.key(0)
 DIMS = (9, 10, 8)

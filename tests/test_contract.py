@@ -21,9 +21,9 @@ from tests.helpers import (
     wide,
 )
 from tnjax import MemoryLimitError, Structure, TensorNetwork, contraction_cost
-from tnjax._contract import kernels, path
-from tnjax._contract.cost import check_memory, cost, format_bytes, parse_bytes
-from tnjax._contract.equation import (
+from tnjax.contract import kernels, path
+from tnjax.contract.cost import check_memory, cost, format_bytes, parse_bytes
+from tnjax.contract.equation import (
     Equation,
     dense_equation,
     entries_equation,

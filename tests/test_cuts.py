@@ -12,9 +12,9 @@ from hypothesis import given, settings
 
 from tests.helpers import normal, random_cores, structures
 from tnjax import Decomposition, Structure, TensorNetwork, cli, cut_bounds, search
-from tnjax.search._cuts import CutBounds, _capacities, _descend
-from tnjax.search._search import _from_cuts
-from tnjax.search._spectra import Unfoldings
+from tnjax._search.search import _from_cuts
+from tnjax._search.spectra.cuts import CutBounds, _capacities, _descend
+from tnjax._search.spectra.unfoldings import Unfoldings
 
 DIMS = (4, 5, 4, 3)
 PLANTED = {

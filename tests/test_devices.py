@@ -15,7 +15,7 @@ from jax.sharding import AxisType, Mesh
 import tnjax
 from tests.cli_helpers import check_refusal, run
 from tnjax import Completion, Decomposition, Objective, Structure, TensorNetwork, make_mesh, search
-from tnjax.objectives import Problem
+from tnjax.problems import Problem
 
 ROOT = Path(__file__).parent.parent
 

@@ -22,12 +22,12 @@ from tnjax import (
     relative_error,
     search,
 )
-from tnjax.search._fixed import FORMATS
-from tnjax.search._ranks import ranks_for_budget, ranks_for_error
-from tnjax.search._ring import ring_structures, ring_svd
-from tnjax.search._spectra import Unfoldings
-from tnjax.search._tree_svd import Tree, decompose
-from tnjax.search._trees import best_trees
+from tnjax._search.spectra.ranks import ranks_for_budget, ranks_for_error
+from tnjax._search.spectra.ring import ring_structures, ring_svd
+from tnjax._search.spectra.tree_svd import Tree, decompose
+from tnjax._search.spectra.trees import best_trees
+from tnjax._search.spectra.unfoldings import Unfoldings
+from tnjax._search.strategies.fixed import FORMATS
 
 KEY = jax.random.key(0)
 SHAPE = (4, 3, 4, 3)

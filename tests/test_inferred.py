@@ -18,12 +18,12 @@ from tnjax import (
     inferred_graphs,
     search,
 )
-from tnjax.search import _infer
-from tnjax.search._compress import multiplied
-from tnjax.search._cuts import telling_cuts
-from tnjax.search._inferred import _MinCuts
-from tnjax.search._spectra import Unfoldings
-from tnjax.search._whitened import whitened
+from tnjax._search.greedy import infer as _infer
+from tnjax._search.reduce.core import multiplied
+from tnjax._search.spectra.cuts import telling_cuts
+from tnjax._search.spectra.graphs import _MinCuts
+from tnjax._search.spectra.unfoldings import Unfoldings
+from tnjax._search.spectra.whitened import whitened
 
 DIMS = (7, 8, 6, 7)
 GRAPHS = {

@@ -19,8 +19,9 @@ from tnjax import (
     search,
 )
 from tnjax._interpret import _operations, _products
-from tnjax.search import _candidates, _evaluate
-from tnjax.search._screen import Spectral, Trial
+from tnjax._search.fitting import evaluate as _evaluate
+from tnjax._search.screening import candidates as _candidates
+from tnjax._search.screening.screens import Spectral, Trial
 from tnjax.solve._fit import limits_of
 
 DTYPES = [jnp.float32, jnp.complex128]

@@ -18,7 +18,7 @@ from tnjax import (
     fit,
     search,
 )
-from tnjax.objectives._losses import as_loss
+from tnjax.problems._losses import as_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore:Slices without an observed entry")
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers import dense_oracle, random_cores, structures
 from tnjax import Structure
-from tnjax.search.moves import (
+from tnjax.moves import (
     Grow,
     Merge,
     MergeModes,

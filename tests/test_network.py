@@ -20,11 +20,11 @@ from tests.helpers import (
     wide,
 )
 from tnjax import Structure, TensorNetwork, relative_error
-from tnjax._contract import kernels
-from tnjax._contract.equation import inner_equation
-from tnjax._contract.path import plan
 from tnjax._init import host_cores
 from tnjax._network import scaled
+from tnjax.contract import kernels
+from tnjax.contract.equation import inner_equation
+from tnjax.contract.path import plan
 
 MIXED = Structure.from_edges(
     (3, 2, 4, 3),

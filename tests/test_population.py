@@ -8,8 +8,8 @@ from tests.helpers import dense_oracle, normal
 from tnjax import ALS, Decomposition, Structure, TensorNetwork, _compile, fit
 from tnjax._init import host_cores
 from tnjax._network import scaled
-from tnjax.search import _population
-from tnjax.search._population import (
+from tnjax._search.fitting import population as _population
+from tnjax._search.fitting.population import (
     Group,
     Start,
     carried,
@@ -17,7 +17,7 @@ from tnjax.search._population import (
     fit_population,
     plan_groups,
 )
-from tnjax.search._strategy import Fit
+from tnjax._search.strategy import Fit
 from tnjax.solve._fit import limits_of
 
 SHAPE = (3, 4, 3)

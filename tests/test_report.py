@@ -14,12 +14,12 @@ from PIL import Image
 
 from tests.helpers import make_result
 from tnjax import Move, Status, Structure, report
+from tnjax._report import Curves, HeatMaps, Pictures, Table, page_html, search_sections
+from tnjax._report.record import load_result, result_record
+from tnjax._report.run import Run, rebuild_report, write_run
+from tnjax._report.section_files import read_section, section_record
+from tnjax._report.sections import heat_png
 from tnjax.plot._svg import path_drawing
-from tnjax.report import Curves, HeatMaps, Pictures, Table, page_html, search_sections
-from tnjax.report._record import load_result, result_record
-from tnjax.report._run import Run, rebuild_report, write_run
-from tnjax.report._section_files import read_section, section_record
-from tnjax.report._sections import heat_png
 
 START = Structure.rank_one((4, 5, 6))
 MOVES = [

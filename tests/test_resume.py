@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tnjax import Decomposition, Greedy, Status, Structure, TensorNetwork, load, search
-from tnjax.search import _checkpoint
+from tnjax._search.storage import checkpoint as _checkpoint
 
 RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
 # Growth has many steps to stop at.

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tnjax import Decomposition, FixedFormat, Greedy, Status, Structure, TensorNetwork, search
-from tnjax.search import _rival
-from tnjax.search._rival import Rival
-from tnjax.search._store import decode, encode
-from tnjax.search._strategy import Budget
+from tnjax._search.greedy import rival as _rival
+from tnjax._search.greedy.rival import Rival
+from tnjax._search.storage.values import decode, encode
+from tnjax._search.strategy import Budget
 
 DIMS = (5, 4, 5, 4, 5)
 ERROR = 0.1

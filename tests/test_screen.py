@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from tnjax import Decomposition, Objective, Spectral, Structure, TensorNetwork, Trial
-from tnjax.search._candidates import balanced_slices, draw_slices, slice_position
-from tnjax.search._capacity import plan_capacity
-from tnjax.search._moves import grow, pad, shrink, unpad
+from tnjax._search.fitting.capacity import plan_capacity
+from tnjax._search.screening.candidates import balanced_slices, draw_slices, slice_position
+from tnjax.moves.cores import grow, pad, shrink, unpad
 
 CP_PLUS = Structure.from_edges((3, 4, 3, 2), {(0, 1, 2): 2, (1, 3): 2, (0, 3): 2, (2, 4): 2})
 RING = Structure.tensor_ring((4, 3, 4, 3), (2, 3, 2, 2))

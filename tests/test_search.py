@@ -23,9 +23,10 @@ from tnjax import (
     relative_error,
     search,
 )
-from tnjax._contract.cost import MemoryLimitError, dense_fit_peak_bytes
-from tnjax.search import _evaluate, _greedy
-from tnjax.search._strategy import Budget
+from tnjax._search.fitting import evaluate as _evaluate
+from tnjax._search.greedy import greedy as _greedy
+from tnjax._search.strategy import Budget
+from tnjax.contract.cost import MemoryLimitError, dense_fit_peak_bytes
 
 RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
 KEY = jax.random.key(0)

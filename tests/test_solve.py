@@ -22,8 +22,8 @@ from tnjax import (
     fit,
     relative_error,
 )
-from tnjax._contract.cost import layers_pay
-from tnjax.objectives import _decomposition
+from tnjax.contract.cost import layers_pay
+from tnjax.problems import _decomposition
 from tnjax.solve._fit import limits_of
 from tnjax.solve._rows import solve_rows
 from tnjax.solve._solver import run
@@ -185,7 +185,7 @@ def test_every_solver_recovers_a_representable_tensor(solver, dtype):
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 def test_room_filled_with_zeros_stays_zero(solver):
     """What the search's capacities rely on, for every solver."""
-    from tnjax.search._moves import pad, unpad
+    from tnjax.moves.cores import pad, unpad
     from tnjax.solve._fit import as_solver
 
     problem = Decomposition(noisy(TREE, 0))

@@ -12,8 +12,8 @@ import tnjax
 from tests.cli_helpers import check_refusal, run
 from tests.helpers import normal
 from tnjax import MemoryLimitError, StreamedDecomposition, Structure, TensorNetwork, search
+from tnjax._search.reduce.project import project_slabs
 from tnjax.io import open_tensor, read_tensor
-from tnjax.search._project import project_slabs
 
 KEY = jax.random.key(0)
 DIMS = (14, 9, 10, 11)

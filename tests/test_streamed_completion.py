@@ -27,7 +27,7 @@ from tnjax import (
 )
 from tnjax.cli._trials import check_trial
 from tnjax.io import holds_coordinates, open_samples, read_coordinates, write_samples
-from tnjax.objectives._streamed_completion import completion_bytes, uniform
+from tnjax.problems._streamed_completion import completion_bytes, uniform
 from tnjax.sweep import Trial
 
 KEY = jax.random.key(0)
@@ -229,7 +229,7 @@ def test_numbers_of_a_hash_are_uniform_and_of_their_own_stream():
         for b in range(a):
             assert abs(np.corrcoef(draws[a], draws[b])[0, 1]) < 5 / np.sqrt(20000)
     # SplitMix64 of the paper: the first numbers of the stream with state 0.
-    from tnjax.objectives._streamed_completion import _mixed
+    from tnjax.problems._streamed_completion import _mixed
 
     state = np.arange(3, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     wanted = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]

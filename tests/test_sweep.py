@@ -20,10 +20,9 @@ import pytest
 import yaml
 
 from tests.cli_helpers import check_refusal
-from tnjax import Move, Status, Structure
+from tnjax import Move, Status, Step, Structure
 from tnjax.cli._board import live_table
 from tnjax.cli._trials import CommandTask
-from tnjax.search import Step
 from tnjax.sweep import (
     Cluster,
     EarlyStopping,
@@ -622,7 +621,7 @@ from pathlib import Path
 from tnjax import Move, Structure
 from tnjax.cli._board import live_table
 from tnjax.cli._trials import CommandTask
-from tnjax.search import Step
+from tnjax._search.result import Step
 from tnjax.sweep import Cluster, EarlyStopping, expand, run_sweep
 
 STRUCTURE = Structure.tensor_train((3, 3), (2,))

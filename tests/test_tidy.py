@@ -18,10 +18,10 @@ from tnjax import (
     cut_bounds,
     search,
 )
-from tnjax.search import _tidy
-from tnjax.search._attempt import attempt
-from tnjax.search._proposals import chosen, hyperedges, merges, rewirings, splits, stars
-from tnjax.search._strategy import Budget, Info, Move
+from tnjax._search.fitting.races import attempt
+from tnjax._search.greedy import tidy as _tidy
+from tnjax._search.strategy import Budget, Info, Move
+from tnjax.moves.neighbors import chosen, hyperedges, merges, rewirings, splits, stars
 from tnjax.solve._fit import limits_of
 
 KEY = jax.random.key(0)

@@ -8,7 +8,7 @@ from tensorly.decomposition import tensor_train, tucker
 import tnjax
 from tests.helpers import normal
 from tnjax import Structure, tree_svd
-from tnjax.search._tree_svd import Tree
+from tnjax._search.spectra.tree_svd import Tree
 
 SHAPE = (4, 3, 4, 3)
 TREES = {

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, Inexact, Integer, PRNGKeyArray, Real
 
 from . import _display
-from ._contract import kernels
-from ._contract.cost import check_memory
-from ._contract.equation import dense_equation
 from ._init import random_cores
 from ._structure import Structure
+from .contract import kernels
+from .contract.cost import check_memory
+from .contract.equation import dense_equation
 
 
 class TensorNetwork(eqx.Module):

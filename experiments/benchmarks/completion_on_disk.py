@@ -29,7 +29,7 @@ from common import machine
 from own_process import MEASURED, alone, command
 
 from tnjax import Structure
-from tnjax._contract.cost import format_bytes
+from tnjax.contract.cost import format_bytes
 from tnjax.io import write_samples
 
 SIZES = {

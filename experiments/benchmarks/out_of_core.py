@@ -31,7 +31,7 @@ from common import machine
 from own_process import MEASURED, alone, command
 
 from tnjax import Structure
-from tnjax._contract.cost import format_bytes
+from tnjax.contract.cost import format_bytes
 
 SIZES = {"full": (200, 250, 200, 200), "medium": (100, 100, 100, 100), "small": (40, 30, 20, 25)}
 EDGES = {(0, 1): 3, (1, 2): 2, (2, 3): 3, (0, 3): 2, (1, 3): 2}

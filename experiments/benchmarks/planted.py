@@ -132,7 +132,9 @@ def methods_of(options: argparse.Namespace) -> dict:
         with contextlib.suppress(ValueError, SyntaxError):  # a plain word
             value = ast.literal_eval(value)
         changes.setdefault(name, {})[field] = value
-    names = tnjax.strategies() if options.strategies == ["all"] else options.strategies
+    names = options.strategies
+    if names == ["all"]:
+        names = tnjax.strategies.strategy_names()
     methods = {}
     for name in names:
         strategy = tnjax.make_strategy(name, **changes.get(name, {}))

@@ -38,11 +38,11 @@ from own_process import alone, peak_resident, reset_peak, resident_peak
 
 import tnjax
 from tnjax import Structure, TensorNetwork
-from tnjax._contract import kernels
-from tnjax._contract.equation import dense_equation
-from tnjax.search._candidates import draw_slices
-from tnjax.search._compress import compress_problem
-from tnjax.search._screen import Spectral
+from tnjax._search.reduce.core import compress_problem
+from tnjax._search.screening.candidates import draw_slices
+from tnjax._search.screening.screens import Spectral
+from tnjax.contract import kernels
+from tnjax.contract.equation import dense_equation
 
 _D6, _D8 = (8,) * 6, (4,) * 8
 CONTRACTED = {

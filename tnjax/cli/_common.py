@@ -17,8 +17,8 @@ from ._devices import DeviceOptions, InputError, check_device_options, make_mesh
 if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
     from jax.sharding import Mesh
 
-    from ..objectives import Problem, StreamedCompletion, StreamedDecomposition
-    from ..search import SearchResult
+    from .._search.result import SearchResult
+    from ..problems import Problem, StreamedCompletion, StreamedDecomposition
     from ..sweep import Watch
 
 CHECKPOINTS = "checkpoints"
@@ -40,7 +40,8 @@ class SearchOptions(DeviceOptions):
     """Stop after so much time."""
     strategy: str = "greedy"
     """greedy (spectral screen, gain / cost^0.5), greedy-trial (the paper's; it never prunes), or
-    another of those that tnjax.strategies() names. An option that it does not have is refused."""
+    another of those that tnjax.strategies.strategy_names() lists. An option that it does not have
+    is refused."""
     format: str | None = None
     """Of --strategy fixed: tt, tr, tucker, ht, cp or svd."""
     power: float | None = None
@@ -82,7 +83,7 @@ def check_search_options(options: SearchOptions) -> None:
     check_device_options(options)
     _strategy(options)
     if options.memory_limit is not None:
-        from .._contract.cost import parse_bytes
+        from ..contract.cost import parse_bytes
 
         parse_bytes(options.memory_limit)
 
@@ -157,7 +158,7 @@ def set_up_jax(options: SearchOptions) -> None:
 
 def _strategy(options: SearchOptions):
     """The strategy that the options name, with those of its own options that were given."""
-    from ..search import make_strategy
+    from .._search.registry import make_strategy
 
     names = ("format", "power", "increment", "max_rank", "max_degree")
     given = {name: getattr(options, name) for name in names}
@@ -265,9 +266,9 @@ def run_search(
     import jax
 
     from .. import search
-    from .._contract.cost import parse_bytes
     from .._mesh import of as mesh_of
     from .._processes import leads
+    from ..contract.cost import parse_bytes
 
     limit = None if options.memory_limit is None else parse_bytes(options.memory_limit)
     first = leads(mesh_of((problem,)))

@@ -104,10 +104,10 @@ def _complete(options: Complete, watch: Watch | None) -> int:
 
     import jax
 
+    from .._report.run import write_run
+    from .._report.run_complete import completed_tensor, completion_run, predicted
     from ..io import read_requests, write_labels, write_predictions, write_video
-    from ..objectives import Completion
-    from ..report._run import write_run
-    from ..report._run_complete import completed_tensor, completion_run, predicted
+    from ..problems import Completion
     from ._observed import read_observed
 
     set_up_jax(options)

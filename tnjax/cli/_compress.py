@@ -16,8 +16,8 @@ import yaml
 from ._common import InputError, check_out, written_together
 
 if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
+    from .._report import Section
     from ..nn import CompressResult
-    from ..report import Section
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,8 @@ def _compress(options: Compress) -> int:
         raise InputError(f"--batch-sizes must be positive, got {options.batch_sizes}.")
     given = _config(options.config)
     from .. import compress
+    from .._report import page_html
     from ..nn import Calibration, Task, save_model
-    from ..report import page_html
 
     model = _made("model", options.model, given)
     task = None if options.task is None else _made("task", options.task, given, Task)
@@ -213,7 +213,7 @@ def _record(result: CompressResult, batch_sizes: tuple[int, ...]) -> dict[str, A
 
 
 def _sections(result: CompressResult, record: dict[str, Any]) -> list[Section]:
-    from ..report import Curves, Table
+    from .._report import Curves, Table
 
     sections: list[Section] = [
         Table(
@@ -256,8 +256,8 @@ def _sections(result: CompressResult, record: dict[str, Any]) -> list[Section]:
 
 
 def _drawings(title: str, structures: dict[str, Any]) -> Section:
+    from .._report import Section
     from ..plot import structure_svg
-    from ..report import Section
 
     @dataclasses.dataclass(frozen=True)
     class Drawings(Section):

@@ -84,7 +84,7 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
 
     from .. import Decomposition
     from .._network import relative_error
-    from ..report._run import decomposition_run, write_run
+    from .._report.run import decomposition_run, write_run
 
     set_up_jax(options)
     kind = np.complex128 if np.iscomplexobj(array) else np.float64
@@ -117,7 +117,7 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
 
 def _certify(values: np.ndarray, target_error: float | None, folder: Path) -> None:
     """Print the certificate of the cut bounds and write it beside the result."""
-    from ..search import cut_bounds
+    from .._search.spectra.cuts import cut_bounds
 
     assert target_error is not None
     certificate = cut_bounds(values, target_error).certificate()

@@ -9,8 +9,8 @@ import numpy as np
 from ._common import InputError, parse_dims
 
 if TYPE_CHECKING:
-    from ..objectives._coordinates import Entries
-    from ..report._run_complete import Observed
+    from .._report.run_complete import Observed
+    from ..problems._coordinates import Entries
     from ._complete import Complete
 
 
@@ -24,8 +24,8 @@ def read_observed(options: Complete) -> Observed:
 
 
 def _from_coordinates(options: Complete) -> Observed:
+    from .._report.run_complete import Observed
     from ..io import read_coordinates
-    from ..report._run_complete import Observed
 
     for name in ("observed", "reshape", "variable"):
         if getattr(options, name) is not None:
@@ -41,8 +41,8 @@ def _from_coordinates(options: Complete) -> Observed:
 
 
 def _from_dense(options: Complete) -> Observed:
+    from .._report.run_complete import Observed, places, unraveled
     from ..io import plan_reshape, read_tensor
-    from ..report._run_complete import Observed, places, unraveled
 
     for name in ("value", "modes", "weights"):
         if getattr(options, name) is not None:
@@ -107,7 +107,7 @@ def _prepared(
     """Entries for training, and those for the test: the unseen ones and the share --test."""
     import jax
 
-    from ..objectives._coordinates import Entries, checked_entries, split_entries
+    from ..problems._coordinates import Entries, checked_entries, split_entries
 
     real = np.dtype(options.dtype)
     kind = np.result_type(real, np.complex64) if np.iscomplexobj(values) else real

@@ -31,7 +31,7 @@ class Report:
         if not (self.folder / "result.json").is_file():
             raise InputError(f"{self.folder}: no run folder (it holds no result.json).")
 
-        from ..report._run import rebuild_report
+        from .._report.run import rebuild_report
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # rounding to float32 does not matter for a picture

@@ -12,7 +12,7 @@ from ._common import InputError, conclude, parse_dims, run_search, settings, wri
 
 if TYPE_CHECKING:
     from ..io import TensorFile
-    from ..objectives import StreamedDecomposition
+    from ..problems import StreamedDecomposition
     from ..sweep import Watch
     from ._decompose import Decompose
 
@@ -26,9 +26,9 @@ def too_large(options: Decompose) -> TensorFile | None:
 
     Only with a target error, which a projection needs.
     """
-    from .._contract.cost import parse_bytes
+    from ..contract.cost import parse_bytes
     from ..io import open_tensor
-    from ..objectives import memory_of_machine
+    from ..problems import memory_of_machine
 
     if options.target_error is None or options.target_error >= 1:
         return None
@@ -44,10 +44,10 @@ def too_large(options: Decompose) -> TensorFile | None:
 
 def decompose_streamed(options: Decompose, file: TensorFile, watch: Watch | None) -> int:
     """Search on the projected tensor, and measure the error on the one on disk."""
-    from .._contract.cost import format_bytes, parse_bytes
+    from .._report.run import decomposition_run, write_run
+    from ..contract.cost import format_bytes, parse_bytes
     from ..io import plan_reshape
-    from ..objectives import StreamedDecomposition
-    from ..report._run import decomposition_run, write_run
+    from ..problems import StreamedDecomposition
 
     for name, given in (
         ("--digits interleaved", options.digits != "row-major"),
@@ -87,7 +87,7 @@ def _kind(options: Decompose, dtype: np.dtype) -> np.dtype:
 
 
 def _words(problem: StreamedDecomposition, file: TensorFile) -> str:
-    from .._contract.cost import format_bytes
+    from ..contract.cost import format_bytes
 
     plan = problem.plan
     return (

@@ -12,7 +12,7 @@ from ._common import InputError, conclude, run_search, settings, written_togethe
 
 if TYPE_CHECKING:
     from ..io import SampleFile
-    from ..objectives import StreamedCompletion
+    from ..problems import StreamedCompletion
     from ..sweep import Watch
     from ._complete import Complete
 
@@ -23,9 +23,9 @@ def too_many(options: Complete) -> SampleFile | None:
     Raises:
         InputError: for an option that needs the entries in memory.
     """
-    from .._contract.cost import format_bytes, parse_bytes
+    from ..contract.cost import format_bytes, parse_bytes
     from ..io import open_samples
-    from ..objectives import completion_bytes, memory_of_machine
+    from ..problems import completion_bytes, memory_of_machine
 
     file = open_samples(options.input)
     if file is None:
@@ -58,11 +58,11 @@ def complete_streamed(options: Complete, file: SampleFile, watch: Watch | None) 
     """Search on a subset, fit the network to all entries, and measure the errors on all."""
     import jax
 
-    from .._contract.cost import parse_bytes
+    from .._report.run import write_run
+    from .._report.run_complete import predicted, streamed_completion_run
+    from ..contract.cost import parse_bytes
     from ..io import read_requests, write_predictions
-    from ..objectives import StreamedCompletion
-    from ..report._run import write_run
-    from ..report._run_complete import predicted, streamed_completion_run
+    from ..problems import StreamedCompletion
 
     wanted = None
     if options.predict is not None:
@@ -115,7 +115,7 @@ def _shared(options: Complete) -> bool:
 
 
 def _words(problem: StreamedCompletion, file: SampleFile) -> str:
-    from .._contract.cost import format_bytes
+    from ..contract.cost import format_bytes
 
     plan, held = problem.plan, problem.sample.held_out
     subset = problem.sample.training.count + (0 if held is None else held.count)

@@ -12,8 +12,9 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from .._contract.cost import layers_pay, num_bonds
-from .._contract.equation import (
+from .._structure import Structure
+from ..contract.cost import layers_pay, num_bonds
+from ..contract.equation import (
     Equation,
     dense_equation,
     entries_equation,
@@ -22,9 +23,8 @@ from .._contract.equation import (
     layered_gram_equation,
     rows_equation,
 )
-from .._contract.path import plan
-from .._structure import Structure
-from ..objectives._samples import fit_bytes, num_slots
+from ..contract.path import plan
+from ..problems._samples import fit_bytes, num_slots
 
 _FLOAT = np.dtype(np.float64)
 

@@ -140,7 +140,7 @@ def check_folder(path: Path) -> bool:
 
 
 def _read_folder(path: Path, shape: Sequence[int] | None, max_bytes: int) -> Coordinates:
-    from ._samples import open_samples  # which needs this module
+    from ._samples import open_samples
 
     check_folder(path)
     file = open_samples(path)

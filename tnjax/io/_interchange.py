@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._contract.equation import dense_equation
 from .._network import TensorNetwork
 from .._structure import Edge, Structure
+from ..contract.equation import dense_equation
 
 Operand = tuple[Sequence[Hashable], object]
 

@@ -82,7 +82,7 @@ def read_tensor(
         ...     read_tensor(file).array.shape
         (3, 3)
     """
-    from ._slabs import HDF5_SUFFIXES, ZARR_SUFFIX, open_tensor  # which needs this module
+    from ._slabs import HDF5_SUFFIXES, ZARR_SUFFIX, open_tensor
 
     suffix = Path(path).suffix.lower()
     if suffix in (*HDF5_SUFFIXES, ZARR_SUFFIX):

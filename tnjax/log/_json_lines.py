@@ -5,8 +5,8 @@ import math
 import os
 from pathlib import Path
 
-from ..report import step_record
-from ..search import Step
+from .._report import step_record
+from .._search.result import Step
 
 
 class JSONLines:

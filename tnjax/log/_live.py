@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from .._search.result import Step
 from ..plot import Series, curve_svg, structure_svg
 from ..plot._chart import PALETTE
-from ..search import Step
 
 
 class Live:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from ..search import Step
+from .._search.result import Step
 
 
 @dataclasses.dataclass(frozen=True, init=False)

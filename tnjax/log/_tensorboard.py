@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from ..search import Step
+from .._search.result import Step
 
 
 class TensorBoard:

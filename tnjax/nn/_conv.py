@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Inexact
 
-from .._contract.kernels import FULL
+from ..contract.kernels import FULL
 from ._layout import Layout
 from ._linear import Cores, Mode, apply, weight
 from ._tap import TappedLayout

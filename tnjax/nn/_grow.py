@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .._search.screening.candidates import balanced_slices
 from .._status import Status
-from ..search._candidates import balanced_slices
-from ..search._moves import grow as grow_bond
+from ..moves.cores import grow as grow_bond
 from ._cut_back import cut_back
 from ._layout import Layout
 from ._measure import functional_gradients

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .._contract.equation import Equation, Labels, batch_label, node_labels
-from .._contract.equation import sizes as label_sizes
-from .._contract.path import plan
 from .._structure import Structure
+from ..contract.equation import Equation, Labels, batch_label, node_labels
+from ..contract.equation import sizes as label_sizes
+from ..contract.path import plan
 
 # A flop costs as much as moving this share of an entry: products of small matrices are bound by
 # memory, large ones are not. Only ratios of forecasts are compared, so that a rough value does.

@@ -6,14 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._contract import host
-from .._contract.equation import (
-    Equation,
-    environment_equation,
-    gram_equation,
-    node_labels,
-)
 from .._structure import Edge, Structure
+from ..contract import host
+from ..contract.equation import Equation, environment_equation, gram_equation, node_labels
 from ._layout import Layout
 from ._project import low_rank_factors, padded_tensor
 from ._whiten import Whitening

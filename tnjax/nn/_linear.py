@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, Integer, PRNGKeyArray
 
-from .._contract.kernels import FULL, contract
+from ..contract.kernels import FULL, contract
 from ._layout import Layout
 from ._tap import TappedLayout
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._contract import host
 from .._network import TensorNetwork
 from .._structure import Edge
-from ..objectives import Decomposition
+from ..contract import host
+from ..problems import Decomposition
 from ..solve import fit
 from ._layout import Layout
 

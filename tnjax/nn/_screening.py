@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .._contract import kernels
 from .._network import TensorNetwork
+from .._search.screening.candidates import draw_slices, slice_position
 from .._structure import Edge, Structure
-from ..search._candidates import draw_slices, slice_position
+from ..contract import kernels
 from ._formats import complete_edges
 from ._layout import Layout
 from ._leading import Target

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..search import SearchResult
+from .._search.result import SearchResult
 from ._chart import PALETTE
 from ._matplotlib import axes
 from ._svg import HYPER, MUTED, NODE

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from .. import _display
 from .._network import TensorNetwork
+from .._search.result import SearchResult
 from .._structure import Structure
-from ..search import SearchResult
 from ._chart import PALETTE, Series, curve_svg, legend_html
 from ._svg import MUTED, structure_svg
 

@@ -5,7 +5,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .._network import TensorNetwork, balance
-from ..objectives import LeastSquares, Problem
+from ..problems import LeastSquares, Problem
 from ._rows import row_steps
 from ._solver import Solver
 

@@ -11,12 +11,12 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from .. import _compile, _mesh
-from .._contract.cost import check_fit_memory
 from .._network import TensorNetwork, scaled
 from .._processes import agree
 from .._status import Status
 from .._structure import Structure
-from ..objectives import LeastSquares, Problem
+from ..contract.cost import check_fit_memory
+from ..problems import LeastSquares, Problem
 from ._als import ALS
 from ._optax import Optax
 from ._solver import FitState, Limits, Solver, drive, start

@@ -11,7 +11,7 @@ from .. import _compile
 from .._network import TensorNetwork, balance
 from .._status import Status
 from .._structure import Structure
-from ..objectives import StreamedCompletion
+from ..problems import StreamedCompletion
 from ._als import ALS
 from ._fit import FitResult, check_shape, positive
 from ._rows import row_steps

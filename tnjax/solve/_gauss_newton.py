@@ -8,7 +8,7 @@ from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array
 
 from .._network import TensorNetwork, balance
-from ..objectives import LeastSquares, Problem
+from ..problems import LeastSquares, Problem
 from ._damping import Damping, first_damping, next_damping, raised_damping
 from ._real import from_real, to_real
 from ._solver import Solver

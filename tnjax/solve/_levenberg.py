@@ -11,9 +11,9 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array
 
-from .._contract.kernels import FULL
 from .._network import TensorNetwork, balance
-from ..objectives import LeastSquares, Problem
+from ..contract.kernels import FULL
+from ..problems import LeastSquares, Problem
 from ._damping import Damping, first_damping, next_damping, raised_damping
 from ._real import from_real, to_real
 from ._solver import Solver

@@ -8,7 +8,7 @@ import optax
 from jax import lax
 
 from .._network import TensorNetwork
-from ..objectives import Completion, Problem
+from ..problems import Completion, Problem
 from ._real import from_real, to_real
 from ._solver import Solver
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._network import TensorNetwork
 from .._status import Status
-from ..objectives import Problem
+from ..problems import Problem
 
 SolverState = Any
 

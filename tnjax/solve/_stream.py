@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
-from ..objectives import Completion
+from ..problems import Completion
 from ._fit import FitResult, check_shape, positive
 from ._minibatch import batch_update
 from ._real import from_real, to_real

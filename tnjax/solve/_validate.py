@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from .._structure import Structure
-from ..objectives import Completion
+from ..problems import Completion
 from ._fit import FitResult, SolverLike, fit
 
 _GRID = (0.0, 1e-3, 1e-2, 1e-1, 1.0, 10.0)

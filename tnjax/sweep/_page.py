@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._report import Section, Table, page_html, write_page
+from .._report.sections import cell_text
 from ..plot import Series, curve_svg
 from ..plot._chart import PALETTE, legend_html
 from ..plot._svg import MUTED
-from ..report import Section, Table, page_html, write_page
-from ..report._sections import cell_text
 from ._records import Outcome
 from ._tables import Row, pareto, summary_rows, trial_rows
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .._atomic import atomic_path
+from .._report.record import read_record, steps_of
+from .._search.result import Step
 from .._status import Status
-from ..report._record import read_record, steps_of
-from ..search import Step
 from ._trials import Trial
 
 State = Literal["finished", "stopped early", "failed"]

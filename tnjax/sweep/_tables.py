@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .._atomic import atomic_path
+from .._report.record import step_record
 from .._status import Status
-from ..report._record import step_record
 from ._records import Outcome, varying
 
 Row = dict[str, Any]

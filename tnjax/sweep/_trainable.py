@@ -11,10 +11,10 @@ from typing import Any
 
 from ray import tune
 
-from .._contract.cost import parse_bytes
+from .._search.result import Step
 from .._status import Status
 from .._together import together
-from ..search import Step
+from ..contract.cost import parse_bytes
 from ._records import CHECKPOINTS, read_outcome, result_status, trial_folder, write_state
 from ._trials import Trial
 from ._watch import Task, Watch

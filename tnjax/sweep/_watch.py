@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ..search import Step
+from .._search.result import Step
 from ._trials import Trial
 
 

@@ -1,0 +1,1 @@
+"""Fits of one structure or of many."""

@@ -1,0 +1,103 @@
+"""Fit a structure, then screen all candidates: two programs for each capacity."""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from ... import _compile
+from ..._network import TensorNetwork
+from ..._structure import Edge, Structure
+from ...moves.cores import Cores, pad, unpad
+from ...problems import Problem
+from ...solve._solver import Limits, Solver, run
+from ..screening.candidates import draw_slices
+from ..screening.screens import Screen, Screened
+
+# Bytes that one screen may hold for its candidates before it works through them in chunks.
+_SCREEN_BYTES = 1024**3
+
+
+class Evaluated(NamedTuple):
+    """An evaluation on the host, cores in their own shapes.
+
+    `screened` still has the shapes of `capacity`; it is None where nothing was screened.
+    """
+
+    cores: Cores
+    error: float
+    screened: Screened | None
+    programs: int
+    compile_seconds: float
+    screen_seconds: float
+
+
+def evaluate(
+    problem: Problem,
+    solver: Solver,
+    screen: Screen,
+    structure: Structure,
+    cores: Cores,
+    capacity: Structure,
+    edges: tuple[Edge, ...],
+    *,
+    limits: Limits,
+    seed: Sequence[int],
+    do_screen: bool,
+    increment: int = 1,
+) -> Evaluated:
+    """Fit `cores` and, where wanted and the target is not met, screen `edges`."""
+    network = TensorNetwork(capacity, pad(structure, cores, capacity))
+    passes = 2 * solver.expected_passes
+    fitting = (problem, solver, network, limits)
+    work = passes * problem.loop_entries(capacity)
+    ran = _compile.run(_fit, (), fitting, work=work, passes=passes)
+    fitted, best_error = ran.value
+    error = float(best_error)
+    programs, compile_seconds = ran.programs, ran.seconds
+    screened, screen_seconds = None, 0.0
+    if do_screen and error > limits.target_error:
+        starts = draw_slices(structure, capacity, edges, problem.dtype, seed, increment=increment)
+        looked_at = problem.sketch(capacity.num_params)
+        screening = (looked_at, screen, fitted, starts)
+        batch_size = screen_batch_size(looked_at, capacity, len(edges))
+        work = passes * looked_at.loop_entries(capacity)
+        begin = time.perf_counter()
+        ran = _compile.run(_screen, (edges, batch_size), screening, work=work, passes=passes)
+        screened = jax.device_get(ran.value)
+        screen_seconds = time.perf_counter() - begin - ran.seconds
+        programs += ran.programs
+        compile_seconds += ran.seconds
+    found = jax.device_get(fitted.cores)
+    return Evaluated(
+        unpad(structure, tuple(map(np.asarray, found)), capacity),
+        error,
+        screened,
+        programs,
+        compile_seconds,
+        screen_seconds,
+    )
+
+
+def _fit(problem: Problem, solver: Solver, network: TensorNetwork, limits: Limits):
+    fitted = run(solver, problem, network, limits)
+    return fitted.best, fitted.best_error
+
+
+def _screen(
+    edges: tuple[Edge, ...],
+    batch_size: int,
+    problem: Problem,
+    screen: Screen,
+    network: TensorNetwork,
+    starts: tuple[Array, ...],
+) -> Screened:
+    return screen(problem, network, edges, starts, batch_size=batch_size)
+
+
+def screen_batch_size(problem: Problem, structure: Structure, num_edges: int) -> int:
+    """Candidates that fit into the screen's share of memory at once."""
+    return max(1, min(num_edges, _SCREEN_BYTES // problem.fit_peak_bytes(structure)))

@@ -1,0 +1,1 @@
+"""Greedy growth, phase by phase."""

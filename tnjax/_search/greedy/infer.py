@@ -1,0 +1,254 @@
+"""What `Greedy` does before it grows: the graphs that the ranks of the unfoldings tell are tried.
+
+Where a network represents the data, up to noise, this spares the growth. Where no graph is close
+to the ranks, or none reaches the target from random cores, growth begins as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..._network import TensorNetwork
+from ..._structure import Structure
+from ...moves import Rerank
+from ...problems import Decomposition, LeastSquares, Problem
+from ...solve import ALS
+from ...solve._fit import limits_of
+from ..fitting.population import BATCH_BYTES
+from ..fitting.races import attempt
+from ..reduce.core import host_error, multiplied
+from ..spectra.cuts import bounds_of, telling_cuts
+from ..spectra.graphs import inferred_graphs
+from ..spectra.unfoldings import Cut, Unfoldings, unfolded_shape
+from ..spectra.whitened import whitened
+from ..strategy import Budget, Fit, Info, Move
+from .rival import Rival
+from .tries import admits, affordable, batched, run_batch
+
+if TYPE_CHECKING:
+    from .greedy import Greedy, GreedyState
+
+# Data have ranks if this part of them is left at twice the error (see `CutBounds.definite`):
+# planted ones 0.84 and more, images at errors of 0.1 and more 0.68 and less. On the rest neither
+# graphs are inferred nor other structures tried than the one that grew, which never were better.
+DEFINITE = 0.8
+# Multiplications that measuring the unfoldings of the cuts may take: for the bounds that spare
+# tries, and for all that graphs are inferred from.
+MEASURED = 5e10
+TOLD = 1e11
+# Cuts, those with the largest sides, that must have ranks before all are measured.
+_PROBED = 6
+# Singular values that sum up to less than this part of the norm are rounding, or in units of the
+# precision of the data.
+ROUNDING = 1e-6
+_ROUNDING_UNITS = 100
+# The ranks at so many times that are the same but for this part, unless the singular values fall
+# off smoothly.
+_COARSER, _SAME = 10.0, 0.05
+# Logarithms of the ranks, all together, that must be missing to those of the sides.
+_LOW = 0.02
+# Noise of the size of the error leaves at least and in the median at most this part of it in the
+# square (0.9 to 1.1 with 5 % of noise, single cuts more; images leave 0.0 to 0.5 of some cuts).
+_WHITE = 0.8, 1.25
+# Inferences, each with other perturbations; the graphs that one may name; and for how many starts
+# and sweeps they are tried: all, and once more the first that have failed.
+_ROUNDS = 3
+_GRAPHS = 20
+_FIRST, _LAST, _AGAIN = (4, 32), (32, 96), 6
+# Graphs with fewer parameters that are tried after one that meets the target; modes up to which
+# inferring once more takes less than a tenth of a second.
+_SMALLER, _QUICK_MODES = 3, 5
+# Flops that the sweeps of an attempt may cost, by which it has fewer starts, and those of all.
+_FLOPS = 2e11
+_ALL_FLOPS = 1e12
+# The error in the coordinates that are fitted in, as a part of the target error.
+_INSIDE = 0.1
+
+
+def applies(greedy: Greedy, problem: Problem, structure: Structure, budget: Budget) -> bool:
+    """Whether graphs may be inferred at all."""
+    target = budget.target_error
+    dense = isinstance(problem, Decomposition) and target is not None and 0 < target < 1
+    plain = structure == Structure.rank_one(structure.dims) and greedy.edges is None
+    dense = dense and not problem.nonnegative
+    return greedy.infer and dense and plain and bool(telling_cuts(structure.dims, TOLD))
+
+
+def step(
+    greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """Try the inferred graphs, if there are any; if none does, growth begins."""
+    target = budget.target_error
+    assert isinstance(problem, Decomposition)
+    assert target is not None
+    unfoldings = Unfoldings(problem.array, target)
+    names, info = telling_cuts(unfoldings.dims, TOLD), Info()
+    probed = sorted(names, key=lambda cut: -min(unfolded_shape(unfoldings.dims, cut)))[:_PROBED]
+    told, cuts = None, bounds_of(unfoldings, target, cuts=probed)
+    if cuts.definite >= DEFINITE:
+        cuts = bounds_of(unfoldings, target, cuts=names)
+        told = ranks_told(unfoldings, names, problem.dtype) if cuts.definite >= DEFINITE else None
+    if told is not None:
+        state = dataclasses.replace(state, cuts=cuts)
+        found, info = found_graph(greedy, problem, state, budget, unfoldings, told)
+        if found is not None:
+            state = greedy.holding(problem, state, found)
+            info = dataclasses.replace(info, move=Move("infer"))
+            return greedy.met(problem, state, budget), info
+    rival = None if told is not None else Rival()
+    state = dataclasses.replace(state, phase="grow", rival=rival)
+    state, screened = greedy.advance(problem, budget, state, Move("start"))
+    return state, dataclasses.replace(info + screened, move=None)
+
+
+def may_be_stuck(problem: Problem, state: GreedyState) -> bool:
+    """Whether a structure that misses the target is one that could meet it: a fit that stalled (a
+    swamp) calls for other steps, not for more ranks."""
+    cuts, structure = state.cuts, state.structure
+    if cuts is None or cuts.definite < DEFINITE or state.freed == structure:
+        return False
+    able = isinstance(problem, LeastSquares) and not problem.nonnegative
+    return able and cuts.admits(structure) and affordable(problem, structure, 1) >= 1
+
+
+def freed(
+    greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """Fit the structure again by Levenberg-Marquardt, from its cores, shaken; where that costs
+    little, from random ones as well."""
+    state = dataclasses.replace(state, freed=state.structure)
+    same = Rerank(())  # changes no rank
+    state, (batch,) = batched(problem, state, budget, [same], 1)
+    state, info, fit = run_batch(problem, state, budget, batch, warm=True)
+    if fit is None:
+        return state, info
+    state = dataclasses.replace(state, cores=fit.cores, error=fit.error)
+    return greedy.met(problem, state, budget), dataclasses.replace(info, move=Move("refit"))
+
+
+def found_graph(
+    greedy: Greedy,
+    problem: Decomposition,
+    state: GreedyState,
+    budget: Budget,
+    unfoldings: Unfoldings,
+    told: Told,
+) -> tuple[Fit | None, Info]:
+    """The first inferred graph that meets the target from random cores, and all that was done."""
+    ranks, exact = told
+    tensor, factors = unfoldings.tensor, [None] * unfoldings.tensor.ndim
+    if exact is not None:
+        tensor, factors = whitened(tensor, exact)
+    inside = Decomposition(jnp.asarray(tensor, problem.dtype))
+    info, failed, spent = Info(), [], 0.0
+
+    def attempted(graph: Structure, starts: int, sweeps: int) -> Fit:
+        nonlocal info, spent
+        solver, shape = ALS(), dataclasses.replace(graph, dims=tensor.shape)
+        target = _INSIDE * (budget.target_error or 0.0)
+        limits = limits_of(solver, inside, target_error=target, max_steps=sweeps)
+        cost = sweeps * inside.sweep_flops(shape)
+        memory = (budget.memory_limit or BATCH_BYTES) // inside.fit_peak_bytes(shape)
+        starts = max(1, min(starts, memory, int(_FLOPS / cost)))
+        spent += starts * cost
+        out = attempt(
+            inside, solver, [(shape, None)], shape, limits=limits, lanes=starts, seed=state.seed
+        )
+        network = multiplied(TensorNetwork(shape, out.fits[0].cores), factors, graph.dims)
+        fit = Fit(graph, network.cores, host_error(problem, network))
+        info = info + Info(None, out.programs, out.compile_seconds, (fit,))
+        return fit
+
+    def left() -> bool:
+        fits = budget.fits_left is None or info.fitted < budget.fits_left
+        return fits and spent < _ALL_FLOPS
+
+    def inferred(turn: int) -> tuple[Structure, ...]:
+        return inferred_graphs(
+            ranks,
+            problem.shape,
+            counted=problem.counted_shape,
+            complete=False,
+            seed=(*state.seed, turn),
+            most=_GRAPHS,
+        )
+
+    def smaller(fit: Fit, graphs: tuple[Structure, ...]) -> Fit:
+        """Another graph, as close to the ranks, that does with fewer parameters, of another
+        inference as well where that takes no time, and of those that failed from more starts; or
+        the same."""
+        params, allowed = problem.num_params, lambda g: admits(greedy, problem, state, budget, g)
+        more = inferred(_ROUNDS) if len(problem.shape) <= _QUICK_MODES else ()
+        fewer = [g for g in dict.fromkeys((*more, *graphs)) if params(g) < params(fit.structure)]
+        for graph in list(filter(allowed, fewer))[:_SMALLER]:
+            if left():
+                other = attempted(graph, *(_LAST if graph in failed else _FIRST))
+                if budget.meets(other.error):
+                    return other
+        return fit
+
+    for turn in range(_ROUNDS):
+        graphs = inferred(turn)
+        for graph in graphs:
+            if graph in failed or not admits(greedy, problem, state, budget, graph) or not left():
+                continue
+            fit = attempted(graph, *_FIRST)
+            if budget.meets(fit.error):
+                fit = smaller(fit, graphs)
+                return fit, info
+            failed.append(graph)
+    for graph in failed[:_AGAIN]:
+        if left():
+            fit = attempted(graph, *_LAST)
+            if budget.meets(fit.error):
+                return fit, info
+    return None, info
+
+
+class Told(NamedTuple):
+    """Ranks of unfoldings, and the error down to which they are all; None if noise covers some."""
+
+    ranks: dict[Cut, int]
+    exact: float | None
+
+
+def ranks_told(unfoldings: Unfoldings, cuts: list[Cut], dtype: np.dtype) -> Told | None:
+    """The ranks of the unfoldings: all down to rounding; or, of data with noise, those that stand
+    out from it; or None, of data that end in something else."""
+    rounding = max(ROUNDING, _ROUNDING_UNITS * float(jnp.finfo(dtype).eps))
+    exact = unfoldings.to_error(rounding)
+    ranks = {cut: exact.spectrum(cut).least_rank(exact.error) for cut in cuts}
+    most = {cut: min(unfolded_shape(unfoldings.dims, cut)) for cut in cuts}
+    logs = lambda ranks: sum(math.log(rank) for rank in ranks.values())
+    low = logs(ranks) <= (1 - _LOW) * logs(most)
+    same = sum(exact.spectrum(cut).least_rank(_COARSER * rounding) for cut in cuts)
+    if low and same >= (1 - _SAME) * sum(ranks.values()):
+        return Told(ranks, exact.error)
+    ranks = {cut: _above_noise(unfoldings, cut) for cut in cuts}
+    return Told(ranks, None) if _white(unfoldings, ranks) else None
+
+
+def _above_noise(unfoldings: Unfoldings, cut: Cut) -> int:
+    """Singular values above those of noise of the size of the error (Marchenko and Pastur)."""
+    rows, columns = unfolded_shape(unfoldings.dims, cut)
+    edge = unfoldings.error**2 * (rows**0.5 + columns**0.5) ** 2 / (rows * columns)
+    return max(1, int(np.sum(unfoldings.spectrum(cut).squares > edge)))
+
+
+def _white(unfoldings: Unfoldings, ranks: dict[Cut, int]) -> bool:
+    """Whether what the ranks leave is noise of the size of the error: about the same of every
+    unfolding, for the degrees of freedom that are left."""
+    levels = []
+    for cut, rank in ranks.items():
+        rows, columns = unfolded_shape(unfoldings.dims, cut)
+        tails = unfoldings.spectrum(cut).tails
+        if rank < min(rows, columns):
+            free = 1 - rank * (rows + columns - rank) / (rows * columns)
+            levels.append(tails[min(rank, len(tails) - 1)] / (free * unfoldings.error**2))
+    least, most = _WHITE
+    return not levels or bool(min(levels) >= least and np.median(levels) <= most)

@@ -1,0 +1,302 @@
+"""Networks of fixed formats beside the growth of bonds: whichever is closer goes on.
+
+Data without ranks, such as images, are fitted better by a few bonds while the network is small, and
+often by a sum of many products where it is large. So a growing network is compared with the CP
+network of as many parameters from time to time. Where that is closer, its rank grows instead, and
+what it takes to meet the target is found step by step. A Tucker network, for few modes, and a CP
+network are tried at last, once nothing else makes the network found smaller.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..._init import host_cores
+from ..._network import TensorNetwork
+from ..._status import Status
+from ..._structure import Structure
+from ...moves.cores import Cores
+from ...problems import Decomposition, Problem
+from ...solve._fit import as_solver
+from ..fitting.capacity import holds
+from ..fitting.refit import refit
+from ..storage.values import storable
+from ..strategies.fixed import FixedFormat
+from ..strategies.ladder import carried
+from ..strategy import Budget, Fit, Info, Move
+
+if TYPE_CHECKING:
+    from .greedy import Greedy, GreedyState
+
+# Parameters from which on a network is compared, and the factor between two comparisons.
+_FIRST, _FACTOR = 1000, 1.5
+# The first rank that is fitted.
+_LEAST = 4
+# Effort of a fit, in units of the solver's own steps.
+_EFFORT = 3.0
+# Where few ranks are left to choose from, each is fitted for longer: alternating least squares of
+# such networks gains little in a sweep, and does so for hundreds of them.
+_PATIENCE, _RTOL = 60.0, 1e-6
+# So is one that misses the target by little.
+_NEAR = 0.97
+# A fit goes on past the target, down to this part of it, which helps those of lower ranks.
+_INSIDE = 0.98
+# Errors fall faster than a power of the rank: each growth may end at this part of the forecast. (Of
+# images 0.93 to 1.03 up to rank 123.)
+_BETTER = 0.92
+# Fits of each rank on the way, with other fresh terms: the closest one goes on.
+_TRIES = 3
+# Modes up to which Tucker networks are tried: their core has that order.
+_TUCKER_MODES = 4
+# Ranks up to which making a program takes longer than its runs.
+_SMALL = 32
+# The next rank is so many times the last; the first stride back is this part of it.
+_GROWTH, _STRIDE = 1.5, 6
+
+
+@storable
+@dataclasses.dataclass(frozen=True)
+class Rival:
+    """What is known of CP networks.
+
+    Attributes:
+        rank, cores: of the last one, or the best one, once it is the search's own.
+        compared: parameters of the network that it was compared with.
+        stride: ranks to go on by; 0 before it is the search's own.
+        ended: whether that was made as small as may be.
+        tucker: whether Tucker networks were tried.
+    """
+
+    rank: int = 1
+    cores: Cores = ()
+    compared: int = 0
+    stride: int = 0
+    ended: bool = False
+    tucker: bool = False
+
+
+def wanted(greedy: Greedy, problem: Problem, state: GreedyState) -> bool:
+    """Whether there is a rival: of data known to have no ranks."""
+    return greedy.prune and greedy.hyperedges and state.rival is not None and len(problem.shape) > 2
+
+
+def due(greedy: Greedy, problem: Problem, state: GreedyState) -> bool:
+    """Whether a growing network should be compared now."""
+    if state.measured or not wanted(greedy, problem, state):  # it was made smaller already
+        return False
+    assert state.rival is not None
+    return problem.num_params(state.structure) >= max(_FIRST, _FACTOR * state.rival.compared)
+
+
+def compare(
+    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """Fit the CP network of as many parameters; if it is closer, go on with that."""
+    most = problem.num_params(state.structure)
+    fit, info, state = _look(greedy, problem, state, budget, most, state.error)
+    if fit is None or not fit.error < state.error:
+        return state, info
+    return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+
+
+def step(
+    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """The next rank of a CP network; or, once nothing makes a network smaller, whether a Tucker
+    network or a CP network of fewer parameters meets the target."""
+    rival = state.rival
+    assert rival is not None
+    own = state.structure == Structure.cp(problem.shape, rival.rank)
+    if own and rival.stride:
+        return _next(greedy, problem, state, budget)
+    if own and not rival.ended:
+        return _ended(greedy, problem, state, budget), Info()
+    if not rival.tucker and len(problem.shape) <= _TUCKER_MODES:
+        state = dataclasses.replace(state, rival=dataclasses.replace(rival, tucker=True))
+        return _tucker(greedy, problem, state, budget)
+    info = Info()
+    if not own:
+        most = problem.num_params(state.structure) - 1
+        wanted = (budget.target_error or 0.0) / _NEAR
+        fit, info, state = _look(greedy, problem, state, budget, most, wanted)
+        if fit is not None and not budget.meets(fit.error) and budget.meets(_NEAR * fit.error):
+            fit, more, state = _fitted(
+                greedy, problem, state, budget, fit.structure.ranks[0], patient=True
+            )
+            info = info + more
+        if fit is not None and budget.meets(fit.error):
+            return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+    return dataclasses.replace(state, phase="done"), info
+
+
+def _next(
+    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """A larger rank until one meets the target, with room to spare, since the best fits come from
+    above; then smaller ones, by ever shorter strides."""
+    rival, met = state.rival, budget.meets(state.error)
+    assert rival is not None
+    shorter = dataclasses.replace(state, rival=dataclasses.replace(rival, stride=rival.stride // 2))
+    rank = rival.rank + (-rival.stride if met else rival.stride)
+    structure = Structure.cp(problem.shape, rank) if rank > 1 else state.structure
+    allowed = rank > 1 and (greedy.max_rank is None or rank <= greedy.max_rank)
+    if not allowed or budget.forbids(problem, structure) is not None:
+        return shorter, Info()
+    fit, info, state = _fitted(greedy, problem, state, budget, rank, patient=met)
+    if not (budget.meets(fit.error) if met else fit.error < state.error):
+        return dataclasses.replace(shorter, seed=state.seed), info
+    return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+
+
+def _tucker(
+    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
+) -> tuple[GreedyState, Info]:
+    """The Tucker network that meets the target with the fewest parameters, if that is fewer."""
+    smaller = dataclasses.replace(budget, max_params=problem.num_params(state.structure) - 1)
+    strategy = FixedFormat("tucker", solver=greedy.solver)
+    rank_one = Structure.rank_one(problem.shape)
+    cores = host_cores(rank_one, np.random.default_rng(state.seed), problem.dtype)
+    found, info = strategy.init(problem, TensorNetwork(rank_one, cores), smaller, seed=state.seed)
+    while not found.done:
+        found, more = strategy.step(problem, found, smaller)
+        info = info + more
+    info = dataclasses.replace(info, move=None)
+    state = dataclasses.replace(state, seed=(*state.seed[:-1], state.seed[-1] + 1))
+    if not budget.meets(found.error) or smaller.forbids(problem, found.structure) is not None:
+        return state, info
+    state = greedy.holding(problem, state, Fit(found.structure, found.cores, found.error))
+    return greedy.met(problem, state, budget), dataclasses.replace(info, move=Move("tucker"))
+
+
+def _look(
+    greedy: Greedy,
+    problem: Decomposition,
+    state: GreedyState,
+    budget: Budget,
+    most: int,
+    wanted: float,
+) -> tuple[Fit | None, Info, GreedyState]:
+    """The CP network of so many parameters, if it is larger than the last one, and if it gets
+    anywhere near the error wanted."""
+    known, info = state.rival, Info()
+    assert known is not None
+    rank = most // problem.num_params(Structure.cp(problem.shape, 1))
+    if greedy.max_rank is not None:
+        rank = min(rank, greedy.max_rank)
+    now = problem.num_params(state.structure)
+    state = dataclasses.replace(state, rival=dataclasses.replace(known, compared=now))
+    fit, sizes = None, _climb(known.rank, rank)
+    errors: list[float] = []
+    for size in sizes if rank > known.rank else ():
+        if _lowest(sizes, errors) > wanted:
+            return None, info, state
+        if budget.forbids(problem, Structure.cp(problem.shape, size)) is not None:
+            break
+        tries = []
+        for _ in range(_TRIES):
+            fit, more, state = _fitted(greedy, problem, state, budget, size)
+            info = info + more
+            tries.append(fit)
+        fit = min(tries, key=lambda fit: fit.error)
+        errors.append(fit.error)
+        assert state.rival is not None
+        rival = dataclasses.replace(state.rival, rank=size, cores=fit.cores)
+        state = dataclasses.replace(state, rival=rival)
+    return fit, info, state
+
+
+def _lowest(sizes: list[int], errors: list[float]) -> float:
+    """What the error of the last size may fall to: a power of the size through the last two that
+    are known, and somewhat better for each growth until then."""
+    if len(errors) < 2 or min(errors) <= 0:
+        return 0.0
+    (a, b), (before, now) = sizes[len(errors) - 2 : len(errors)], errors[-2:]
+    slope = math.log(now / before) / math.log(b / a) + math.log(_BETTER) / math.log(_GROWTH)
+    return now * (sizes[-1] / b) ** slope
+
+
+def _climb(known: int, rank: int) -> list[int]:
+    """Ranks on the way to one: a fit that starts from that of a lower rank is a better one."""
+    ranks = []
+    while rank > max(known, _LEAST):
+        ranks.append(rank)
+        rank = math.ceil(rank / _GROWTH)
+    return ranks[::-1] or [rank]
+
+
+def _taken(budget: Budget, state: GreedyState, fit: Fit) -> GreedyState:
+    """A CP network as that of the search."""
+    rival, (rank,) = state.rival, fit.structure.ranks
+    assert rival is not None
+    if not budget.meets(fit.error):
+        stride = max(1, round((_GROWTH - 1) * rank))
+    elif budget.meets(state.error) and rival.stride:
+        stride = rival.stride
+    else:
+        stride = max(1, rank // _STRIDE)
+    rival = dataclasses.replace(rival, rank=rank, cores=fit.cores, stride=stride, ended=False)
+    return dataclasses.replace(
+        state,
+        structure=fit.structure,
+        cores=fit.cores,
+        error=fit.error,
+        rival=rival,
+        phase="rival",
+        status=Status.TARGET_REACHED if budget.meets(fit.error) else state.status,
+    )
+
+
+def _ended(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
+    """With the target met what makes the network smaller begins; else no rank is left."""
+    capacity = state.capacity
+    if not holds(capacity, state.structure):
+        capacity = greedy.capacity(problem, state.structure, None, ())
+    assert state.rival is not None
+    rival = dataclasses.replace(state.rival, ended=True)
+    state = dataclasses.replace(state, capacity=capacity, rival=rival)
+    if budget.meets(state.error):
+        return greedy.met(problem, state, budget)
+    return dataclasses.replace(state, phase="done", status=Status.MAX_PARAMS)
+
+
+def _fitted(
+    greedy: Greedy,
+    problem: Decomposition,
+    state: GreedyState,
+    budget: Budget,
+    rank: int,
+    *,
+    patient: bool = False,
+) -> tuple[Fit, Info, GreedyState]:
+    """The CP network of a rank, from the last one's cores, and the state with another seed."""
+    structure, rival = Structure.cp(problem.shape, rank), state.rival
+    assert rival is not None
+    old = (Structure.cp(problem.shape, rival.rank), rival.cores) if rival.cores else None
+    cores = carried(old, structure, state.seed, problem.dtype)
+    solver, patient = as_solver(greedy.solver, problem), patient and greedy.solver is None
+    if patient:
+        solver = dataclasses.replace(solver, rtol=_RTOL)
+    fit, info = refit(
+        problem,
+        solver,
+        structure,
+        cores,
+        capacity=Structure.cp(problem.shape, _roomy(rank)),
+        target_error=_INSIDE * (budget.target_error or 0.0),
+        effort=_PATIENCE if patient else _EFFORT,
+    )
+    seed = (*state.seed[:-1], state.seed[-1] + 1)
+    return fit, info, dataclasses.replace(state, seed=seed)
+
+
+def _roomy(rank: int) -> int:
+    """A larger rank that others share, since programs are made for that: where making one takes
+    longer than running it the next power of two, else one that is a little larger."""
+    if rank <= _SMALL:
+        return 2 ** (rank - 1).bit_length()
+    grid = 2 ** (rank.bit_length() - 4)
+    return -(-rank // grid) * grid

@@ -1,0 +1,133 @@
+"""Structures that are tried together from random cores: which share a program, and the tries."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..._structure import Structure
+from ...contract.cost import layered_flops
+from ...moves import StructureMove
+from ...problems import Decomposition, Problem
+from ...solve import LevenbergMarquardt
+from ...solve._fit import limits_of
+from ..fitting.population import BATCH_BYTES, plan_groups
+from ..fitting.races import attempt
+from ..storage.values import storable
+from ..strategy import Budget, Fit, Info
+
+if TYPE_CHECKING:
+    from .greedy import Greedy, GreedyState
+
+# Flops that all tries of a phase may cost.
+_FLOPS = 4e10
+# Steps of an attempt: from random cores a structure that can is there after ten to thirty.
+_STEPS = 32
+# Flops that take as long as compiling a program for attempts does ...
+_COMPILE_FLOPS = 1e9
+# ... and how many structures such a program is made for, if that costs no more than one.
+_TOGETHER = 16
+
+
+@storable
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Moves whose structures are tried together, in one program compiled for `capacity` and so
+    many starts."""
+
+    moves: tuple[StructureMove, ...]
+    capacity: Structure
+    lanes: int
+
+
+def batched(
+    problem: Problem,
+    state: GreedyState,
+    budget: Budget,
+    moves: Sequence[StructureMove],
+    num_starts: int,
+) -> tuple[GreedyState, tuple[Batch, ...]]:
+    """Moves in batches that share a program each, in the order of the first of each; and the
+    state, which knows for which shapes there are programs."""
+    if not moves:
+        return state, ()
+    solver = LevenbergMarquardt(max_steps=_STEPS)
+    cost = lambda s: _attempt_flops(problem, s, num_starts) / _COMPILE_FLOPS
+    memory = (budget.memory_limit or BATCH_BYTES) // num_starts
+    structures = [move.after(state.structure) for move in moves]
+    groups, members = plan_groups(problem, solver, structures, state.groups, memory, cost)
+    batches: dict[int, Batch] = {}
+    for group, own in zip(groups, members, strict=True):
+        together = group.batch
+        if cost(group.capacity) * _TOGETHER <= 1:
+            together = min(_TOGETHER, memory // problem.fit_peak_bytes(group.capacity))
+        for first in range(0, len(own), max(1, together)):
+            picked = own[first : first + max(1, together)]
+            batches[picked[0]] = Batch(
+                tuple(moves[n] for n in picked),
+                group.capacity,
+                num_starts * max(together, len(picked)),
+            )
+    state = dataclasses.replace(state, groups=groups)
+    return state, tuple(batches[n] for n in sorted(batches))
+
+
+def affordable(problem: Problem, structure: Structure, num_starts: int) -> int:
+    """Structures about as large as a given one that may be tried from so many starts each."""
+    return int(_FLOPS / _attempt_flops(problem, structure, num_starts))
+
+
+def _attempt_flops(problem: Problem, structure: Structure, num_starts: int) -> int:
+    """Forecast of an attempt. Its products contract the network with itself, which high ranks
+    make dearer much faster than a look at the data."""
+    look = problem.flops(structure) + problem.work
+    product = 3 * layered_flops(structure) if isinstance(problem, Decomposition) else 4 * look
+    step = 6 * look + LevenbergMarquardt().cg_steps * product
+    return num_starts * _STEPS * step
+
+
+def run_batch(
+    problem: Problem, state: GreedyState, budget: Budget, batch: Batch, *, warm: bool
+) -> tuple[GreedyState, Info, Fit | None]:
+    """Try the structures of a batch.
+
+    Args:
+        warm: whether the first start of each has the cores of the state carried over.
+
+    Returns:
+        The state with another seed, what was done, and the first structure that meets the target.
+    """
+    solver = LevenbergMarquardt(max_steps=_STEPS)
+    count = len(batch.moves) if budget.fits_left is None else max(1, budget.fits_left)
+    moves = batch.moves[:count]
+    if warm:
+        tries = [move.apply(state.structure, state.cores) for move in moves]
+    else:
+        tries = [(move.after(state.structure), None) for move in moves]
+    out = attempt(
+        problem,
+        solver,
+        tries,
+        batch.capacity,
+        limits=limits_of(
+            solver, problem, target_error=budget.target_error, max_steps=solver.max_steps
+        ),
+        lanes=batch.lanes,
+        seed=state.seed,
+    )
+    state = dataclasses.replace(state, seed=(*state.seed[:-1], state.seed[-1] + 1))
+    info = Info(None, out.programs, out.compile_seconds, out.fits)
+    return state, info, next((fit for fit in out.fits if budget.meets(fit.error)), None)
+
+
+def admits(greedy: Greedy, problem, state: GreedyState, budget: Budget, after: Structure) -> bool:
+    """Whether a structure may be tried and could meet the target."""
+    if greedy.max_rank is not None and max(after.ranks, default=1) > greedy.max_rank:
+        return False
+    most = greedy.max_degree
+    if most is not None and max(map(after.degree, range(after.num_nodes))) > most:
+        return False
+    if budget.forbids(problem, after) is not None:
+        return False
+    return state.cuts is None or state.cuts.admits(after)

@@ -1,0 +1,1 @@
+"""Search on a smaller stand-in for the data, and back."""

@@ -1,0 +1,270 @@
+r"""Search on a small core tensor in place of a large one with the same structure.
+
+Every mode is projected on its leading singular vectors U_k (HOSVD) at a small part of the target
+error. For the core tensor C, the projected tensor and any network T of the core's shape,
+
+$$\|X - (U_1, \ldots, U_d) T\|^2 = \|X\|^2 - \|C\|^2 + \|C - T\|^2,$$
+
+so that the error on the whole data is known exactly from the core's. Structures, costs and budgets
+count parameters with the original sizes. In the end the orthonormal factors U_k are multiplied
+into the cores that carry the modes, and the error is computed on the whole data. Where that does
+not meet the target, the network is fitted once to them.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..._network import TensorNetwork, scaled
+from ..._structure import Structure
+from ...contract.host import dense_slab
+from ...problems import Decomposition, StreamedDecomposition
+from ...problems._streamed import squared_norm
+from ...solve import fit
+from ..archive import Archive
+from ..result import SearchResult, Step
+from ..spectra.unfoldings import leading_basis, unfold
+from .project import project_slabs
+
+# The part of the target error that the projection may use up.
+_SHARE = 0.1
+# "auto": only where the core has at most this part of the entries.
+_WORTH = 0.5
+# Sweeps of a final fit.
+_FINAL_STEPS = 20
+# Entries of the whole that are looked at together for the final error.
+_SLAB = 2**22
+
+
+class CoreDecomposition(Decomposition):
+    """The decomposition of a tensor by its HOSVD core: errors are those on the whole tensor, and
+    parameters are counted with its sizes.
+
+    Args:
+        core: of the tensor divided by its norm.
+        lost: by the projections, relative to that.
+        whole: the tensor.
+        norm: of the tensor.
+    """
+
+    lost: Float[Array, ""]
+    whole_shape: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        core: np.ndarray,
+        lost: float,
+        whole: Decomposition | StreamedDecomposition,
+        norm: float,
+    ):
+        self.target = jnp.asarray(core, whole.dtype)
+        self._scale = np.asarray(norm)
+        self.lost = jnp.asarray(lost, jnp.finfo(whole.dtype).dtype)
+        self.whole_shape = tuple(whole.shape)
+
+    @property
+    def counted_shape(self) -> tuple[int, ...]:
+        return self.whole_shape
+
+    def loss(self, network: TensorNetwork) -> Array:
+        return super().loss(network) + self.lost**2
+
+    def error(self, network: TensorNetwork) -> Array:
+        return jnp.sqrt(super().error(network) ** 2 + self.lost**2)
+
+    def perturbed_loss(self, point: Array, delta: TensorNetwork) -> Array:
+        return super().perturbed_loss(point, delta) + self.lost**2
+
+
+class Compression(NamedTuple):
+    """A problem, the smaller one that stands for it, and the factors [n_k, m_k] between them
+    (None for a mode that keeps its size)."""
+
+    whole: Decomposition | StreamedDecomposition
+    problem: CoreDecomposition
+    factors: tuple[np.ndarray | None, ...]
+
+    # Structures and networks ------------------------------------------------------------
+
+    def inside(
+        self, start: Structure | TensorNetwork | str | None
+    ) -> Structure | TensorNetwork | str | None:
+        """A start for the small problem from one for the whole: of a network, the projection."""
+        if isinstance(start, Structure):
+            return dataclasses.replace(start, dims=tuple(self.problem.shape))
+        if isinstance(start, TensorNetwork):
+            factors = [None if u is None else u.conj().T for u in self.factors]
+            return multiplied(start, factors, tuple(self.problem.shape))
+        return start
+
+    def outside(self, network: TensorNetwork) -> TensorNetwork:
+        """The network of the whole shape."""
+        return multiplied(network, self.factors, tuple(self.whole.shape))
+
+    def structure(self, structure: Structure) -> Structure:
+        return dataclasses.replace(structure, dims=tuple(self.whole.shape))
+
+    def step(self, step: Step) -> Step:
+        return dataclasses.replace(step, structure=self.structure(step.structure))
+
+    def archive(self, archive: Archive) -> Archive:
+        """The same fits as structures of the whole shape, with what they cost there."""
+        records = []
+        for record in archive:
+            structure = self.structure(record.structure)
+            records.append(
+                dataclasses.replace(
+                    record,
+                    structure=structure,
+                    flops=self.whole.flops(structure),
+                    peak_bytes=self.whole.fit_peak_bytes(structure),
+                    network=None if record.network is None else self.outside(record.network),
+                )
+            )
+        return Archive(tuple(records))
+
+    def result(
+        self, found: SearchResult, target_error: float, solver, memory_limit: int | None
+    ) -> SearchResult:
+        """The result for the whole data, its error computed on them. A network that does not meet
+        the target is fitted to them once, if there is memory to do so."""
+        network, compile_seconds = self.outside(found.network), 0.0
+        if isinstance(self.whole, StreamedDecomposition):
+            error, able = self.whole.relative_error(network), False
+        else:
+            error = host_error(self.whole, scaled(network, 1 / self.whole.scale))
+            needed = self.whole.fit_peak_bytes(network.structure)
+            able = memory_limit is None or needed <= memory_limit
+        if error > target_error and able and isinstance(self.whole, Decomposition):
+            final = fit(
+                self.whole,
+                network,
+                solver=solver,
+                target_error=target_error,
+                max_steps=_FINAL_STEPS,
+            )
+            network, error, compile_seconds = final.network, final.error, final.compile_seconds
+        path = tuple(map(self.step, found.path))
+        path = (*path[:-1], dataclasses.replace(path[-1], error=error))
+        return dataclasses.replace(
+            found,
+            network=network,
+            error=error,
+            path=path,
+            archive=self.archive(found.archive),
+            compile_seconds=found.compile_seconds + compile_seconds,
+        )
+
+
+def compress_problem(
+    problem: Decomposition, target_error: float, *, share: float = _SHARE
+) -> Compression | None:
+    """The problem of the HOSVD core, or None if no mode can be made smaller.
+
+    Args:
+        problem: what is to be decomposed.
+        target_error: of the search; the projections together lose at most `share` of it.
+        share: see there.
+    """
+    work = np.asarray(problem.target)
+    work = work.astype(_wide(work), copy=False)  # what is lost is a small difference
+    core, factors, lost = _projected(work, (share * target_error) ** 2)
+    if all(basis is None for basis in factors):
+        return None
+    return Compression(problem, CoreDecomposition(core, lost, problem, problem.scale), factors)
+
+
+def compress_stream(
+    problem: StreamedDecomposition, target_error: float, *, share: float = _SHARE
+) -> Compression:
+    """The same for a tensor on disk, which is projected as it is read.
+
+    Raises:
+        ValueError: if the file is damaged, or holds NaN, infinity or nothing but zeros.
+        MemoryLimitError: (a `ValueError`) if the tensor does not become small enough.
+    """
+    read = project_slabs(problem, share * target_error / math.sqrt(2))
+    half = (share * target_error) ** 2 / 2
+    core, inner, lost = _projected(read.core / read.norm, half)
+    factors = tuple(map(_composed, read.factors, inner))
+    lost = math.hypot(lost, read.lost / read.norm)
+    small = CoreDecomposition(core, lost, problem, read.norm)
+    return Compression(problem, small, factors)
+
+
+def _composed(outer: np.ndarray | None, inner: np.ndarray | None) -> np.ndarray | None:
+    """Two factors of a mode, one after the other."""
+    if outer is None or inner is None:
+        return inner if outer is None else outer
+    return outer @ inner
+
+
+def _projected(
+    work: np.ndarray, allowed: float
+) -> tuple[np.ndarray, tuple[np.ndarray | None, ...], float]:
+    """The HOSVD core of a tensor in double precision, the factors, and what is lost.
+
+    Args:
+        work: the tensor.
+        allowed: squared norm that may be lost.
+    """
+    total = float(np.linalg.norm(work.ravel()))
+    factors: list[np.ndarray | None] = [None] * work.ndim
+    # Small modes first would gain nothing for those after them.
+    for mode in sorted(range(work.ndim), key=lambda k: -work.shape[k]):
+        basis = leading_basis(unfold(work, (mode,)), allowed / work.ndim)
+        if basis.shape[1] < work.shape[mode]:
+            factors[mode] = basis
+            rest = np.tensordot(basis.conj(), work, axes=(0, mode))
+            work = np.moveaxis(rest, 0, mode)
+    kept = float(np.linalg.norm(work.ravel()))
+    return work, tuple(factors), math.sqrt(max(total**2 - kept**2, 0.0))
+
+
+def worthwhile(compression: Compression | None) -> bool:
+    """Whether the core is so much smaller that the detour pays."""
+    if compression is None:
+        return False
+    return math.prod(compression.problem.shape) <= _WORTH * math.prod(compression.whole.shape)
+
+
+def host_error(problem: Decomposition, network: TensorNetwork) -> float:
+    """The relative error of a network in units of the problem, slab by slab of the first mode and
+    without a program."""
+    target = problem.array
+    rows = max(1, _SLAB * target.shape[0] // target.size)
+    cores = [np.asarray(core) for core in network.cores]
+    total = 0.0
+    for first in range(0, target.shape[0], rows):
+        slab = target[first : first + rows]
+        where = {0: slice(first, first + len(slab))}
+        guess = dense_slab(network.structure, cores, where)
+        total += squared_norm(slab - guess)
+    lost = float(problem.lost) if isinstance(problem, CoreDecomposition) else 0.0
+    return math.sqrt(total + lost**2)
+
+
+def _wide(array: np.ndarray):
+    return np.complex128 if np.iscomplexobj(array) else np.float64
+
+
+def multiplied(
+    network: TensorNetwork, factors: Sequence[np.ndarray | None], dims: tuple[int, ...]
+) -> TensorNetwork:
+    """The factors on the legs of the cores, [new, old] each."""
+    cores = []
+    for core, legs in zip(network.cores, network.structure.legs, strict=True):
+        array = np.asarray(core)
+        for axis, mode in enumerate(legs):
+            factor = factors[mode]
+            if factor is not None:
+                array = np.tensordot(factor.astype(array.dtype), array, axes=(1, axis))
+                array = np.moveaxis(array, 0, axis)
+        cores.append(array)
+    return TensorNetwork(dataclasses.replace(network.structure, dims=dims), cores)

@@ -1,0 +1,98 @@
+"""What a search found, step by step."""
+
+import dataclasses
+from typing import Any
+
+from .. import _display
+from .._network import TensorNetwork
+from .._status import Status
+from .._structure import Structure
+from .archive import Archive, Record
+from .strategy import Move
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One accepted move.
+
+    Attributes:
+        move: what was changed.
+        structure, num_params, error: after the move and its fit.
+        seconds: wall time of this step, its failed tries included.
+        compile_seconds: the part of it spent tracing and compiling.
+        programs: programs made in this step: traced, and compiled unless NumPy runs them.
+        fitted: structures fitted in this step.
+        screen_seconds: the part of `seconds` spent on the gains of candidates.
+    """
+
+    move: Move
+    structure: Structure
+    num_params: int
+    error: float
+    seconds: float
+    compile_seconds: float
+    programs: int
+    fitted: int = 1
+    screen_seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """The outcome of `search`.
+
+    Attributes:
+        network: the network found; the smallest one that meets the target error where one was
+            asked for and reached, else the one with the lowest error.
+        error: its error; for a decomposition the unsquared relative Frobenius error.
+        path: one `Step` for every accepted move, the start included.
+        status: why the search ended.
+        archive: every fitted structure, rejected ones included, with its costs.
+        programs: programs made (traced, and compiled unless NumPy runs them); 0 if all were there.
+        seconds, compile_seconds: wall time of all, and the part spent tracing and compiling.
+        seed_key: the raw data of the key, so that the run can be repeated.
+    """
+
+    network: TensorNetwork
+    error: float
+    path: tuple[Step, ...]
+    status: Status
+    archive: Archive
+    programs: int
+    seconds: float
+    compile_seconds: float
+    seed_key: tuple[int, ...]
+
+    @property
+    def structure(self) -> Structure:
+        return self.network.structure
+
+    @property
+    def num_params(self) -> int:
+        return self.structure.num_params
+
+    @property
+    def fitted(self) -> int:
+        """Structures fitted in all, rejected ones included."""
+        return len(self.archive)
+
+    @property
+    def pareto(self) -> tuple[Record, ...]:
+        """The fitted structures that no other one beats in both parameters and error, smallest
+        first, with their networks. `archive.pareto("flops")` weighs another cost."""
+        return self.archive.pareto()
+
+    def choose(self, by: str = "num_params", **limits: Any) -> Record:
+        """The best fitted structure within limits: `choose(by="flops", target_error=0.1)`.
+
+        See `Archive.choose` for the arguments.
+        """
+        return self.archive.choose(by, **limits)
+
+    def __repr__(self) -> str:
+        return (
+            f"SearchResult(error={self.error:.3g}, {self.structure!r}, steps={len(self.path)}, "
+            f"status={self.status.value}, seconds={self.seconds:.3g})"
+        )
+
+    def _repr_html_(self) -> str | None:
+        return _display.as_html(self)

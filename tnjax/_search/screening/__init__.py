@@ -1,0 +1,1 @@
+"""Which bond would pay: candidates and screens."""

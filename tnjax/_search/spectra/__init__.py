@@ -1,0 +1,1 @@
+"""What the singular values of unfoldings tell without a fit."""

@@ -1,0 +1,287 @@
+r"""The cheapest trees for a tensor, by dynamic programming over sets of modes.
+
+A tree is built from its leaves: the part that carries the modes S hangs on a bond of rank r and
+costs
+
+$$f(S, r) = \min_{S = A \cup B} \min_{a, b} \; r\,a\,b + g(A, a) + g(B, b), \qquad
+  g(S, r) = f(S, r) + \mu\,\tau_S(r),$$
+
+with $\tau_S(r)$ the squared error that truncating the cut S at rank r costs. A part may also be
+carried by the node above it as open legs: then it is not cut at all, a is the product of its mode
+sizes and g is 0. So nodes with several legs, internal nodes, trains, Tucker networks of three
+modes and the truncated SVD of any unfolding all are among the trees. The multiplier $\mu$ trades
+parameters for error; it is swept, and the trees of its optima are then weighed exactly by
+integer programming.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..._structure import Edge
+from .ranks import ranks_for_error
+from .tree_svd import Tree
+from .unfoldings import Unfoldings
+
+# Orders up to which all sets of modes are parts; above, neighboring modes only.
+_ALL_SETS_ORDER = 8
+_OPTIONS = 9
+# Unfoldings whose truncated SVD is looked at.
+_MOST_CUTS = 70
+_MULTIPLIERS = 14
+# Times the parameters that are wanted: there is no tree where the bound is above. (It is not quite
+# one, since not all ranks are among the options.)
+_HOPELESS = 1.25
+
+Part = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choice:
+    """What a part is at each of its ranks: `costs` [options], and for each option its split."""
+
+    ranks: np.ndarray
+    costs: np.ndarray
+    splits: list[tuple[Part, Part, int, int] | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class RankedTree:
+    """A tree with the ranks that suffice for an error, and its parameters."""
+
+    tree: Tree
+    ranks: dict[Edge, int]
+    num_params: int
+
+
+def best_trees(
+    unfoldings: Unfoldings,
+    error: float,
+    *,
+    count: int,
+    dims: Sequence[int] | None = None,
+    below: int | None = None,
+) -> list[RankedTree]:
+    """Different trees of few parameters that stay within a relative error, the smallest first;
+    none is larger than the best truncated SVD of an unfolding.
+
+    Args:
+        unfoldings: of the tensor.
+        error: relative.
+        count: how many at most.
+        dims: mode sizes that parameters are counted with; those of the tensor by default.
+        below: only trees with fewer parameters are of use; where the dual bound says that there
+            are none by far, the list is empty.
+    """
+    sizes = unfoldings.dims if dims is None else tuple(dims)
+    parts = _parts(len(sizes))
+    options = {part: _options(unfoldings, part, error) for part in parts}
+    trees: dict[Tree, None] = {}
+    low, high = 0.0, math.inf
+    multiplier = math.prod(sizes) ** 0.5 / error**2
+    splits = _splits(sizes, options)
+    for _ in range(_MULTIPLIERS):
+        tree, dropped, value = _optimum(sizes, options, splits, multiplier)
+        if below is not None and value - multiplier * error**2 > _HOPELESS * below:
+            return []
+        tree = dataclasses.replace(tree, dims=unfoldings.dims)
+        trees[tree] = None
+        if dropped > error**2:
+            low = multiplier
+        else:
+            high = multiplier
+        if low > 0 and high < math.inf:
+            if high < low * 1.02:
+                break
+            multiplier = math.sqrt(low * high)
+        else:
+            multiplier = multiplier * 8 if high == math.inf else multiplier / 8
+    found = []
+    for tree in two_node_trees(unfoldings.dims):
+        ranks = ranks_for_error(tree, unfoldings, error, dims=dims)
+        found.append(RankedTree(tree, ranks, tree.num_params(ranks, dims)))
+    found = sorted(found, key=lambda ranked: ranked.num_params)[:1]
+    for tree in trees:
+        ranks = ranks_for_error(tree, unfoldings, error, dims=dims)
+        tree, ranks = _contracted(tree, ranks, sizes)
+        if len(tree.edges):
+            ranks = ranks_for_error(tree, unfoldings, error, dims=dims)
+        found.append(RankedTree(tree, ranks, tree.num_params(ranks, dims)))
+    found.sort(key=lambda ranked: ranked.num_params)
+    unique = {ranked.tree: ranked for ranked in reversed(found)}
+    return sorted(unique.values(), key=lambda ranked: ranked.num_params)[:count]
+
+
+def two_node_trees(dims: tuple[int, ...]) -> list[Tree]:
+    """The trees of truncated SVDs, those of the squarest unfoldings: of one far from square, no
+    truncation saves much."""
+    modes = range(len(dims))
+    sizes = range(1, len(dims) // 2 + 1)
+    sides = [side for size in sizes for side in itertools.combinations(modes, size)]
+    total = math.log(math.prod(dims))
+    skew = lambda side: abs(2 * math.fsum(math.log(dims[m]) for m in side) - total)
+    trees = []
+    for side in sorted(sides, key=skew)[:_MOST_CUTS]:
+        rest = tuple(mode for mode in modes if mode not in side)
+        trees.append(Tree(dims, (side, rest) if 0 in side else (rest, side), ((0, 1),)))
+    return trees or [Tree(dims, (tuple(modes),), ())]
+
+
+def _parts(order: int) -> list[Part]:
+    """Sets of modes that a bond may cut off, small ones first."""
+    modes = range(order)
+    if order <= _ALL_SETS_ORDER:
+        return [p for size in range(1, order) for p in itertools.combinations(modes, size)]
+    return [tuple(range(a, a + size)) for size in range(1, order) for a in range(order - size + 1)]
+
+
+def _options(unfoldings: Unfoldings, part: Part, error: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks of the cut between 1 and what the whole error needs, and their tails."""
+    spectrum = unfoldings.spectrum(part)
+    rows = math.prod(unfoldings.dims[mode] for mode in part)
+    columns = math.prod(unfoldings.dims) // rows
+    most = min(spectrum.rank(error / 4), rows, columns)
+    least = min(spectrum.rank(error), most)
+    ranks = np.unique(np.round(np.geomspace(least, most, _OPTIONS)).astype(int))
+    return ranks, spectrum.tails[np.minimum(ranks, len(spectrum.tails) - 1)]
+
+
+class _Splits(NamedTuple):
+    """All splits of a part: their halves, and the parameters of the node on top [ranks, splits,
+    options, options]."""
+
+    halves: list[tuple[Part, Part]]
+    products: np.ndarray
+
+
+def _splits(sizes, options) -> dict[Part, _Splits]:
+    """Of the parts that have any."""
+    offered = {}  # what the node above may see of a part: a bond of some rank, or its legs
+    for part, (ranks, _) in options.items():
+        legs = math.prod(sizes[mode] for mode in part)
+        offered[part] = _padded(np.append(ranks, legs), 1)
+    found = {}
+    for part, (ranks, _) in options.items():
+        halves = list(_halves(part, options))
+        if halves:
+            a, b = (np.stack([offered[half[side]] for half in halves]) for side in (0, 1))
+            pairs = a[:, :, None] * b[:, None, :]
+            found[part] = _Splits(halves, ranks[:, None, None, None] * pairs)
+    return found
+
+
+def _padded(values: np.ndarray, fill: float) -> np.ndarray:
+    """As floats, filled up to the number of options and one for the legs."""
+    return np.append(values, np.full(_OPTIONS + 1 - len(values), fill)).astype(float)
+
+
+def _optimum(sizes, options, splits: dict[Part, _Splits], multiplier):
+    """The tree with the least parameters plus multiplier times tails, its tails, and the sum."""
+    known: dict[Part, _Choice] = {}
+    offered: dict[Part, np.ndarray] = {}
+    for part, (ranks, tails) in options.items():
+        costs = ranks * float(math.prod(sizes[mode] for mode in part))
+        chosen: list[tuple[Part, Part, int, int] | None] = [None] * len(ranks)
+        if part in splits:
+            halves, products = splits[part]
+            a, b = (np.stack([offered[half[side]] for half in halves]) for side in (0, 1))
+            flat = (products + a[:, :, None] + b[:, None, :]).reshape(len(ranks), -1)
+            picks = flat.argmin(1)
+            for n in np.flatnonzero(flat[np.arange(len(ranks)), picks] < costs * (1 - 1e-12)):
+                costs[n] = flat[n, picks[n]]
+                half, first, second = np.unravel_index(picks[n], products.shape[1:])
+                chosen[n] = (*halves[half], int(first), int(second))
+        known[part] = _Choice(ranks, costs, chosen)
+        offered[part] = _padded(np.append(costs + multiplier * tails, 0.0), math.inf)
+    whole = tuple(range(len(sizes)))
+    best, pick = float(math.prod(sizes)), None
+    for part in options:
+        rest = tuple(mode for mode in whole if mode not in part)
+        if 0 not in part or rest not in known:
+            continue
+        # The two sides of a cut have the same ranks to choose from.
+        total = known[part].costs + known[rest].costs + multiplier * options[part][1]
+        n = int(total.argmin())
+        if total[n] < best:
+            best, pick = float(total[n]), (part, rest, n)
+    return (*_built(sizes, known, options, pick), best)
+
+
+def _halves(part: Part, known):
+    """Splits in two parts, each unordered pair once."""
+    for size in range(1, len(part)):
+        for first in itertools.combinations(part[1:], size):
+            second = tuple(mode for mode in part if mode not in first)
+            if first in known and second in known:
+                yield first, second
+
+
+def _built(sizes, known, options, pick) -> tuple[Tree, float]:
+    if pick is None:
+        return Tree(tuple(sizes), (tuple(range(len(sizes))),), ()), 0.0
+    legs: list[tuple[int, ...]] = []
+    edges: list[Edge] = []
+    dropped = 0.0
+
+    def add(part: Part, n: int) -> int:
+        """The node on top of a part at its option n; returns its number."""
+        nonlocal dropped
+        node = len(legs)
+        legs.append(())
+        split = known[part].splits[n]
+        if split is None:
+            legs[node] = part
+            return node
+        for side, option in ((split[0], split[2]), (split[1], split[3])):
+            if option == len(options[side][0]):  # not cut: the node's own legs
+                legs[node] = tuple(sorted((*legs[node], *side)))
+            else:
+                dropped += float(options[side][1][option])
+                edges.append((node, add(side, option)))
+        return node
+
+    part, rest, n = pick
+    dropped += float(options[part][1][n])
+    first = add(part, n)
+    edges.append((first, add(rest, n)))
+    return _natural(sizes, legs, edges), dropped
+
+
+def _natural(sizes, legs, edges) -> Tree:
+    """Nodes numbered by their first mode, internal ones last."""
+    order = sorted(range(len(legs)), key=lambda node: (not legs[node], legs[node], node))
+    new = {old: n for n, old in enumerate(order)}
+    edges = sorted(tuple(sorted((new[a], new[b]))) for a, b in edges)
+    return Tree(tuple(sizes), tuple(legs[old] for old in order), tuple(edges))
+
+
+def _contracted(tree: Tree, ranks, sizes) -> tuple[Tree, dict[Edge, int]]:
+    """Neighboring nodes merged as long as that saves parameters: bonds that no one needs."""
+    legs = [list(modes) for modes in tree.legs]
+    bonds = [(a, b, ranks[a, b]) for a, b in tree.edges]
+    alive = set(range(len(legs)))
+
+    def size(node: int, without: int | None = None) -> int:
+        out = math.prod(sizes[mode] for mode in legs[node])
+        for n, (a, b, rank) in enumerate(bonds):
+            if node in (a, b) and n != without:
+                out *= rank
+        return out
+
+    while True:
+        savings = [size(a) + size(b) - size(a, n) * size(b, n) for n, (a, b, _) in enumerate(bonds)]
+        if not savings or max(savings) < 0:
+            break
+        a, b, _ = bonds.pop(int(np.argmax(savings)))
+        legs[a] += legs[b]
+        alive.remove(b)
+        bonds = [(a if x == b else x, a if y == b else y, r) for x, y, r in bonds]
+    kept = sorted(alive)
+    place = {old: n for n, old in enumerate(kept)}
+    parts = [tuple(sorted(legs[old])) for old in kept]
+    merged = _natural(sizes, parts, [(place[x], place[y]) for x, y, _ in bonds])
+    return dataclasses.replace(merged, dims=tree.dims), {}

@@ -1,0 +1,1 @@
+"""All strategies but `Greedy`."""

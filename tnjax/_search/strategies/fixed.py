@@ -1,0 +1,178 @@
+"""Named formats, ranks chosen for the error or the parameter budget: what a search must beat."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from ..._structure import Structure
+from ...moves.cores import Cores
+from ...problems import Decomposition, Problem
+from ..spectra.ranks import ranks_for_budget, ranks_for_error
+from ..spectra.ring import ring_structures, ring_svd
+from ..spectra.tree_svd import Tree
+from ..spectra.trees import two_node_trees
+from ..spectra.unfoldings import Unfoldings
+from ..strategy import Budget, Info
+from .ladder import Ladder, LadderState
+from .proposing import Proposing, ProposingState
+from .tree import check_limits
+
+FORMATS = ("tt", "tr", "tucker", "ht", "cp", "svd")
+# A fit lowers the error that truncation leaves, so that ranks for larger errors are tried too.
+_BOLD = (1.0, 1.12, 1.25, 1.4, 1.6, 1.85, 2.2, 2.7)
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedFormat(Proposing):
+    """One named format, its ranks as small as the target error allows.
+
+    Tensor train, Tucker and hierarchical Tucker ranks are chosen by an integer program from the
+    spectra of the data, so that truncated SVDs keep the target error; then smaller ranks are
+    tried, as long as a fit brings the error back under the target, and single ranks trimmed. A
+    ring starts from the truncated SVDs of its best cut. "svd" is the truncated SVD of one
+    unfolding, the best one: a network of two nodes with merged modes. The rank of CP is
+    bracketed and bisected by fits; so are equal ranks of any format where the problem has no
+    dense tensor.
+
+    Args:
+        format: "tt", "tr", "tucker", "ht", "cp" or "svd".
+        trim: take single ranks away at the end while the target stays met.
+        solver: for the cores, as in `fit`.
+
+    Raises:
+        ValueError: for an unknown format.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from tnjax import Decomposition, FixedFormat, search
+        >>> x = np.random.default_rng(0).standard_normal((4, 4, 4))
+        >>> result = search(
+        ...     Decomposition(x),
+        ...     key=jax.random.key(0),
+        ...     strategy=FixedFormat("svd"),
+        ...     target_error=0.5,
+        ... )
+        >>> result.structure.num_nodes, result.error <= 0.5
+        (2, True)
+
+    Reference:
+        Oseledets (2011) for the train; Vannieuwenhoven et al. (2012) and Ghadiri et al. (2023)
+        for Tucker and its core shape; Grasedyck (2010) for the hierarchical format; Zhao et al.,
+        arXiv 1606.05535, algorithm 1, for the ring.
+    """
+
+    format: str = "tt"
+    trim: bool = True
+    solver: Any = None
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise ValueError(
+                f"FixedFormat: unknown format {self.format!r}; choose one of {', '.join(FORMATS)}."
+            )
+
+    @property
+    def word(self) -> str:
+        return self.format
+
+    def groups(
+        self, problem: Problem, budget: Budget, seed: tuple[int, ...]
+    ) -> tuple[tuple[Structure, ...], ...]:
+        check_limits(budget, "FixedFormat")
+        if self._by_rank(problem):
+            return ()
+        assert isinstance(problem, Decomposition)
+        tensor, dims = problem.array, tuple(problem.counted_shape)
+        target, limit = budget.target_error, budget.max_params
+        groups: list[tuple[Structure, ...]] = []
+        if target is not None:
+            errors = [factor * target for factor in _BOLD if factor * target < 1]
+            if self.format == "tr":
+                ladder = [ring_structures(tensor, error, dims)[0] for error in errors]
+            else:
+                ladder = [self._for_error(tensor, error, dims) for error in errors]
+            groups.append(tuple(dict.fromkeys(ladder)))
+        safe = any(budget.forbids(problem, s) is None for group in groups for s in group[:1])
+        if limit is not None and not safe:
+            groups.insert(0, tuple(self._for_budget(tensor, limit, dims)))
+        return tuple(groups)
+
+    def start_cores(self, problem: Problem, structure: Structure, state: ProposingState) -> Cores:
+        if self.format == "tr" and isinstance(problem, Decomposition):
+            return ring_svd(problem.array, structure)
+        return super().start_cores(problem, structure, state)
+
+    # Structures -----------------------------------------------------------------------
+
+    def _for_error(self, tensor: np.ndarray, error: float, dims) -> Structure:
+        unfoldings = Unfoldings(tensor, error)
+        ranked = [
+            (tree, ranks_for_error(tree, unfoldings, error, dims=dims))
+            for tree in self._trees(tensor.shape)
+        ]
+        tree, ranks = min(ranked, key=lambda pair: pair[0].num_params(pair[1], dims))
+        return tree.structure(ranks)
+
+    def _for_budget(self, tensor: np.ndarray, limit: int, dims) -> list[Structure]:
+        """Within the parameter budget, by the lowest error that truncation would leave."""
+        if self.format == "tr":
+            return [
+                s
+                for error in np.geomspace(1e-3, 0.9, 25)
+                for s in ring_structures(tensor, float(error), dims)[:1]
+                if dataclasses.replace(s, dims=dims).num_params <= limit
+            ][:1]
+        unfoldings = Unfoldings(tensor)
+        found = []
+        for tree in self._trees(tensor.shape):
+            ranks = ranks_for_budget(tree, unfoldings, limit, dims=dims)
+            if ranks is not None:
+                tails = [
+                    unfoldings.spectrum(cut).tails[ranks[edge]] for edge, cut in tree.cuts.items()
+                ]
+                found.append((sum(tails), tree.structure(ranks)))
+        return [structure for _, structure in sorted(found, key=lambda pair: pair[0])[:1]]
+
+    def _trees(self, dims: tuple[int, ...]) -> list[Tree]:
+        """The trees of the format; several for "svd", where any cut will do."""
+        if self.format == "svd":
+            return two_node_trees(dims)
+        return [Tree.of(_template(self.format, dims, 2))]
+
+    # Ranks by trial -------------------------------------------------------------------
+
+    def _by_rank(self, problem: Problem) -> bool:
+        return self.format == "cp" or not isinstance(problem, Decomposition)
+
+    def init(self, problem, start, budget, *, seed):
+        state, info = super().init(problem, start, budget, seed=seed)
+        if self._by_rank(problem) and state.phase == "propose":
+            return LadderState.of(state), info
+        return state, info
+
+    def step(self, problem, state, budget) -> tuple[ProposingState, Info]:
+        if isinstance(state, LadderState) and state.phase == "propose":
+            template = lambda rank: _template(self.format, tuple(problem.shape), rank)
+            return Ladder(self, template).step(problem, state, budget)
+        return super().step(problem, state, budget)
+
+
+def _template(format: str, dims: tuple[int, ...], rank: int) -> Structure:
+    """The format with equal ranks, where a tensor of these sizes can use them."""
+    if format == "cp":
+        return Structure.cp(dims, rank)
+    if format == "tr":
+        return Structure.tensor_ring(dims, rank) if len(dims) > 2 else _template("tt", dims, rank)
+    if format == "svd":
+        half = (len(dims) + 1) // 2
+        legs = tuple(range(half)), tuple(range(half, len(dims)))
+        return Structure(dims, legs, {(0, 1): rank}) if legs[1] else Structure.rank_one(dims)
+    names = {
+        "tt": Structure.tensor_train,
+        "tucker": Structure.tucker,
+        "ht": Structure.hierarchical_tucker,
+    }
+    structure = names[format](dims, 2)
+    most = Tree.of(structure).largest_ranks()
+    return Structure(dims, structure.legs, {e: min(rank, most[e]) for e in structure.edges})

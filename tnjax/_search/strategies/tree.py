@@ -1,0 +1,113 @@
+"""Trees with internal nodes and merged modes, chosen from the spectra of the data."""
+
+import dataclasses
+import math
+from typing import Any
+
+from ..._structure import Structure
+from ...problems import Decomposition, Problem
+from ..spectra.ranks import ranks_for_budget, ranks_for_error
+from ..spectra.trees import best_trees
+from ..spectra.unfoldings import Unfoldings
+from ..strategy import Budget
+from .proposing import Proposing
+
+# A fit lowers the error that truncation leaves, so that ranks for larger errors are tried too.
+_BOLD = (1.0, 1.12, 1.25, 1.4, 1.6, 1.85, 2.2)
+_BISECTIONS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class TreeSearch(Proposing):
+    """The cheapest trees by the singular values of the unfoldings, no structure fitted to rank
+    them.
+
+    Which bonds a tree has, which modes share a node and which nodes have none follows from the
+    spectra of all cuts: dynamic programming over sets of modes finds trees, an integer program
+    their ranks. The best few are made by truncated SVDs, fitted, and trimmed; as a fit lowers the
+    error, smaller ranks are tried as well. Needs the tensor, so decompositions only, and a target
+    error or a parameter budget.
+
+    Args:
+        count: trees that are fitted at the most.
+        trim: take single ranks away at the end while the target stays met.
+        solver: for the cores, as in `fit`; ALS by default.
+
+    Raises:
+        ValueError: if `count` is not positive.
+
+    Example:
+        >>> from tnjax import TreeSearch
+        >>> TreeSearch(count=1).trim
+        True
+
+    Reference:
+        Guo et al., "Tensor Network Structure Search with Program Synthesis", arXiv 2502.02711.
+        Trees come from dynamic programming here, not from enumeration.
+    """
+
+    count: int = 3
+    trim: bool = True
+    solver: Any = None
+
+    def __post_init__(self) -> None:
+        if self.count != int(self.count) or self.count < 1:
+            raise ValueError(f"TreeSearch: count must be a positive integer, got {self.count!r}.")
+
+    @property
+    def word(self) -> str:
+        return "tree"
+
+    def check(self, problem: Problem) -> None:
+        super().check(problem)
+        check_dense(problem, "TreeSearch")
+
+    def groups(
+        self, problem: Problem, budget: Budget, seed: tuple[int, ...]
+    ) -> tuple[tuple[Structure, ...], ...]:
+        check_limits(budget, "TreeSearch")
+        assert isinstance(problem, Decomposition)
+        dims = problem.counted_shape
+        tensor = problem.array
+        groups: list[tuple[Structure, ...]] = []
+        target = budget.target_error
+        if target is not None and target < 1:
+            unfoldings = Unfoldings(tensor, target)
+            for found in best_trees(unfoldings, target, count=self.count, dims=dims):
+                tree, ladder = found.tree, [found.ranks]
+                for factor in _BOLD[1:]:
+                    if factor * target < 1:
+                        bold = ranks_for_error(tree, unfoldings, factor * target, dims=dims)
+                        ladder.append(bold)
+                groups.append(tuple(dict.fromkeys(tree.structure(ranks) for ranks in ladder)))
+        limit = budget.max_params
+        fits = lambda group: budget.forbids(problem, group[0]) is None
+        if limit is not None and not any(map(fits, groups)):
+            low, high = (1e-3 if target is None else target), 1.0
+            unfoldings = Unfoldings(tensor, low)
+            for _ in range(_BISECTIONS):
+                error = math.sqrt(low * high)
+                found = best_trees(unfoldings, error, count=1, dims=dims)[0]
+                if found.num_params > limit:
+                    low = error
+                    continue
+                high = error
+                ranks = ranks_for_budget(found.tree, unfoldings, limit, dims=dims) or found.ranks
+                groups.append((found.tree.structure(ranks),))
+            groups = groups[::-1][: self.count]  # the lowest error last found first
+        return tuple(groups)
+
+
+def check_dense(problem: Problem, what: str) -> None:
+    """Raise `ValueError` unless the problem has a dense tensor to take spectra of."""
+    if not isinstance(problem, Decomposition):
+        raise ValueError(
+            f"{what} reads the singular values of a dense tensor and needs a Decomposition, got "
+            f"{type(problem).__name__}. Use another strategy, such as Greedy()."
+        )
+
+
+def check_limits(budget: Budget, what: str) -> None:
+    """Raise `ValueError` without a target error and a parameter budget."""
+    if budget.target_error is None and budget.max_params is None:
+        raise ValueError(f"{what}: give target_error or max_params; it chooses ranks by them.")

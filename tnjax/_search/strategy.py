@@ -1,0 +1,169 @@
+"""The interface of strategies: a pair of pure functions on a state that can be written to disk."""
+
+import abc
+import dataclasses
+from typing import Any
+
+from .._network import TensorNetwork
+from .._status import Status
+from .._structure import Edge, Structure
+from ..moves.cores import Cores
+from ..problems import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """Limits that a strategy must respect.
+
+    Attributes:
+        target_error: the error to reach; the cheaper a network that reaches it, the better.
+            Without one, the lower the error the better.
+        max_params: core entries that no network may exceed.
+        max_flops: what one evaluation of a network may cost (the problem's `flops`).
+        memory_limit: bytes that fitting a network may need by the forecast.
+        fits_left: structures that may still be fitted. Several in one step never exceed it; a
+            step that fits one after another may finish its try.
+    """
+
+    target_error: float | None = None
+    max_params: int | None = None
+    memory_limit: int | None = None
+    max_flops: int | None = None
+    fits_left: int | None = None
+
+    def forbids(self, problem: Problem, structure: Structure) -> Status | None:
+        """Why a structure must not be tried, or None if it may."""
+        if self.max_params is not None and problem.num_params(structure) > self.max_params:
+            return Status.MAX_PARAMS
+        if self.max_flops is not None and problem.flops(structure) > self.max_flops:
+            return Status.MAX_FLOPS
+        limit = self.memory_limit
+        if limit is not None and problem.fit_peak_bytes(structure) > limit:
+            return Status.MEMORY_LIMIT
+        return None
+
+    def meets(self, error: float) -> bool:
+        """Whether there is a target and the error is at or below it."""
+        return self.target_error is not None and error <= self.target_error
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+    """A change of the structure.
+
+    Attributes:
+        kind: "start", "grow", "prune", "swap" (ranks from `edge` to others), or the word of
+            another strategy.
+        edge: the bond that grew, or lost ranks.
+        by: how many ranks.
+        to: for a swap, the bonds that grew, in order; for a growth, those that grew with `edge`.
+    """
+
+    kind: str
+    edge: Edge | None = None
+    by: int = 0
+    to: tuple[Edge, ...] = ()
+
+    def __str__(self) -> str:
+        if self.edge is None:
+            return self.kind
+        words = ["-".join(map(str, edge)) for edge in (self.edge, *self.to)]
+        if self.kind == "grow":
+            return f"grow {', '.join(words)}"
+        return f"{self.kind} {' to '.join(words[:2])}{'+' if len(words) > 2 else ''}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """One fitted structure, accepted or not: its cores in units of the problem, and its error."""
+
+    structure: Structure
+    cores: Cores
+    error: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What a step did.
+
+    Attributes:
+        move: what was accepted; None if nothing was.
+        programs, compile_seconds: made in this step, and how long that took.
+        fits: every structure fitted in this step, rejected ones too.
+        screen_seconds: spent on the gains of candidates.
+        save: the state is worth a checkpoint even though nothing was accepted.
+    """
+
+    move: Move | None = None
+    programs: int = 0
+    compile_seconds: float = 0.0
+    fits: tuple[Fit, ...] = ()
+    screen_seconds: float = 0.0
+    save: bool = False
+
+    @property
+    def fitted(self) -> int:
+        """Number of structures fitted."""
+        return len(self.fits)
+
+    def __add__(self, other: "Info") -> "Info":
+        return Info(
+            self.move,
+            self.programs + other.programs,
+            self.compile_seconds + other.compile_seconds,
+            self.fits + other.fits,
+            self.screen_seconds + other.screen_seconds,
+            self.save or other.save,
+        )
+
+
+class State(abc.ABC):
+    """What `search` reads from the state of any strategy.
+
+    A state is a frozen dataclass, registered with `storable`, of values that can be stored:
+    JSON's, tuples, dicts, structures, statuses, arrays, and other storable dataclasses. It holds
+    all that the next step depends on, random seeds included.
+
+    Attributes:
+        structure, cores, error: the network that the search returns if it ends here, in units of
+            the problem (see its `scale`).
+        status: why the search ended, or would end here.
+    """
+
+    structure: Structure
+    cores: Cores
+    error: float
+    status: Status
+
+    @property
+    @abc.abstractmethod
+    def done(self) -> bool:
+        """Whether there is no next step."""
+
+    @property
+    def tidying(self) -> bool:
+        """Whether all that was asked for is reached, and steps only make the network cheaper:
+        then neither `max_steps` nor `max_seconds` changes the status."""
+        return False
+
+
+class Strategy(abc.ABC):
+    """How to search: a frozen dataclass of options with two pure functions.
+
+    `search` calls `init` once and `step` until the state is done or a limit is met. The same seed
+    must give the same states, and the state after `init` must be no worse than the start.
+    """
+
+    @abc.abstractmethod
+    def check(self, problem: Problem) -> None:
+        """Raise `ValueError` if the strategy cannot treat the problem."""
+
+    @abc.abstractmethod
+    def init(
+        self, problem: Problem, start: TensorNetwork, budget: Budget, *, seed: tuple[int, ...]
+    ) -> tuple[State, Info]:
+        """Fit the start, and prepare whatever the first step needs."""
+
+    @abc.abstractmethod
+    def step(self, problem: Problem, state: Any, budget: Budget) -> tuple[State, Info]:
+        """One move, one failed try of a move, or one population of structures."""

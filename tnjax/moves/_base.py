@@ -1,0 +1,62 @@
+"""What every move offers."""
+
+import abc
+import dataclasses
+
+from .._search.storage.values import storable
+from .._structure import Structure
+from .cores import Cores
+
+
+class StructureMove(abc.ABC):
+    """A change of a structure as a value: what it does to the graph, to cores, and to the size.
+
+    Cores are carried along on the host. Where a move is exact the represented tensor stays the
+    same; where it takes something away, it takes what changes the tensor least as far as the
+    cores at hand tell.
+    """
+
+    @abc.abstractmethod
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
+        """The changed structure with cores for it.
+
+        Raises:
+            ValueError: if the move does not fit the structure.
+        """
+
+    @abc.abstractmethod
+    def after(self, structure: Structure) -> Structure:
+        """The changed structure alone."""
+
+    @abc.abstractmethod
+    def inverse(self, structure: Structure) -> "StructureMove":
+        """The move that leads from `after(structure)` back to `structure`."""
+
+    def cost(self, structure: Structure) -> int:
+        """Parameters that the move adds; negative if it saves some."""
+        return self.after(structure).num_params - structure.num_params
+
+
+@storable
+@dataclasses.dataclass(frozen=True)
+class Sequence(StructureMove):
+    """Several moves, one after the other."""
+
+    moves: tuple[StructureMove, ...]
+
+    def apply(self, structure, cores):
+        for move in self.moves:
+            structure, cores = move.apply(structure, cores)
+        return structure, cores
+
+    def after(self, structure):
+        for move in self.moves:
+            structure = move.after(structure)
+        return structure
+
+    def inverse(self, structure):
+        back = []
+        for move in self.moves:
+            back.append(move.inverse(structure))
+            structure = move.after(structure)
+        return Sequence(tuple(reversed(back)))

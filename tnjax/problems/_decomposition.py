@@ -1,0 +1,268 @@
+"""Decomposition of a dense tensor."""
+
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Float, Inexact, Shaped
+
+from .. import _mesh
+from .._network import TensorNetwork
+from .._structure import Structure
+from ..contract import kernels
+from ..contract.cost import layers_pay
+from ..contract.equation import Equation, dense_equation, node_labels
+from ..contract.equation import sizes as label_sizes
+from ._base import LeastSquares, check_mesh
+from ._slabs import Slabs, slabwise
+
+AnyDecomposition = TypeVar("AnyDecomposition", bound="Decomposition")
+
+
+class Decomposition(LeastSquares):
+    r"""Approximate a dense tensor: the loss is the squared relative error.
+
+    $$L(T) = \|X - T\|_F^2 / \|X\|_F^2$$
+
+    computed from the residual, never as $\|X\|^2 - \langle X, T\rangle$, which would end at 1e-3
+    in float32.
+
+    Args:
+        tensor: real or complex, any number of modes. Integers become floats. The dtype of the
+            cores is that of the tensor (as JAX holds it: float64 needs `jax_enable_x64`).
+        mesh: from `tnjax.make_mesh`: its `data` axis shares out the tensor along the longest mode,
+            its `candidates` axis the networks of a search that are looked at together.
+
+    Raises:
+        ValueError: if the tensor is empty, has no mode, is zero, or holds NaN or infinity.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import Decomposition
+        >>> problem = Decomposition(np.arange(24.0).reshape(2, 3, 4))
+        >>> problem.shape
+        (2, 3, 4)
+
+    Reference:
+        arXiv 2008.05437, section 4.1.
+    """
+
+    target: Inexact[Array, "..."]
+    _scale: Float[np.ndarray, ""]
+    slabs: Slabs | None = eqx.field(static=True, default=None, kw_only=True)
+
+    def __init__(self, tensor: Shaped[Array | np.ndarray, "..."], *, mesh: Mesh | None = None):
+        tensor = np.asarray(tensor)
+        if tensor.dtype.kind in "iub":
+            tensor = tensor.astype(jnp.zeros(()).dtype)
+        if tensor.dtype.kind not in "fcV":
+            raise ValueError(f"Decomposition: expected a tensor of numbers, got {tensor.dtype}.")
+        if not tensor.ndim or not tensor.size:
+            raise ValueError(
+                f"Decomposition: expected a tensor with one or more modes and no empty one, got "
+                f"the shape {tensor.shape}."
+            )
+        largest = _largest(tensor)
+        if not math.isfinite(largest):
+            bad = int(tensor.size - np.isfinite(tensor).sum())
+            raise ValueError(
+                f"Decomposition: {bad} of {tensor.size} entries are NaN or infinite. Replace or "
+                "crop them first."
+            )
+        if largest == 0:
+            raise ValueError(
+                "Decomposition: the tensor is zero everywhere, so a relative error has no meaning."
+            )
+        unit = tensor / np.asarray(largest, np.real(tensor).dtype)  # the only copy
+        norm = np.linalg.norm(unit.ravel())
+        self._scale = np.asarray(largest * float(norm))
+        unit /= norm
+        self.slabs = None if mesh is None else Slabs.of(unit.shape, check_mesh(mesh))
+        self.target = jax.device_put(unit) if self.slabs is None else self.slabs.put(unit)
+
+    @property
+    def array(self) -> np.ndarray:
+        """The tensor, with norm 1, as an array of NumPy, gathered from all devices."""
+        target = _mesh.on_host(self.target)
+        return target if self.slabs is None else self.slabs.whole(target, self.slabs.mode)
+
+    def on_host(self: AnyDecomposition) -> AnyDecomposition:
+        return jax.tree.map(_mesh.on_host, self._with(target=self.array, slabs=None))
+
+    def placed(self: AnyDecomposition, mesh: Mesh | None) -> AnyDecomposition:
+        if mesh == self.mesh:
+            return self
+        tensor = self.array
+        slabs = None if mesh is None else Slabs.of(tensor.shape, check_mesh(mesh))
+        target = jnp.asarray(tensor) if slabs is None else slabs.put(tensor)
+        return self._with(target=target, slabs=slabs)
+
+    @property
+    def mesh(self) -> Mesh | None:
+        return None if self.slabs is None else self.slabs.mesh
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape, slabs = list(self.target.shape), self.slabs
+        if slabs is not None:
+            shape[slabs.mode] = slabs.size
+        return tuple(shape)
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.target.dtype
+
+    @property
+    def scale(self) -> float:
+        """||X||: solvers see the tensor with norm 1."""
+        return float(self._scale)
+
+    def fit_peak_bytes(self, structure: Structure) -> int:
+        """On one device: of its slab."""
+        return super().fit_peak_bytes(
+            structure if self.slabs is None else self.slabs.structure(structure)
+        )
+
+    def residual(self, network: TensorNetwork) -> Array:
+        """As it is laid out: filled up like the target."""
+        return self._slabwise(_residual, network, (self.target,), keep=True)
+
+    def loss(self, network: TensorNetwork) -> Array:
+        return self._slabwise(lambda *args: _square(_residual(*args)), network, (self.target,))
+
+    def error(self, network: TensorNetwork) -> Array:
+        """The relative Frobenius error."""
+        if self.slabs is not None:
+            return jnp.sqrt(self.loss(network))
+        return jnp.linalg.norm(self.residual(network).ravel())
+
+    def loss_of_error(self, error: float) -> float:
+        return error**2
+
+    def functional_gradient(self, network: TensorNetwork) -> Array:
+        residual = self.residual(network)
+        if self.slabs is not None:
+            residual = self.slabs.whole(residual, self.slabs.mode)
+        return -2 * residual
+
+    def layers(self, network: TensorNetwork) -> list[Array] | None:
+        structure, cores = network.structure, network.cores
+        return list(kernels.layers(structure, cores, cores)) if layers_pay(structure) else None
+
+    def layer(self, structure: Structure, node: int, core: Array) -> Array:
+        return kernels.layer(structure, node, core, core)
+
+    def normal_equations(
+        self,
+        network: TensorNetwork,
+        node: int,
+        point: Array | None = None,
+        layers: Sequence[Array] | None = None,
+    ) -> tuple[Array, Array]:
+        structure, cores = network.structure, network.cores
+        data = self.target if point is None else point
+        rhs = self._environment(network, node, data)
+        if layers is None:
+            gram = kernels.gram(structure, cores, (node,))
+        else:
+            gram = kernels.layered_gram(structure, layers, node)
+        rows = math.prod(structure.dims[mode] for mode in structure.legs[node])
+        return gram[None], rhs.reshape(rows, -1)
+
+    def _environment(self, network: TensorNetwork, node: int, data: Array) -> Array:
+        """The data contracted with the other cores."""
+
+        def environment(structure, cores, data):
+            return kernels.environment(structure, cores, (node,), data)
+
+        slabs = self.slabs
+        if slabs is None or slabs.mode not in network.structure.legs[node]:
+            return self._slabwise(environment, network, (data,))
+        _, axis = slabs.place(network.structure)  # each slab has its own rows of this core
+        rows = slabwise(slabs, environment, network, (data,), out=slabs.spec(axis))
+        return slabs.whole(_mesh.laid(rows, slabs.mesh, P()), axis)
+
+    def _slabwise(self, function, network: TensorNetwork, tensors=(), keep: bool = False):
+        slabs = self.slabs
+        out = slabs.spec(slabs.mode) if keep and slabs is not None else None
+        return slabwise(slabs, function, network, tensors, out=out)
+
+    def normal_operator(self, network: TensorNetwork):
+        # By contracting the network with itself: no dense tensor is made.
+        structure, cores = network.structure, network.cores
+        if not layers_pay(structure):
+            return self._blocks(network), self._interleaved(network)
+        grams, change = jax.linearize(
+            lambda pairs: kernels.layer_grams(structure, pairs),
+            kernels.layers(structure, cores, cores),
+        )
+
+        def product(v: TensorNetwork) -> TensorNetwork:
+            changes = change(kernels.layers(structure, cores, v.cores))
+            out = []
+            for core, other, gram, extra in zip(cores, v.cores, grams, changes, strict=True):
+                rows, more = (x.reshape(-1, gram.shape[0]) for x in (other, core))
+                out.append((_times(rows, gram.T) + _times(more, extra.T)).reshape(core.shape))
+            return TensorNetwork(structure, out)
+
+        return [gram[None] for gram in grams], product
+
+    def _interleaved(self, network: TensorNetwork):
+        structure, cores = network.structure, network.cores
+
+        def pulled_back(right):  # J^H T(right), conjugated
+            return jax.grad(lambda left: kernels.inner(structure, left, right).real)(cores)
+
+        _, forward = jax.linearize(pulled_back, cores)
+        return lambda v: TensorNetwork(structure, forward(v.cores)).conj()
+
+    def linearize(self, network: TensorNetwork) -> Array:
+        return self.residual(network)
+
+    def shifted(self, point: Array, delta: TensorNetwork) -> Array:
+        return self._slabwise(_residual, delta, (point,), keep=True)
+
+    def perturbed_loss(self, point: Array, delta: TensorNetwork) -> Array:
+        # Expanded, so that no dense tensor is made for a candidate.
+        square = self._slabwise(lambda _, __, point: _square(point), delta, (point,))
+        return square + self.slope(point, delta) + self.curvature(point, delta) / 2
+
+    def slope(self, point: Array, delta: TensorNetwork) -> Array:
+        def pairing(structure, cores, point):
+            return kernels.contract(_pairing_equation(structure), (point.conj(), *cores))
+
+        return -2 * self._slabwise(pairing, delta, (point,)).real
+
+    def curvature(self, point: Array, delta: TensorNetwork) -> Array:
+        return 2 * kernels.inner(delta.structure, delta.cores, delta.cores).real
+
+
+def _residual(structure: Structure, cores, data: Array) -> Array:
+    return data - kernels.dense(structure, cores)
+
+
+def _pairing_equation(structure: Structure) -> Equation:
+    """A tensor and all cores -> a number."""
+    inputs = [node_labels(structure, node) for node in range(structure.num_nodes)]
+    return Equation.create([dense_equation(structure).output, *inputs], (), label_sizes(structure))
+
+
+def _times(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=kernels.FULL)
+
+
+def _square(x: Array) -> Array:
+    return jnp.vdot(x, x).real
+
+
+def _largest(tensor: np.ndarray) -> float:
+    """The largest absolute value; NaN or infinity where there are any."""
+    if np.iscomplexobj(tensor):
+        return float(np.abs(tensor).max())
+    return float(np.maximum(np.abs(tensor.min()), np.abs(tensor.max())))

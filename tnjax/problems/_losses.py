@@ -1,0 +1,200 @@
+r"""Losses of a prediction and an observed value, entry by entry.
+
+Each tells, besides its value and slope, the curvature of a parabola that touches it at the
+prediction: least squares with these weights then lowers the loss (iteratively reweighted least
+squares), and every solver of least squares problems serves every loss. For Huber and Bernoulli
+the parabola lies above the loss, so that a full step never raises it; for Poisson and a user's
+own loss it is Newton's, and `ALS` shortens a step that goes too far.
+
+Reference:
+    Huber, Robust Statistics, section 7.8; Jaakkola and Jordan, Statistics and Computing 10
+    (2000), for the logistic bound.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss(abc.ABC):
+    """A loss of one prediction and one value; all methods work elementwise."""
+
+    @abc.abstractmethod
+    def value(self, prediction: Array, value: Array) -> Array:
+        """The loss."""
+
+    @abc.abstractmethod
+    def gradient(self, prediction: Array, value: Array) -> Array:
+        """Its derivative by the prediction."""
+
+    @abc.abstractmethod
+    def weight(self, prediction: Array, value: Array) -> Array:
+        """Curvature, positive, of the parabola that stands for the loss at the prediction."""
+
+    def mean(self, prediction: Array) -> Array:
+        """The expected value that a prediction means: the inverse link."""
+        return prediction
+
+    def check(self, values: np.ndarray) -> None:
+        """Raise `ValueError` for values that the loss cannot have."""
+        if np.iscomplexobj(values) and not self.quadratic:
+            raise ValueError(f"loss {type(self).__name__}: expected real values, got complex ones.")
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether the parabola is the loss itself."""
+        return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Squared(Loss):
+    """(prediction - value)²: noise of one variance."""
+
+    def value(self, prediction, value):
+        return jnp.abs(prediction - value) ** 2
+
+    def gradient(self, prediction, value):
+        return 2 * (prediction - value)
+
+    def weight(self, prediction, value):
+        return jnp.full(prediction.shape, 2, jnp.finfo(prediction.dtype).dtype)
+
+    @property
+    def quadratic(self) -> bool:
+        return True
+
+
+@dataclasses.dataclass(frozen=True)
+class Huber(Loss):
+    """Half the square up to `delta`, linear beyond: values with outliers.
+
+    Args:
+        delta: where a residual begins to count as an outlier, in the units of the values.
+
+    Raises:
+        ValueError: if delta is not a positive number.
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.delta) or self.delta <= 0:
+            raise ValueError(f"Huber: delta must be a positive number, got {self.delta!r}.")
+
+    def value(self, prediction, value):
+        size = jnp.abs(prediction - value)
+        capped = jnp.minimum(size, self.delta)
+        return capped * (size - capped / 2)
+
+    def gradient(self, prediction, value):
+        return jnp.clip(prediction - value, -self.delta, self.delta)
+
+    def weight(self, prediction, value):
+        return self.delta / jnp.maximum(jnp.abs(prediction - value), self.delta)
+
+
+@dataclasses.dataclass(frozen=True)
+class Poisson(Loss):
+    """Counts whose rate is the exponential of the prediction: half the deviance."""
+
+    def value(self, prediction, value):
+        positive = jnp.where(value > 0, value, 1)
+        saturated = jnp.where(value > 0, value * jnp.log(positive) - value, 0)
+        return jnp.exp(prediction) - value * prediction + saturated
+
+    def gradient(self, prediction, value):
+        return jnp.exp(prediction) - value
+
+    def weight(self, prediction, value):
+        return jnp.exp(jnp.clip(prediction, -15, 30))
+
+    def mean(self, prediction):
+        return jnp.exp(prediction)
+
+    def check(self, values):
+        super().check(values)
+        if (values < 0).any():
+            raise ValueError(
+                f"loss Poisson: counts cannot be negative, got {values.min()}. Use another loss, "
+                "or shift the values."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Bernoulli(Loss):
+    """True or false, the prediction being the log odds: the cross-entropy."""
+
+    def value(self, prediction, value):
+        return jax.nn.softplus(prediction) - value * prediction
+
+    def gradient(self, prediction, value):
+        return jax.nn.sigmoid(prediction) - value
+
+    def weight(self, prediction, value):
+        size = jnp.abs(prediction)
+        safe = jnp.where(size > 1e-3, size, 1)
+        return jnp.where(size > 1e-3, jnp.tanh(safe / 2) / (2 * safe), 0.25)
+
+    def mean(self, prediction):
+        return jax.nn.sigmoid(prediction)
+
+    def check(self, values):
+        super().check(values)
+        if (values < 0).any() or (values > 1).any():
+            raise ValueError(
+                "loss Bernoulli: values must lie between 0 (false) and 1 (true), got "
+                f"{values.min()} to {values.max()}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Custom(Loss):
+    """A user's differentiable function of (prediction, value), derived by autodiff.
+
+    Args:
+        function: real scalars to a real scalar, in JAX.
+    """
+
+    function: Callable[[Array, Array], Array]
+
+    def value(self, prediction, value):
+        return jnp.vectorize(self.function)(prediction, value)
+
+    def gradient(self, prediction, value):
+        return jnp.vectorize(jax.grad(self.function))(prediction, value)
+
+    def weight(self, prediction, value):
+        second = jnp.vectorize(jax.grad(jax.grad(self.function)))(prediction, value)
+        return jnp.maximum(second, 1e-6)
+
+
+_NAMED = {"squared": Squared(), "huber": Huber(), "poisson": Poisson(), "bernoulli": Bernoulli()}
+
+
+def as_loss(loss: str | Loss | Callable[[Array, Array], Array]) -> Loss:
+    """The loss meant by a name, a `Loss` or a function of (prediction, value).
+
+    Raises:
+        ValueError: if it is none of these.
+
+    Example:
+        >>> from tnjax.problems._losses import as_loss
+        >>> as_loss("huber")
+        Huber(delta=1.0)
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, str) and loss in _NAMED:
+        return _NAMED[loss]
+    if callable(loss):
+        return Custom(loss)
+    raise ValueError(
+        f"loss: expected one of {', '.join(_NAMED)}, Huber(delta), or a function of "
+        f"(prediction, value), got {loss!r}."
+    )
