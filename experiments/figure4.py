@@ -151,7 +151,7 @@ def picture(rows: list[dict], config: DictConfig, path: Path) -> None:
     """A panel for each tensor; a thin line for each seed."""
     from matplotlib.figure import Figure
 
-    from tnjax.plot._chart import PALETTE
+    from tnjax.plot.chart import PALETTE
 
     count = len(config.structures)
     columns = min(count, 2)

@@ -69,7 +69,7 @@ def picture(rows: list[dict], config: DictConfig, path) -> None:
     """Bars of parameters, one group for each image and error; open where the error was missed."""
     from matplotlib.figure import Figure
 
-    from tnjax.plot._chart import PALETTE
+    from tnjax.plot.chart import PALETTE
 
     methods = ["matrix", *config.methods]
     groups = [(name, target) for name in config.images for target in config.errors]

@@ -15,7 +15,7 @@ from tnjax._search.greedy import grouped as _coarse
 from tnjax._search.greedy import tidy as _tidy
 from tnjax._search.greedy.grouped import Grouping, complete, groupings
 from tnjax._search.strategy import Budget
-from tnjax.problems._leading import leading_vectors
+from tnjax.problems.leading import leading_vectors
 
 SIZE, RANK = 9, 2
 TRAIN = Structure.tensor_train((SIZE,) * 5, RANK)

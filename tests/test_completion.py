@@ -25,8 +25,8 @@ from tnjax import (
     split_entries,
 )
 from tnjax.io import random_mask
-from tnjax.problems import _samples
-from tnjax.problems._samples import Blocks, predict
+from tnjax.problems import samples as _samples
+from tnjax.problems.samples import Blocks, predict
 
 pytestmark = pytest.mark.filterwarnings("ignore:Slices without an observed entry")
 

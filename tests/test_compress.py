@@ -11,8 +11,9 @@ from flax import nnx
 import tnjax
 import tnjax.nn as tnn
 from tests.helpers import normal
-from tnjax.nn import _measure, _model
+from tnjax.nn import _measure
 from tnjax.nn import flax as tnf
+from tnjax.nn import model as _model
 from tnjax.nn._grow import choose, with_growth
 
 

@@ -93,7 +93,7 @@ def test_nonnegative_cores_stay_so_and_the_loss_falls(name):
 def test_nonnegative_rows_are_those_of_scipy():
     from scipy.optimize import nnls
 
-    from tnjax.solve._rows import nonnegative_rows
+    from tnjax.solve.rows import nonnegative_rows
 
     rng = np.random.default_rng(0)
     matrices, targets = rng.standard_normal((5, 9, 4)), rng.standard_normal((5, 9))

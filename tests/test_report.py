@@ -19,7 +19,7 @@ from tnjax._report.record import load_result, result_record
 from tnjax._report.run import Run, rebuild_report, write_run
 from tnjax._report.section_files import read_section, section_record
 from tnjax._report.sections import heat_png
-from tnjax.plot._svg import path_drawing
+from tnjax.plot.svg import path_drawing
 
 START = Structure.rank_one((4, 5, 6))
 MOVES = [

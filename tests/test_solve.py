@@ -25,8 +25,8 @@ from tnjax import (
 from tnjax.contract.cost import layers_pay
 from tnjax.problems import _decomposition
 from tnjax.solve._fit import limits_of
-from tnjax.solve._rows import solve_rows
 from tnjax.solve._solver import run
+from tnjax.solve.rows import solve_rows
 
 TREE = Structure.from_edges((3, 4, 3, 2), {(0, 4): 2, (1, 4): 2, (2, 4): 2, (2, 3): 2})
 RING = Structure.tensor_ring((4, 3, 4), 2)

@@ -40,7 +40,7 @@ from tnjax.sweep import (
     trial_rows,
     write_tables,
 )
-from tnjax.sweep._records import read_outcome, trial_folder, write_state
+from tnjax.sweep.records import read_outcome, trial_folder, write_state
 
 # Trials -------------------------------------------------------------------------------------
 

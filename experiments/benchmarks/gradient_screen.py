@@ -32,8 +32,8 @@ import tables
 
 from tnjax.nn import GradientScreen, Task, TrialScreen, paired, train
 from tnjax.nn._grow import current
-from tnjax.nn._model import adapter_for
 from tnjax.nn.equinox import TNLinear
+from tnjax.nn.model import adapter_for
 
 
 def make(seed: int, nodes: int, classes: int = 8, samples: int = 512):

@@ -12,7 +12,7 @@ from .._network import TensorNetwork
 from .._search.result import SearchResult
 from ..io import Mode, Reshape, TensorData
 from ..problems import Completion, StreamedCompletion
-from ..problems._coordinates import Entries
+from ..problems.coordinates import Entries
 from .run import Run, image_png
 from .sections import Pictures, Section, Table
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from .._search.result import SearchResult, Step
 from ..plot import Series, cells_svg, columns_svg, curve_svg
-from ..plot._chart import PALETTE, PLOT, cell_height, column_box, curve_axes, legend_html
-from ..plot._svg import MUTED, Drawing, describe, drawing_svg, path_drawing
+from ..plot.chart import PALETTE, PLOT, cell_height, column_box, curve_axes, legend_html
+from ..plot.svg import MUTED, Drawing, describe, drawing_svg, path_drawing
 from .sections import HeatMaps, Section, scroll_html
 
 Point = tuple[float, float]

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ..plot import Series, curve_svg
-from ..plot._chart import PALETTE, legend_html
+from ..plot.chart import PALETTE, legend_html
 
 
 class Section(abc.ABC):

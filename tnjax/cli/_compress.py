@@ -162,7 +162,7 @@ def _made(what: str, name: str, given: dict[str, Any], kind: type | None = None)
 def _record(result: CompressResult, batch_sizes: tuple[int, ...]) -> dict[str, Any]:
     """Everything about the run as plain values; layers are timed here."""
     from ..nn import dense_layout, layer_cost
-    from ..nn._model import adapter_for
+    from ..nn.model import adapter_for
 
     adapter = adapter_for(result.model)
     arrays, _ = adapter.arrays(result.model)

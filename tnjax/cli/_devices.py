@@ -64,7 +64,7 @@ def check_device_options(options: DeviceOptions) -> None:
             f"--coordinator-timeout must be a positive number, got {options.coordinator_timeout}."
         )
     if options.coordinator != "auto":
-        from ..distributed._processes import check_processes
+        from ..distributed.processes import check_processes
 
         check_processes(options.coordinator, options.num_processes, options.process_id)
 

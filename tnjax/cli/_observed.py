@@ -10,7 +10,7 @@ from ._common import InputError, parse_dims
 
 if TYPE_CHECKING:
     from .._report.run_complete import Observed
-    from ..problems._coordinates import Entries
+    from ..problems.coordinates import Entries
     from ._complete import Complete
 
 
@@ -107,7 +107,7 @@ def _prepared(
     """Entries for training, and those for the test: the unseen ones and the share --test."""
     import jax
 
-    from ..problems._coordinates import Entries, checked_entries, split_entries
+    from ..problems.coordinates import Entries, checked_entries, split_entries
 
     real = np.dtype(options.dtype)
     kind = np.result_type(real, np.complex64) if np.iscomplexobj(values) else real

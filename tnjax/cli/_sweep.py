@@ -65,7 +65,7 @@ def _sweep(options: Sweep) -> int:
     if options.vmap_seeds:
         _check_shared(options.file, file)
     from ..sweep import Cluster, run_sweep, write_sweep_page, write_tables
-    from ..sweep._session import need_ray
+    from ..sweep.session import need_ray
     from ._board import live_table
     from ._trials import CommandTask
 
@@ -141,7 +141,7 @@ def _check_out(out: Path) -> None:
 
 
 def _ended(out: Path, file: SweepFile) -> tuple[Outcome, ...]:
-    from ..sweep._records import outcomes_of
+    from ..sweep.records import outcomes_of
 
     return outcomes_of(out, file.trials)
 

@@ -5,4 +5,4 @@ from ._cost import dense_screen as dense_screen
 from ._cost import dense_sweep as dense_sweep
 from ._cost import sample_sweep as sample_sweep
 from ._devices import make_mesh as make_mesh
-from ._processes import initialize as initialize
+from .processes import initialize as initialize

@@ -24,7 +24,7 @@ from ..contract.equation import (
     rows_equation,
 )
 from ..contract.path import plan
-from ..problems._samples import fit_bytes, num_slots
+from ..problems.samples import fit_bytes, num_slots
 
 _FLOAT = np.dtype(np.float64)
 

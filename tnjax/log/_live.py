@@ -4,7 +4,7 @@ from typing import Any
 
 from .._search.result import Step
 from ..plot import Series, curve_svg, structure_svg
-from ..plot._chart import PALETTE
+from ..plot.chart import PALETTE
 
 
 class Live:

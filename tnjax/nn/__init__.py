@@ -27,7 +27,6 @@ from ._layout import Layout as Layout
 from ._linear import core_fans as core_fans
 from ._linear import init_cores as init_cores
 from ._linear import learning_rate_scales as learning_rate_scales
-from ._model import Slot as Slot
 from ._project import Projection as Projection
 from ._project import project as project
 from ._screening import Candidate as Candidate
@@ -44,3 +43,4 @@ from ._task import validate as validate
 from ._timing import LayerCost as LayerCost
 from ._timing import layer_cost as layer_cost
 from ._torch_file import read_torch as read_torch
+from .model import Slot as Slot

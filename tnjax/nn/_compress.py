@@ -15,11 +15,11 @@ from ._formats import factor, paired
 from ._grow import GrowStep, Lengths, current, grow_layers
 from ._layout import Layout
 from ._measure import moments
-from ._model import Adapter, Slot, adapter_for, pick
 from ._project import project
 from ._screening import GradientScreen, LayerScreen, TrialScreen
 from ._spectra import Allocation, approximate
 from ._task import Calibration, Schedule, Task, train, validate
+from .model import Adapter, Slot, adapter_for, pick
 
 _SCREENS = {"gradient": GradientScreen, "trial": TrialScreen}
 Starts = Mapping[str, Layout] | Callable[[Slot], Layout]

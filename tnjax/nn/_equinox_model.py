@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import equinox as tne
-from ._model import Adapter, Build, Slot
+from .model import Adapter, Build, Slot
 
 _LAYERS = (eqx.nn.Linear, eqx.nn.Conv, eqx.nn.Embedding, tne.TNLinear, tne.TNConv, tne.TNEmbedding)
 

@@ -11,8 +11,8 @@ import safetensors.numpy
 
 from .._atomic import atomic_path
 from ._layout import Layout
-from ._model import adapter_for
 from ._torch_file import read_torch
+from .model import adapter_for
 
 _FORMAT = "tnjax.model"
 _VERSION = 1

@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 
 from . import flax as tnf
-from ._model import Adapter, Build, Slot
+from .model import Adapter, Build, Slot
 
 _TN = (tnf.TNLinear, tnf.TNConv, tnf.TNEmbedding)
 _DENSE = (nnx.Linear, nnx.Conv, nnx.Embed)

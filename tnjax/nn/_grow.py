@@ -14,9 +14,9 @@ from ..moves.cores import grow as grow_bond
 from ._cut_back import cut_back
 from ._layout import Layout
 from ._measure import functional_gradients
-from ._model import Adapter
 from ._screening import Candidate, LayerScreen
 from ._task import Schedule, Task, mean_value, train
+from .model import Adapter
 
 # Factors of new slices that the line search tries.
 _LENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)

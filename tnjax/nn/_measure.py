@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._model import Adapter, Slot, core_names
 from ._tap import Moments, tapped
 from ._task import Calibration, Task, fresh, gradient_program
+from .model import Adapter, Slot, core_names
 
 
 def moments(

@@ -19,10 +19,10 @@ from ._formats import complete_edges
 from ._layout import Layout
 from ._leading import Target
 from ._measure import functional_gradients
-from ._model import Adapter, Slot, core_names
 from ._project import rebuild
 from ._tap import dense_layout
 from ._task import Task, jit, mean_value
+from .model import Adapter, Slot, core_names
 
 
 @dataclasses.dataclass(frozen=True)

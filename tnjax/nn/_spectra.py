@@ -8,9 +8,9 @@ import numpy as np
 
 from ._allocate import Blocks, LowRank, allocate, root_pair
 from ._layout import Layout
-from ._model import Slot
 from ._project import rebuild
 from ._tap import Moments
+from .model import Slot
 
 Allocation = Literal["auto", "error", "relative", "output", "uniform"]
 

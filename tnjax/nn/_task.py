@@ -12,7 +12,7 @@ import numpy as np
 
 from .._compile import _options
 from .._status import Status
-from ._model import Adapter, Build, adapter_for
+from .model import Adapter, Build, adapter_for
 
 Batches = Iterable[Any] | Callable[[], Iterable[Any]]
 Schedule = Callable[[int], Any]

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .._search.result import SearchResult
-from ._chart import PALETTE
 from ._matplotlib import axes
-from ._svg import HYPER, MUTED, NODE
+from .chart import PALETTE
+from .svg import HYPER, MUTED, NODE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

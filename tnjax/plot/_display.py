@@ -7,8 +7,8 @@ from .. import _display
 from .._network import TensorNetwork
 from .._search.result import SearchResult
 from .._structure import Structure
-from ._chart import PALETTE, Series, curve_svg, legend_html
-from ._svg import MUTED, structure_svg
+from .chart import PALETTE, Series, curve_svg, legend_html
+from .svg import MUTED, structure_svg
 
 _BOX = "display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start"
 _MOST_ROWS = 12

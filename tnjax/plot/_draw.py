@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .._structure import Structure
 from ._layout import layout
 from ._matplotlib import axes
-from ._svg import HYPER, INTERNAL, MUTED, NODE
+from .svg import HYPER, INTERNAL, MUTED, NODE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,6 @@
 from ._base import LeastSquares as LeastSquares
 from ._base import Problem as Problem
 from ._completion import Completion as Completion
-from ._coordinates import split_entries as split_entries
 from ._custom import NetworkSum as NetworkSum
 from ._custom import Objective as Objective
 from ._decomposition import Decomposition as Decomposition
@@ -12,9 +11,10 @@ from ._losses import Huber as Huber
 from ._losses import Loss as Loss
 from ._losses import Poisson as Poisson
 from ._losses import Squared as Squared
-from ._streamed import Slabs as Slabs
-from ._streamed import StreamedDecomposition as StreamedDecomposition
-from ._streamed import memory_of_machine as memory_of_machine
 from ._streamed_completion import SampleSource as SampleSource
 from ._streamed_completion import StreamedCompletion as StreamedCompletion
 from ._streamed_completion import completion_bytes as completion_bytes
+from .coordinates import split_entries as split_entries
+from .streamed import Slabs as Slabs
+from .streamed import StreamedDecomposition as StreamedDecomposition
+from .streamed import memory_of_machine as memory_of_machine

@@ -16,7 +16,10 @@ from .. import _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
 from ._base import LeastSquares, check_mesh
-from ._coordinates import (
+from ._losses import Loss, as_loss
+from ._sketch import is_none, sketched
+from ._smoothness import Smoothness
+from .coordinates import (
     Duplicates,
     Entries,
     Offsets,
@@ -29,9 +32,8 @@ from ._coordinates import (
     split_held_out,
     warn_unseen,
 )
-from ._leading import informed_start
-from ._losses import Loss, as_loss
-from ._samples import (
+from .leading import informed_start
+from .samples import (
     Blocks,
     HostSamples,
     Predictions,
@@ -44,8 +46,6 @@ from ._samples import (
     sample_loop_entries,
     sample_sweep_flops,
 )
-from ._sketch import is_none, sketched
-from ._smoothness import Smoothness
 
 # Root mean square of a random start's entries in the units of a link function (log rate, log
 # odds), where 1 would be a lot.

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ._samples import Blocks, HostSamples, Samples
+from .samples import Blocks, HostSamples, Samples
 
 # Entries of training that candidates are screened on: at least so many, and so many a parameter.
 _ENTRIES = 2**14

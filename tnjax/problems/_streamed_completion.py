@@ -16,9 +16,9 @@ from .._network import TensorNetwork, scaled
 from .._structure import Structure
 from ..contract.cost import MemoryLimitError, format_bytes
 from ._completion import Completion
-from ._coordinates import check_ridge
-from ._samples import Blocks, predict, ridged, row_equations, sample_loop_entries
-from ._streamed import memory_of_machine
+from .coordinates import check_ridge
+from .samples import Blocks, predict, ridged, row_equations, sample_loop_entries
+from .streamed import memory_of_machine
 
 TRAINING, VALIDATION, TEST = 0, 1, 2
 PARTS = ("training", "validation", "test")

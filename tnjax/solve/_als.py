@@ -6,8 +6,8 @@ from jaxtyping import Array, Float
 
 from .._network import TensorNetwork, balance
 from ..problems import LeastSquares, Problem
-from ._rows import row_steps
 from ._solver import Solver
+from .rows import row_steps
 
 # A step that raises a loss that is not quadratic is halved up to so many times, then not made.
 _HALVINGS = 20

@@ -14,7 +14,7 @@ from .._structure import Structure
 from ..problems import StreamedCompletion
 from ._als import ALS
 from ._fit import FitResult, check_shape, positive
-from ._rows import row_steps
+from .rows import row_steps
 
 
 def fit_from_disk(

@@ -17,7 +17,7 @@ from .._structure import Structure
 from ..problems import Completion
 from ._fit import FitResult, check_shape, positive
 from ._minibatch import batch_update
-from ._real import from_real, to_real
+from .real import from_real, to_real
 
 
 def fit_stream(

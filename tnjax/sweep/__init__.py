@@ -10,9 +10,6 @@ from .._together import Meetings as Meetings
 from .._together import together as together
 from ._page import sweep_page as sweep_page
 from ._page import write_sweep_page as write_sweep_page
-from ._records import Outcome as Outcome
-from ._session import Cluster as Cluster
-from ._session import Resources as Resources
 from ._sweep import EarlyStopping as EarlyStopping
 from ._sweep import Progress as Progress
 from ._sweep import run_sweep as run_sweep
@@ -26,3 +23,6 @@ from ._trials import Trial as Trial
 from ._trials import expand as expand
 from ._watch import Task as Task
 from ._watch import Watch as Watch
+from .records import Outcome as Outcome
+from .session import Cluster as Cluster
+from .session import Resources as Resources

@@ -9,10 +9,10 @@ from typing import Any
 from .._report import Section, Table, page_html, write_page
 from .._report.sections import cell_text
 from ..plot import Series, curve_svg
-from ..plot._chart import PALETTE, legend_html
-from ..plot._svg import MUTED
-from ._records import Outcome
+from ..plot.chart import PALETTE, legend_html
+from ..plot.svg import MUTED
 from ._tables import Row, pareto, summary_rows, trial_rows
+from .records import Outcome
 
 _MOST_ROWS = 1000
 _ERROR = "_standard_error"

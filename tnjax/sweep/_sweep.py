@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from .._signals import handled
-from ._records import Outcome, clear_state, outcomes_of, read_outcome, trial_folder, write_state
-from ._session import Cluster, Resources, session
 from ._trials import Trial
 from ._watch import Task
+from .records import Outcome, clear_state, outcomes_of, read_outcome, trial_folder, write_state
+from .session import Cluster, Resources, session
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 from .._atomic import atomic_path
 from .._report.record import step_record
 from .._status import Status
-from ._records import Outcome, varying
+from .records import Outcome, varying
 
 Row = dict[str, Any]
 

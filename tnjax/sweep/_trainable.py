@@ -15,9 +15,9 @@ from .._search.result import Step
 from .._status import Status
 from .._together import together
 from ..contract.cost import parse_bytes
-from ._records import CHECKPOINTS, read_outcome, result_status, trial_folder, write_state
 from ._trials import Trial
 from ._watch import Task, Watch
+from .records import CHECKPOINTS, read_outcome, result_status, trial_folder, write_state
 
 
 class TrialRun(tune.Trainable):

@@ -26,10 +26,10 @@ from ... import _compile
 from ..._structure import Structure
 from ...moves.cores import Cores
 from ...problems import Completion, Decomposition, Problem
-from ...problems._coordinates import entry_keys
-from ...problems._leading import leading_vectors
-from ...problems._samples import HostSamples, Samples
-from ...solve._rows import cholesky_rows
+from ...problems.coordinates import entry_keys
+from ...problems.leading import leading_vectors
+from ...problems.samples import HostSamples, Samples
+from ...solve.rows import cholesky_rows
 from ..spectra.cuts import telling_cuts
 from ..spectra.tree_svd import tree_svd
 from ..spectra.trees import best_trees

@@ -18,7 +18,7 @@ from ...moves import Merge, Split, StructureMove
 from ...moves.cores import Cores, shrink
 from ...moves.neighbors import chosen, hyperedges, merges, rewirings, splits, stars
 from ...problems import Completion, Decomposition, LeastSquares, Problem
-from ...problems._streamed import squared_norm
+from ...problems.streamed import squared_norm
 from ..fitting.capacity import holds
 from ..spectra.cuts import CutBounds, bounds_of
 from ..spectra.tree_svd import tree_svd

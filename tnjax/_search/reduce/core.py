@@ -25,7 +25,7 @@ from ..._network import TensorNetwork, scaled
 from ..._structure import Structure
 from ...contract.host import dense_slab
 from ...problems import Decomposition, StreamedDecomposition
-from ...problems._streamed import squared_norm
+from ...problems.streamed import squared_norm
 from ...solve import fit
 from ..archive import Archive
 from ..result import SearchResult, Step

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...contract.cost import MemoryLimitError, format_bytes
-from ...problems._streamed import StreamedDecomposition, squared_norm
+from ...problems.streamed import StreamedDecomposition, squared_norm
 from ..spectra.unfoldings import leading_basis
 
 # Relative rounding of squared singular values that come from a Gram matrix.

@@ -17,8 +17,8 @@ from ..._network import TensorNetwork, safe_norm
 from ..._structure import Edge
 from ...problems import LeastSquares, Problem
 from ...solve._optax import descend
-from ...solve._real import from_real, to_real
-from ...solve._rows import row_steps
+from ...solve.real import from_real, to_real
+from ...solve.rows import row_steps
 from .candidates import candidate_networks, on_edge, stacked
 
 Cores = tuple[Array, ...]

@@ -18,7 +18,7 @@ from ..._structure import Structure
 from ...moves.cores import Cores
 from ...problems import LeastSquares, Problem
 from ...solve._fit import as_solver, limits_of
-from ...solve._rows import solve_rows
+from ...solve.rows import solve_rows
 from ..fitting.population import Fitted, Group, Start, fit_population
 from ..storage.values import storable
 from ..strategy import Budget, Fit, Info, Move, State, Strategy

@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from .._network import TensorNetwork
-from ._coordinates import entry_keys
+from .coordinates import entry_keys
 
 # A leading eigenvalue counts if it exceeds that of shuffled values by this factor.
 _SIGNIFICANT = 1.3
