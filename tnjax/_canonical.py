@@ -1,13 +1,31 @@
 """Canonical form of a structure: color refinement, then individualization with pruning of twins."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
-from ._structure import Edge, Structure
-
+Edge = tuple[int, ...]
 Coloring = tuple[int, ...]
 
 
-def canonical(structure: Structure) -> Structure:
+class Graph(Protocol):
+    """What this module reads of a `Structure`."""
+
+    @property
+    def dims(self) -> tuple[int, ...]: ...
+    @property
+    def legs(self) -> tuple[tuple[int, ...], ...]: ...
+    @property
+    def edges(self) -> Mapping[Edge, int]: ...
+    @property
+    def num_nodes(self) -> int: ...
+    def core_edges(self, node: int) -> tuple[Edge, ...]: ...
+    def relabel(self, nodes: Sequence[int], modes: Sequence[int]) -> Any: ...
+
+
+G = TypeVar("G", bound=Graph)
+
+
+def canonical(structure: G) -> G:
     """The isomorphic structure with the smallest encoding.
 
     Nodes are colored by what they carry and refined by their neighbors' colors
@@ -29,7 +47,7 @@ def _relabel_colors(keys: Sequence) -> Coloring:
     return tuple(names[key] for key in keys)
 
 
-def _refine(structure: Structure, colors: Coloring) -> Coloring:
+def _refine(structure: Graph, colors: Coloring) -> Coloring:
     while True:
         keys = []
         for node in range(structure.num_nodes):
@@ -44,7 +62,7 @@ def _refine(structure: Structure, colors: Coloring) -> Coloring:
         colors = refined
 
 
-def _leaves(structure: Structure, colors: Coloring):
+def _leaves(structure: Graph, colors: Coloring):
     """Node orders at the leaves of the search tree (`order[a]` is the old number of new node a)."""
     colors = _refine(structure, colors)
     cells: dict[int, list[int]] = {}
@@ -63,7 +81,7 @@ def _leaves(structure: Structure, colors: Coloring):
         yield from _leaves(structure, _relabel_colors(first))
 
 
-def _twins(structure: Structure, a: int, b: int) -> bool:
+def _twins(structure: Graph, a: int, b: int) -> bool:
     """Whether exchanging nodes a and b, of one color, maps the bonds onto themselves."""
     swap = {a: b, b: a}
 
@@ -73,16 +91,16 @@ def _twins(structure: Structure, a: int, b: int) -> bool:
     return all(structure.edges.get(image(e)) == rank for e, rank in structure.edges.items())
 
 
-def _mode_order(structure: Structure, order: Sequence[int]) -> list[int]:
+def _mode_order(structure: Graph, order: Sequence[int]) -> list[int]:
     return [
         m for node in order for m in sorted(structure.legs[node], key=structure.dims.__getitem__)
     ]
 
 
-def _apply(structure: Structure, order: Sequence[int]) -> Structure:
+def _apply(structure: G, order: Sequence[int]) -> G:
     return structure.relabel(order, _mode_order(structure, order))
 
 
-def _encode(structure: Structure, order: Sequence[int]) -> tuple:
+def _encode(structure: Graph, order: Sequence[int]) -> tuple:
     new = _apply(structure, order)
     return new.dims, new.legs, tuple(new.edges.items())

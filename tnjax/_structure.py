@@ -9,7 +9,9 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from . import _display, _formats
+from . import _display
+from ._canonical import canonical
+from ._formats import Formats
 
 Edge = tuple[int, ...]
 
@@ -33,7 +35,7 @@ def as_edge(nodes: Iterable[int]) -> Edge:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Structure:
+class Structure(Formats):
     r"""A tensor network without its numbers: nodes, open legs, bonds and ranks.
 
     Node $k$ carries the open legs `legs[k]` (mode numbers of the represented tensor;
@@ -134,15 +136,6 @@ class Structure:
             legs = [(node,) if node < len(dims) else () for node in range(count)]
         return cls(dims, tuple(tuple(node) for node in legs), edges)
 
-    rank_one = classmethod(_formats.rank_one)
-    fully_connected = classmethod(_formats.fully_connected)
-    tensor_train = classmethod(_formats.tensor_train)
-    tensor_ring = classmethod(_formats.tensor_ring)
-    tucker = classmethod(_formats.tucker)
-    cp = classmethod(_formats.cp)
-    hierarchical_tucker = classmethod(_formats.hierarchical_tucker)
-    peps = classmethod(_formats.peps)
-
     # Reading --------------------------------------------------------------------------
 
     @property
@@ -210,7 +203,7 @@ class Structure:
         """Other ranks of bonds among these nodes, known to be sound: searches make thousands."""
         other = object.__new__(Structure)
         edges = {edge: ranks[edge] for edge in sorted(ranks) if ranks[edge] > 1}
-        other.__dict__.update(dims=self.dims, legs=self.legs, edges=MappingProxyType(edges))
+        vars(other).update(dims=self.dims, legs=self.legs, edges=MappingProxyType(edges))
         return other
 
     def grow(self, edge: Iterable[int], by: int = 1) -> "Structure":
@@ -266,8 +259,6 @@ class Structure:
             >>> a == b, a.canonical() == b.canonical()
             (False, True)
         """
-        from ._canonical import canonical
-
         return canonical(self)
 
     # Dunder and files -----------------------------------------------------------------
@@ -308,7 +299,7 @@ class Structure:
         return json.loads(self.to_json())
 
     def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(Structure.from_json(json.dumps(state)).__dict__)
+        vars(self).update(Structure.from_json(json.dumps(state)).__dict__)
 
     def to_json(self) -> str:
         """Versioned JSON text; `from_json` reads it back.
