@@ -62,6 +62,28 @@ class TensorNetwork(eqx.Module):
             )
 
     @classmethod
+    def unchecked(cls, structure: Structure, cores: Sequence) -> "TensorNetwork":
+        """A network whose cores are taken as they are, for instance with a leading axis that `vmap`
+        maps over.
+
+        Args:
+            structure: the graph with its ranks.
+            cores: one leaf for each node: arrays of any shape, shapes and dtypes, or None.
+
+        Example:
+            >>> import jax, numpy as np
+            >>> from tnjax import Structure, TensorNetwork
+            >>> train = Structure.tensor_train((4, 5), 2)
+            >>> many = TensorNetwork.unchecked(train, (np.ones((7, 4, 2)), np.ones((7, 5, 2))))
+            >>> jax.vmap(lambda network: network.norm())(many).shape
+            (7,)
+        """
+        network = object.__new__(cls)
+        object.__setattr__(network, "structure", structure)
+        object.__setattr__(network, "cores", tuple(cores))
+        return network
+
+    @classmethod
     def random(cls, structure: Structure, *, key: PRNGKeyArray, dtype=None) -> "TensorNetwork":
         r"""Gaussian cores, scaled so that $E\|T\|^2 = 1$; dtype float by default."""
         dtype = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)

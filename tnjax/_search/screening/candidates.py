@@ -85,12 +85,8 @@ def candidate_networks(old: TensorNetwork, edges: Sequence[Edge], slices) -> Ten
 
 
 def stacked(structure: Structure, cores) -> TensorNetwork:
-    """A network whose cores have a leading axis: what `vmap` maps over. (The constructor, which
-    checks shapes, is passed by.)"""
-    network = object.__new__(TensorNetwork)
-    object.__setattr__(network, "structure", structure)
-    object.__setattr__(network, "cores", tuple(cores))
-    return network
+    """A network whose cores have a leading axis: what `vmap` maps over."""
+    return TensorNetwork.unchecked(structure, cores)
 
 
 def balanced_slices(slices: Sequence[np.ndarray]) -> list[np.ndarray]:
