@@ -25,7 +25,7 @@ from tnjax import (
 from tnjax.contract.cost import layers_pay
 from tnjax.problems import _decomposition
 from tnjax.solve._fit import limits_of
-from tnjax.solve._solver import run
+from tnjax.solve._solver import drive, start
 from tnjax.solve.rows import solve_rows
 
 TREE = Structure.from_edges((3, 4, 3, 2), {(0, 4): 2, (1, 4): 2, (2, 4): 2, (2, 3): 2})
@@ -194,7 +194,7 @@ def test_room_filled_with_zeros_stays_zero(solver):
     large = TREE.grow((0, 4)).grow((2, 3), 2).grow((0, 1))
     padded = TensorNetwork(large, pad(TREE, small.cores, large))
     limits = limits_of(solver, problem, target_error=None, max_steps=5)
-    state = jax.jit(lambda p, n: run(solver, p, n, limits))(problem, padded)
+    state = jax.jit(lambda p, n: drive(solver, p, start(solver, p, n), limits))(problem, padded)
     inside = unpad(TREE, state.best.cores, large)
     back = pad(TREE, inside, large)
     for a, b in zip(back, state.best.cores, strict=True):

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Integer, PRNGKeyArray, Real
@@ -12,6 +11,7 @@ from jaxtyping import Array, Inexact, Integer, PRNGKeyArray, Real
 from . import _display
 from ._init import random_cores
 from ._structure import Structure
+from ._tracing import traced
 from .contract import kernels
 from .contract.cost import check_memory
 from .contract.equation import dense_equation
@@ -134,7 +134,7 @@ class TensorNetwork(eqx.Module):
                 for traced indices).
         """
         modes = len(self.dims)
-        if not isinstance(indices, jax.core.Tracer):
+        if not traced(indices):
             indices = np.asarray(indices)
             if indices.ndim != 2 or indices.shape[1] != modes or indices.dtype.kind not in "iu":
                 raise ValueError(
@@ -237,6 +237,10 @@ def safe_norm(x: Array) -> Array:
 
 def scaled(network: TensorNetwork, factor) -> TensorNetwork:
     """The tensor times a positive factor, spread evenly over the cores (extreme scales fit)."""
+    if traced(network, factor):
+        root = jnp.asarray(factor) ** (1 / len(network.cores))
+        cores = [core * root.astype(core.dtype) for core in network.cores]
+        return TensorNetwork(network.structure, cores)
     root = float(factor) ** (1 / len(network.cores))
     # On the host: on a device each new shape of a core would compile a program.
     cores = [core * np.asarray(root, core.dtype) for core in map(np.asarray, network.cores)]

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Inexact, Shaped
@@ -15,6 +16,7 @@ from jaxtyping import Array, Float, Inexact, Shaped
 from .. import _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
+from .._tracing import traced
 from ..contract import kernels
 from ..contract.cost import layers_pay
 from ..contract.equation import Equation, dense_equation, node_labels
@@ -35,12 +37,15 @@ class Decomposition(LeastSquares):
 
     Args:
         tensor: real or complex, any number of modes. Integers become floats. The dtype of the
-            cores is that of the tensor (as JAX holds it: float64 needs `jax_enable_x64`).
+            cores is that of the tensor (as JAX holds it: float64 needs `jax_enable_x64`). It may
+            be traced, which is for `tnjax.solve.run`: what needs its entries is not checked then,
+            and a tensor that is zero or not finite ends with the status `NON_FINITE`.
         mesh: from `tnjax.make_mesh`: its `data` axis shares out the tensor along the longest mode,
             its `candidates` axis the networks of a search that are looked at together.
 
     Raises:
-        ValueError: if the tensor is empty, has no mode, is zero, or holds NaN or infinity.
+        ValueError: if the tensor is empty, has no mode, is zero, or holds NaN or infinity; if a
+            traced one should go onto a mesh.
 
     Example:
         >>> import numpy as np
@@ -54,11 +59,12 @@ class Decomposition(LeastSquares):
     """
 
     target: Inexact[Array, "..."]
-    _scale: Float[np.ndarray, ""]
+    _scale: Float[Array | np.ndarray, ""]
     slabs: Slabs | None = eqx.field(static=True, default=None, kw_only=True)
 
     def __init__(self, tensor: Shaped[Array | np.ndarray, "..."], *, mesh: Mesh | None = None):
-        tensor = np.asarray(tensor)
+        known = not traced(tensor)
+        tensor = np.asarray(tensor) if known else tensor
         if tensor.dtype.kind in "iub":
             tensor = tensor.astype(jnp.zeros(()).dtype)
         if tensor.dtype.kind not in "fcV":
@@ -68,6 +74,15 @@ class Decomposition(LeastSquares):
                 f"Decomposition: expected a tensor with one or more modes and no empty one, got "
                 f"the shape {tensor.shape}."
             )
+        if not known:
+            if mesh is not None:
+                raise ValueError(
+                    "Decomposition: a traced tensor cannot be put onto a mesh; leave `mesh` out and "
+                    "share the work out around the trace, e.g. by jax.shard_map over tensors."
+                )
+            self.target, self._scale = _normalized(jnp.asarray(tensor))
+            self.slabs = None
+            return
         largest = _largest(tensor)
         if not math.isfinite(largest):
             bad = int(tensor.size - np.isfinite(tensor).sum())
@@ -119,9 +134,9 @@ class Decomposition(LeastSquares):
         return self.target.dtype
 
     @property
-    def scale(self) -> float:
+    def scale(self) -> float | Float[Array, ""]:
         """||X||: solvers see the tensor with norm 1."""
-        return float(self._scale)
+        return self._scale if traced(self._scale) else float(self._scale)
 
     def fit_peak_bytes(self, structure: Structure) -> int:
         """On one device: of its slab."""
@@ -259,6 +274,14 @@ def _times(a: Array, b: Array) -> Array:
 
 def _square(x: Array) -> Array:
     return jnp.vdot(x, x).real
+
+
+def _normalized(tensor: Array) -> tuple[Array, Array]:
+    """The tensor divided by its norm, and the norm, without overflow on the way."""
+    largest = lax.stop_gradient(jnp.abs(tensor).max())
+    unit = tensor / largest.astype(tensor.dtype)
+    norm = jnp.linalg.norm(unit.ravel())
+    return unit / norm.astype(tensor.dtype), largest * norm
 
 
 def _largest(tensor: np.ndarray) -> float:

@@ -1,5 +1,8 @@
 """Solvers: the best cores for a fixed structure."""
 
+from ._adjoint import Adjoint as Adjoint
+from ._adjoint import Checkpointed as Checkpointed
+from ._adjoint import Implicit as Implicit
 from ._als import ALS as ALS
 from ._fit import FitResult as FitResult
 from ._fit import fit as fit
@@ -8,6 +11,9 @@ from ._gauss_newton import GaussNewton as GaussNewton
 from ._levenberg import LevenbergMarquardt as LevenbergMarquardt
 from ._minibatch import Minibatch as Minibatch
 from ._optax import Optax as Optax
+from ._run import Solution as Solution
+from ._run import random_start as random_start
+from ._run import run as run
 from ._solver import Solver as Solver
 from ._stream import fit_stream as fit_stream
 from ._validate import CrossValidation as CrossValidation

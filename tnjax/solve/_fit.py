@@ -7,7 +7,6 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import PRNGKeyArray
 
 from .. import _compile, _mesh
@@ -15,15 +14,21 @@ from .._network import TensorNetwork, scaled
 from .._processes import agree
 from .._status import Status
 from .._structure import Structure
+from .._tracing import refuse_trace
 from ..contract.cost import check_fit_memory
-from ..problems import LeastSquares, Problem
-from ._als import ALS
-from ._optax import Optax
+from ..problems import Problem
+from ._limits import SolverLike as SolverLike
+from ._limits import as_solver as as_solver
+from ._limits import check_shape as check_shape
+from ._limits import limits_of as limits_of
+from ._limits import positive as positive
+from ._run import random_starts
 from ._solver import FitState, Limits, Solver, drive, start
 
-SolverLike = Solver | optax.GradientTransformation | None
-
 _STEPS_BETWEEN_CLOCK_READS = 10
+# Errors that a fit has room for at least. More come in powers of two, so that one program serves
+# many limits.
+_HISTORY = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,33 +55,6 @@ class FitResult:
     @property
     def structure(self) -> Structure:
         return self.network.structure
-
-
-def as_solver(solver: SolverLike, problem: Problem) -> Solver:
-    """The solver meant by what a user passes: a `Solver`, an optax transformation, or None.
-
-    Raises:
-        ValueError: if it is none of these, or cannot treat the problem.
-    """
-    if solver is None:
-        solver = ALS() if isinstance(problem, LeastSquares) else Optax(optax.lbfgs())
-    elif isinstance(solver, optax.GradientTransformation):
-        solver = Optax(solver)
-    if not isinstance(solver, Solver):
-        raise ValueError(
-            f"solver: expected ALS(), GaussNewton(), an optax transformation or None, got "
-            f"{solver!r}."
-        )
-    solver.check(problem)
-    return solver
-
-
-def positive(value: float | None, what: str) -> None:
-    """Raise `ValueError` unless `value` is None or a finite positive number."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{what}: expected a positive number, got {value!r}.")
 
 
 def fit(
@@ -107,7 +85,8 @@ def fit(
 
     Raises:
         ValueError: if shapes differ, the solver cannot treat the problem, a limit is not
-            positive, or a key or start is missing.
+            positive, a key or start is missing, or it is called inside of a trace (where
+            `tnjax.solve.run` is the one to call).
         MemoryLimitError: (a `ValueError`) before anything is allocated.
 
     Example:
@@ -119,6 +98,11 @@ def fit(
         True
     """
     begin = time.perf_counter()
+    refuse_trace(
+        "fit",
+        "use tnjax.solve.run, which can be traced",
+        (problem, structure_or_network, key, target_error),
+    )
     solver = as_solver(solver, problem)
     for value, what in (
         (target_error, "target_error"),
@@ -141,7 +125,8 @@ def fit(
     passes = min(max_steps, 100)
     work = problem.work * passes * num_starts
 
-    first = _compile.run(_start, (max_steps,), (solver, problem, networks), work=work)
+    size = max(_HISTORY, 1 << (max_steps - 1).bit_length())
+    first = _compile.run(_start, (size,), (solver, problem, networks), work=work)
     states, compile_seconds, done = first.value, first.seconds, 0
     while True:
         done = min(done + chunk, max_steps)
@@ -175,35 +160,6 @@ def fit(
     )
 
 
-def limits_of(
-    solver: Solver,
-    problem: Problem,
-    *,
-    target_error: float | None,
-    max_steps: int,
-    give_up: bool = False,
-) -> Limits:
-    """A solver's own limits with those of a call, in the dtypes that programs expect."""
-    real = jnp.finfo(problem.dtype).dtype
-    target = -np.inf if target_error is None else target_error
-    return Limits(
-        np.asarray(target, real),
-        np.asarray(max_steps, np.int32),
-        np.asarray(solver.rtol, real),
-        np.asarray(solver.patience + problem.patience, np.int32),
-        np.asarray(give_up),
-    )
-
-
-def check_shape(problem: Problem, structure: Structure) -> None:
-    """Raise `ValueError` unless the structure represents tensors of the problem's shape."""
-    if tuple(problem.shape) != structure.dims:
-        raise ValueError(
-            f"The problem has the shape {tuple(problem.shape)}, but the structure represents "
-            f"tensors of shape {structure.dims}."
-        )
-
-
 def _starts(
     problem: Problem,
     given: Structure | TensorNetwork,
@@ -225,9 +181,7 @@ def _starts(
     check_shape(problem, given)
     if key is None:
         raise ValueError("fit needs `key=jax.random.key(seed)` to draw its start.")
-    keys = jax.random.split(key, count)
-    draw = lambda key: TensorNetwork.random(given, key=key, dtype=problem.dtype)
-    networks = [problem.prepared(draw(key)) for key in keys]
+    networks = random_starts(problem, given, key, count)
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks)
 
 

@@ -117,49 +117,52 @@ def drive(solver: Solver, problem: Problem, state: FitState, limits: Limits) -> 
     running = Status.RUNNING.code
 
     def body(state: FitState) -> FitState:
-        network, inner = solver.step(problem, state.network, state.solver)
-        error = problem.error(network)
-        finite = jnp.isfinite(error) & _all_finite(network)
-        better = finite & (error < state.best_error)
-        enough = finite & (error < state.best_error * (1 - limits.rtol))
-        history = state.history
-        if history.size:
-            seen = jnp.where(finite, error, state.best_error)  # a failed step was taken back
-            history = history.at[state.steps].set(seen, mode="drop")
-        return FitState(
-            _select(finite, network, state.best),
-            _select(finite, inner, solver.recover(state.solver)),
-            _select(better, network, state.best),
-            jnp.where(better, error, state.best_error),
-            jnp.where(finite, state.best_error - error, state.last_gain),
-            jnp.where(enough, 0, state.idle + finite.astype(jnp.int32)),
-            state.failures + (~finite).astype(jnp.int32),
-            state.steps + 1,
-            state.status,
-            history,
-        )
+        new, error = advanced(solver, problem, state, limits)
+        if not state.history.size:
+            return new
+        history = state.history.at[state.steps].set(error, mode="drop")
+        return eqx.tree_at(lambda s: s.history, new, history)
 
-    def end(state: FitState) -> Array:
-        left = jnp.maximum(limits.max_steps - state.steps, 0)
-        missing = state.best_error - limits.target_error
-        hopeless = limits.give_up & (state.last_gain * left < missing) & (state.steps > 2)
-        cases = [
-            (state.best_error <= limits.target_error, Status.TARGET_REACHED),
-            (state.failures >= _MAX_FAILURES, Status.NON_FINITE),
-            ((state.idle >= limits.patience) | hopeless, Status.STAGNATED),
-            (state.steps >= limits.max_steps, Status.MAX_STEPS),
-        ]
-        return jnp.select([c for c, _ in cases], [s.code for _, s in cases], running)
-
-    state = lax.while_loop(lambda state: end(state) == running, body, state)
-    return eqx.tree_at(lambda s: s.status, state, end(state).astype(state.status.dtype))
+    state = lax.while_loop(lambda state: ended(state, limits) == running, body, state)
+    return eqx.tree_at(lambda s: s.status, state, ended(state, limits).astype(state.status.dtype))
 
 
-def run(
-    solver: Solver, problem: Problem, network: TensorNetwork, limits: Limits, history_size: int = 0
-) -> FitState:
-    """`start`, then `drive`."""
-    return drive(solver, problem, start(solver, problem, network, history_size), limits)
+def advanced(
+    solver: Solver, problem: Problem, state: FitState, limits: Limits
+) -> tuple[FitState, Float[Array, ""]]:
+    """One step, and the error after it. A step that gave NaN or infinity is taken back."""
+    network, inner = solver.step(problem, state.network, state.solver)
+    error = problem.error(network)
+    finite = jnp.isfinite(error) & _all_finite(network)
+    better = finite & (error < state.best_error)
+    enough = finite & (error < state.best_error * (1 - limits.rtol))
+    new = FitState(
+        _select(finite, network, state.best),
+        _select(finite, inner, solver.recover(state.solver)),
+        _select(better, network, state.best),
+        jnp.where(better, error, state.best_error),
+        jnp.where(finite, state.best_error - error, state.last_gain),
+        jnp.where(enough, 0, state.idle + finite.astype(jnp.int32)),
+        state.failures + (~finite).astype(jnp.int32),
+        state.steps + 1,
+        state.status,
+        state.history,
+    )
+    return new, jnp.where(finite, error, state.best_error)
+
+
+def ended(state: FitState, limits: Limits) -> Int[Array, ""]:
+    """The code of the status: why the fit is at its end, or that it is running."""
+    left = jnp.maximum(limits.max_steps - state.steps, 0)
+    missing = state.best_error - limits.target_error
+    hopeless = limits.give_up & (state.last_gain * left < missing) & (state.steps > 2)
+    cases = [
+        (state.best_error <= limits.target_error, Status.TARGET_REACHED),
+        (state.failures >= _MAX_FAILURES, Status.NON_FINITE),
+        ((state.idle >= limits.patience) | hopeless, Status.STAGNATED),
+        (state.steps >= limits.max_steps, Status.MAX_STEPS),
+    ]
+    return jnp.select([c for c, _ in cases], [s.code for _, s in cases], Status.RUNNING.code)
 
 
 def _all_finite(network: TensorNetwork) -> Array:

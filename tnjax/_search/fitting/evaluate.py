@@ -13,7 +13,7 @@ from ..._network import TensorNetwork
 from ..._structure import Edge, Structure
 from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem
-from ...solve._solver import Limits, Solver, run
+from ...solve._solver import Limits, Solver, drive, start
 from ..screening.candidates import draw_slices
 from ..screening.screens import Screen, Screened
 
@@ -83,7 +83,7 @@ def evaluate(
 
 
 def _fit(problem: Problem, solver: Solver, network: TensorNetwork, limits: Limits):
-    fitted = run(solver, problem, network, limits)
+    fitted = drive(solver, problem, start(solver, problem, network), limits)
     return fitted.best, fitted.best_error
 
 

@@ -21,7 +21,7 @@ from ..._network import TensorNetwork
 from ..._structure import Structure, as_edge
 from ...moves.cores import Cores, pad, shrink, unpad
 from ...problems import Decomposition, Problem
-from ...solve._solver import FitState, Limits, Solver, run
+from ...solve._solver import FitState, Limits, Solver, drive, start
 from ..screening.candidates import stacked
 from ..storage.values import storable
 from ..strategy import Fit
@@ -127,7 +127,7 @@ def _fit_batch(
     permuted: bool, problem: Problem, solver: Solver, networks: TensorNetwork, limits: Limits
 ):
     def one(problem: Problem, network: TensorNetwork):
-        state: FitState = run(solver, problem, network, limits)
+        state: FitState = drive(solver, problem, start(solver, problem, network), limits)
         return state.best, state.best_error
 
     vmap = _mesh.vmapped(one, problem.mesh, (0 if permuted else None, 0))

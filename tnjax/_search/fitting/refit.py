@@ -9,7 +9,7 @@ from ..._structure import Structure
 from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem
 from ...solve._fit import limits_of
-from ...solve._solver import Limits, Solver, run
+from ...solve._solver import Limits, Solver, drive, start
 from ..strategy import Fit, Info
 
 
@@ -64,5 +64,5 @@ def _error(problem: Problem, network: TensorNetwork):
 
 
 def _run(problem: Problem, solver: Solver, network: TensorNetwork, limits: Limits):
-    state = run(solver, problem, network, limits)
+    state = drive(solver, problem, start(solver, problem, network), limits)
     return state.best, state.best_error

@@ -1,0 +1,74 @@
+"""What a call asks of a solver: which one, when to stop, and shapes that fit."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from .._structure import Structure
+from .._tracing import traced
+from ..problems import LeastSquares, Problem
+from ._als import ALS
+from ._optax import Optax
+from ._solver import Limits, Solver
+
+SolverLike = Solver | optax.GradientTransformation | None
+
+
+def as_solver(solver: SolverLike, problem: Problem) -> Solver:
+    """The solver meant by what a user passes: a `Solver`, an optax transformation, or None.
+
+    Raises:
+        ValueError: if it is none of these, or cannot treat the problem.
+    """
+    if solver is None:
+        solver = ALS() if isinstance(problem, LeastSquares) else Optax(optax.lbfgs())
+    elif isinstance(solver, optax.GradientTransformation):
+        solver = Optax(solver)
+    if not isinstance(solver, Solver):
+        raise ValueError(
+            f"solver: expected ALS(), GaussNewton(), an optax transformation or None, got "
+            f"{solver!r}."
+        )
+    solver.check(problem)
+    return solver
+
+
+def positive(value: float | None, what: str) -> None:
+    """Raise `ValueError` unless `value` is None or a finite positive number."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{what}: expected a positive number, got {value!r}.")
+
+
+def limits_of(
+    solver: Solver,
+    problem: Problem,
+    *,
+    target_error: float | Float[Array, ""] | None,
+    max_steps: int,
+    give_up: bool = False,
+) -> Limits:
+    """A solver's own limits with those of a call, in the dtypes that programs expect."""
+    real = jnp.finfo(problem.dtype).dtype
+    target = -np.inf if target_error is None else target_error
+    number = lambda x, dtype: (jnp if traced(x) else np).asarray(x, dtype)
+    return Limits(
+        number(target, real),
+        number(max_steps, np.int32),
+        number(solver.rtol, real),
+        number(solver.patience + problem.patience, np.int32),
+        np.asarray(give_up),
+    )
+
+
+def check_shape(problem: Problem, structure: Structure) -> None:
+    """Raise `ValueError` unless the structure represents tensors of the problem's shape."""
+    if tuple(problem.shape) != structure.dims:
+        raise ValueError(
+            f"The problem has the shape {tuple(problem.shape)}, but the structure represents "
+            f"tensors of shape {structure.dims}."
+        )
