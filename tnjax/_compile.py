@@ -20,6 +20,7 @@ import collections
 import contextlib
 import functools
 import gc
+import math
 import os
 import threading
 import time
@@ -55,7 +56,7 @@ _HOST_WORTH = 0.3
 
 # Programs to keep, each with some 50 to 150 mappings.
 _CACHE_SIZE = 256
-_cache: collections.OrderedDict[Hashable, Any] = collections.OrderedDict()
+_cache: "collections.OrderedDict[Hashable, _Forms]" = collections.OrderedDict()
 _lock = threading.Lock()
 
 
@@ -176,42 +177,71 @@ def compiled(
         treedef,
         avals,
         None if mesh is None else (mesh, *jax.tree.leaves(layout)),
-        (tier, passes),
         jax.default_backend(),
         jax.config.read("jax_enable_x64"),
     )
     with _lock:
-        if key in _cache:
-            _cache.move_to_end(key)
-            return Compiled(_cache[key], 0, 0.0)
-    begin = time.perf_counter()
-    with _uncollected:
-        call = _made(function, static, args, mesh, layout, tier, passes)
-    seconds = time.perf_counter() - begin
-    with _lock:
-        _cache[key] = call
+        forms = _cache.setdefault(key, _Forms())
+        _cache.move_to_end(key)
         while len(_cache) > _CACHE_SIZE:
             _cache.popitem(last=False)
-    return Compiled(call, 1, seconds)
+    call = forms.made(tier, passes)
+    if call is not None:
+        return Compiled(call, 0, 0.0)
+    begin = time.perf_counter()
+    with _uncollected:
+        call = _made(forms, functools.partial(function, *static), args, mesh, layout, tier, passes)
+    return Compiled(call, 1, time.perf_counter() - begin)
+
+
+class _Forms:
+    """What was made of one function for one set of shapes: at most one form for NumPy and one for
+    each of the compiler's tiers, whatever the forecasts that they were chosen by.
+
+    Attributes:
+        host: calls it by NumPy; None where that is not known yet, or not possible.
+        operations: how many of NumPy's that takes, by the passes of its main loop.
+        compiled: by tier.
+    """
+
+    def __init__(self) -> None:
+        self.host: Callable | None = None
+        self.operations: Callable[[int], float] | None = None
+        self.compiled: dict[str, Callable] = {}
+
+    def made(self, tier: str, passes: int | None) -> Callable | None:
+        """The form for a forecast, if it is there."""
+        if passes is not None and self.operations is None:
+            return None
+        return self.host if self.interprets(passes) else self.compiled.get(tier)
+
+    def interprets(self, passes: int | None) -> bool:
+        """Whether NumPy's operations are so few that compiling does not pay."""
+        if passes is None or self.operations is None:
+            return False
+        return self.operations(passes) * _HOST_LOSS_PER_OPERATION <= _HOST_WORTH
 
 
 def _made(
-    function: Callable,
-    static: tuple,
+    forms: _Forms,
+    program: Callable,
     args: tuple,
     mesh: Mesh | None,
     layout: Any,
     tier: str,
     passes: int | None,
 ) -> Callable:
+    """The form for a forecast, made and kept."""
     options = _options(jax.default_backend(), tier)
-    program = functools.partial(function, *static)
     if mesh is not None:
         on_mesh = _lowered(program, args, mesh, layout, options).compile()
-        return lambda *args: on_mesh(*_mesh.brought(args, mesh))
+        call = lambda *args: on_mesh(*_mesh.brought(args, mesh))
+        return forms.compiled.setdefault(tier, call)
     traced = jax.jit(program, compiler_options=options).trace(*args)
-    call = None if passes is None else _interpreted(traced, passes)
-    return traced.lower().compile() if call is None else call
+    if passes is not None and forms.operations is None:
+        forms.host, forms.operations = _interpreted(traced)
+    found = forms.made(tier, passes)
+    return forms.compiled.setdefault(tier, traced.lower().compile()) if found is None else found
 
 
 class _Uncollected:
@@ -238,15 +268,13 @@ class _Uncollected:
 _uncollected = _Uncollected()
 
 
-def _interpreted(traced: Any, passes: int) -> Callable | None:
-    """The program run by NumPy; None where it has an operation that is not known there, or so
-    many that their overhead is worth a compilation."""
+def _interpreted(traced: Any) -> tuple[Callable | None, Callable[[int], float]]:
+    """The program run by NumPy and how many operations that takes; None and infinitely many where
+    it has an operation that is not known there."""
     try:
         run = _interpret.lower(traced.jaxpr)
     except _interpret.Unsupported:
-        return None
-    if run.operations(passes) * _HOST_LOSS_PER_OPERATION > _HOST_WORTH:
-        return None
+        return None, lambda passes: math.inf
     dtypes = [var.aval.dtype for var in traced.jaxpr.jaxpr.invars]
     out = jax.tree.structure(traced.out_info)
 
@@ -255,7 +283,7 @@ def _interpreted(traced: Any, passes: int) -> Callable | None:
         with np.errstate(all="ignore"):
             return jax.tree.unflatten(out, map(np.asarray, run(*leaves)))
 
-    return call
+    return call, functools.cache(run.operations)
 
 
 def _lowered(program: Callable, args: tuple, mesh: Mesh, layout: Any, options: dict):

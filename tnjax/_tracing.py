@@ -1,9 +1,9 @@
-"""What differs inside of a trace (`jit`, `vmap`, `grad`, `shard_map`): values are not known there."""
+"""What differs inside of a trace (`jit`, `vmap`, `grad`, ...): entries are not known there."""
 
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 
@@ -12,15 +12,20 @@ def traced(*trees: Any) -> bool:
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
+def new_array() -> Any:
+    """An array that is traced inside of `jit`, whatever else is."""
+    return jax.device_put(np.zeros(()))
+
+
 def refuse_trace(what: str, instead: str, *trees: Any) -> None:
-    """Raise `ValueError` where entries are not known: for what works on the host alone.
+    """Raise `ValueError` if an array is traced: for what works on the host alone.
 
     Args:
         what: the function that was called.
         instead: what to do, a clause.
-        trees: what it was given. Inside of `jit` nothing else has to be traced either.
+        trees: what it was given (and a `new_array`, if it makes arrays itself).
     """
-    if traced(trees) or isinstance(jnp.zeros(()), Tracer):
+    if traced(trees):
         raise ValueError(
             f"{what} was called inside of a trace (jit, vmap, grad, ...), where the entries of "
             f"arrays are not known: {instead}."

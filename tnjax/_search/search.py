@@ -17,6 +17,7 @@ from .._network import TensorNetwork, scaled
 from .._processes import agree, check_same, leads
 from .._status import Status
 from .._structure import Structure
+from .._tracing import new_array, refuse_trace
 from ..contract.cost import check_fit_memory
 from ..problems import Decomposition, Problem, StreamedCompletion, StreamedDecomposition
 from ..solve._fit import check_shape, fit, positive
@@ -112,6 +113,11 @@ def search(
         arXiv 2008.05437, algorithm 1.
     """
     begin = time.perf_counter()
+    refuse_trace(
+        "search",
+        "learn the structure outside of it, and use tnjax.solve.run to fit that inside",
+        (problem, key, target_error, start, new_array()),
+    )
     strategy = _as_strategy(strategy)
     limits = {
         "target_error": target_error,

@@ -18,6 +18,7 @@ import safetensors.numpy
 from .._atomic import atomic_path
 from .._network import TensorNetwork
 from .._structure import Structure
+from .._tracing import refuse_trace
 
 _FORMAT = "tnjax.network"
 _VERSION = 1
@@ -47,6 +48,7 @@ def save(
         ...     load(file).structure == network.structure
         True
     """
+    refuse_trace("save", "let the traced function (tnjax.solve.run) return it first", network)
     try:
         header = json.dumps(
             {

@@ -7,6 +7,7 @@ import numpy as np
 
 from .._network import TensorNetwork
 from .._structure import Edge
+from .._tracing import refuse_trace
 from ._interchange import assemble
 
 
@@ -40,6 +41,11 @@ def to_quimb(network: TensorNetwork) -> Any:
         Gray, "quimb: a python package for quantum information and many-body calculations",
         JOSS 3 (2018).
     """
+    refuse_trace(
+        "to_quimb",
+        "return the network (of tnjax.solve.run) from the traced function first",
+        network,
+    )
     qtn = _quimb("to_quimb")
     structure = network.structure
     tensors = [

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._network import TensorNetwork
 from .._structure import Edge, Structure, as_edge
+from .._tracing import refuse_trace
 from ._interchange import assemble
 
 
@@ -44,6 +45,11 @@ def to_tensorly(network: TensorNetwork) -> Any:
     Reference:
         Kossaifi et al., "TensorLy: Tensor Learning in Python", JMLR 20 (2019).
     """
+    refuse_trace(
+        "to_tensorly",
+        "return the network (of tnjax.solve.run) from the traced function first",
+        network,
+    )
     cp, tucker, train, ring = _classes("to_tensorly")
     structure = network.structure
     _check_legs(structure)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .. import _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
+from .._tracing import traced
 from ._base import LeastSquares, check_mesh
 from ._losses import Loss, as_loss
 from ._sketch import is_none, sketched
@@ -30,9 +31,10 @@ from .coordinates import (
     root_mean_square,
     split_folds,
     split_held_out,
+    traced_root_mean_square,
     warn_unseen,
 )
-from .leading import informed_start
+from .leading import informed_start, sized_start
 from .samples import (
     Blocks,
     HostSamples,
@@ -73,7 +75,9 @@ class Completion(LeastSquares):
 
     Args:
         indices: integers [entries, modes], counted from 0.
-        values: numbers [entries]; their dtype, as JAX holds it, is that of the cores.
+        values: numbers [entries]; their dtype, as JAX holds it, is that of the cores. Indices,
+            values and weights may be traced, which is for `tnjax.solve.run`: what needs the traced
+            ones is not checked then.
         shape: of the tensor.
         weights: one for each entry, 0 or more; only their ratios matter.
         loss: "squared", "huber", "poisson", "bernoulli", one of the losses `Huber(delta)`,
@@ -98,7 +102,8 @@ class Completion(LeastSquares):
     Raises:
         ValueError: for indices out of range, shapes that do not fit, no observed entry, values
             that are NaN, infinite or not possible under the loss, duplicates that are refused,
-            and options out of their range.
+            and options out of their range; for offsets, duplicates to be merged or a mesh where
+            something is traced.
 
     Example:
         >>> import jax, numpy as np
@@ -125,8 +130,8 @@ class Completion(LeastSquares):
     loss_function: Loss = eqx.field(static=True)
     _nonnegative: bool = eqx.field(static=True)
     _shape: tuple[int, ...] = eqx.field(static=True)
-    _scale: Float[np.ndarray, ""]
-    _start_size: Float[np.ndarray, ""]
+    _scale: Float[Array | np.ndarray, ""]
+    _start_size: Float[Array | np.ndarray, ""]
 
     def __init__(
         self,
@@ -149,35 +154,44 @@ class Completion(LeastSquares):
         entries = checked_entries(indices, values, shape, weights, duplicates)
         shape = tuple(int(n) for n in shape)
         loss = as_loss(loss)
-        loss.check(entries.values)
+        known = not traced(entries)
+        if not known and (offsets is not None or mesh is not None):
+            raise ValueError(
+                "Completion: traced entries can have no offsets and lie on no mesh; subtract "
+                "offsets from the values, and share work out around the trace."
+            )
+        loss.check(entries.values) if known else loss.check_dtype(entries.values)
         check_ridge(ridge)
         if nonnegative and np.iscomplexobj(entries.values):
             raise ValueError("Completion: nonnegative cores need real values.")
         training, held_out = split_held_out(entries, validation, key)
         what = "zero" if offsets is None else "the offset"
-        warn_unseen(training.indices, shape, what + (" (or their neighbors)" if smooth else ""))
+        if not traced(training.indices):
+            warn_unseen(training.indices, shape, what + (" (or their neighbors)" if smooth else ""))
         self.offsets = None if offsets is None else fit_offsets(training, shape, loss, offsets)
         dtype = jnp.asarray(entries.values[:1]).dtype
         centered = training.values
         if self.offsets is not None:
             centered = centered - self.offsets.at(training.indices)
-        size = root_mean_square(centered, training.weights)
+        root_mean = root_mean_square if known else traced_root_mean_square
+        size = root_mean(centered, training.weights)
         relative = loss.quadratic
-        if relative and size == 0:
+        if known and relative and size == 0:
             raise ValueError(
                 "Completion: the observed values are all zero (after the offsets), so that there "
                 "is nothing left to learn."
             )
-        self._scale = np.asarray(size if relative else 1.0)
-        self._start_size = np.asarray(
+        number = (np if known else jnp).asarray
+        self._scale = number(size if relative else 1.0)
+        self._start_size = number(
             1.0 if relative else _LINK_START if loss.mean is not Loss.mean else size
         )
         mesh = None if mesh is None else check_mesh(mesh)
-        known = self._samples(training, relative, dtype)
+        seen = self._samples(training, relative, dtype)
         held = None if held_out is None else self._samples(held_out, relative, dtype)
-        self.training = Samples.of(known, mesh)
+        self.training = Samples.of(seen, mesh)
         self.held_out = None if held is None else Samples.of(held, mesh)
-        self.blocks = known.blocks(shape, mesh)
+        self.blocks = seen.blocks(shape, mesh)
         self.penalty = jnp.asarray(ridge / len(training.values), jnp.finfo(dtype).dtype)
         self.smoothness = Smoothness.of(smooth, graphs or {}, shape, dtype) if smooth else None
         self.loss_function = loss
@@ -185,7 +199,16 @@ class Completion(LeastSquares):
         self._shape = shape
 
     def _samples(self, entries: Entries, relative: bool, dtype) -> HostSamples:
-        scale, real = float(self._scale), jnp.finfo(dtype).dtype
+        scale, real = self.scale, jnp.finfo(dtype).dtype
+        if traced(entries):
+            norm = traced_root_mean_square(entries.values, entries.weights)
+            return HostSamples(
+                entries.indices,
+                jnp.asarray(entries.values / scale, dtype),
+                jnp.asarray(entries.weights / jnp.sum(entries.weights), real),
+                jnp.zeros((), real),
+                jnp.asarray(scale / norm if relative else 1.0, real),
+            )
         base = np.zeros(())
         if self.offsets is not None:
             base = self.offsets.at(entries.indices) / scale
@@ -209,7 +232,9 @@ class Completion(LeastSquares):
 
         Args:
             tensor: may hold NaN where the mask is false.
-            mask: booleans of the same shape; by default all that is not NaN.
+            mask: booleans of the same shape; by default all that is not NaN. Where the mask is
+                traced, all entries are kept, those outside of it with weight zero: the cost is
+                that of all of them.
             options: as of `Completion`; `weights` may have the shape of the tensor.
 
         Raises:
@@ -225,9 +250,34 @@ class Completion(LeastSquares):
         """
         tensor, mask = checked_mask(tensor, mask)
         weights = options.get("weights")
+        if traced(mask):
+            return cls._weighed(tensor, mask, weights, options)
         if weights is not None and np.shape(weights) == tensor.shape:
-            options["weights"] = np.asarray(weights)[mask]
-        return cls(np.argwhere(mask), tensor[mask], tensor.shape, **options)
+            options["weights"] = (weights if traced(weights) else np.asarray(weights))[mask]
+        where = np.argwhere(mask)
+        return cls(where, tensor[tuple(where.T)], tensor.shape, **options)
+
+    @classmethod
+    def _weighed(cls, tensor: Any, mask: Array, weights: Any, options: dict) -> "Completion":
+        """All entries of a tensor, of weight zero where the mask is false."""
+        if options.get("validation") is not None:
+            raise ValueError(
+                "Completion: a traced mask does not tell which entries there are to hold out; take "
+                "those out of the mask."
+            )
+        if weights is None:
+            weights = np.ones(tensor.shape)
+        elif np.shape(weights) != tensor.shape:
+            raise ValueError(
+                f"Completion: with a traced mask, expected weights of the tensor's shape "
+                f"{tensor.shape}, got {np.shape(weights)}."
+            )
+        options["weights"] = jnp.where(mask, weights, 0).ravel()
+        where = np.argwhere(np.ones(tensor.shape, bool))
+        values = jnp.where(mask, tensor, 0).ravel()
+        found = cls(where, values, tensor.shape, **options)
+        share = jnp.mean(mask).astype(found.penalty.dtype)
+        return eqx.tree_at(lambda problem: problem.penalty, found, found.penalty / share)
 
     @classmethod
     def folds(
@@ -290,9 +340,9 @@ class Completion(LeastSquares):
         return self.training.values.dtype
 
     @property
-    def scale(self) -> float:
+    def scale(self) -> float | Float[Array, ""]:
         """Weighted root mean square of what the network has to explain (1 unless squared)."""
-        return float(self._scale)
+        return self._scale if traced(self._scale) else float(self._scale)
 
     @property
     def nonnegative(self) -> bool:
@@ -325,7 +375,16 @@ class Completion(LeastSquares):
         return fit_bytes(structure, np.dtype(self.dtype), count)
 
     def prepared(self, network: TensorNetwork) -> TensorNetwork:
-        """A random start, of the data's size, its first term from pairs of entries or the mean."""
+        """A random start, of the data's size, its first term from pairs of entries or the mean (in
+        a trace, all of it random)."""
+        if traced(self, network):
+            return sized_start(
+                network,
+                self.training.indices,
+                self.training.weights,
+                size=self._start_size,
+                nonnegative=self.nonnegative,
+            )
         samples, loss = self.training.gathered(), self.loss_function
         centered = samples.values - samples.base if loss.quadratic else None
         return informed_start(

@@ -77,8 +77,8 @@ class Decomposition(LeastSquares):
         if not known:
             if mesh is not None:
                 raise ValueError(
-                    "Decomposition: a traced tensor cannot be put onto a mesh; leave `mesh` out and "
-                    "share the work out around the trace, e.g. by jax.shard_map over tensors."
+                    "Decomposition: a traced tensor cannot be put onto a mesh; leave `mesh` out, "
+                    "and share work out around the trace, e.g. by jax.shard_map over tensors."
                 )
             self.target, self._scale = _normalized(jnp.asarray(tensor))
             self.slabs = None

@@ -43,6 +43,10 @@ class Loss(abc.ABC):
 
     def check(self, values: np.ndarray) -> None:
         """Raise `ValueError` for values that the loss cannot have."""
+        self.check_dtype(values)
+
+    def check_dtype(self, values: Array | np.ndarray) -> None:
+        """Raise `ValueError` for complex values (traced ones too) unless the loss is quadratic."""
         if np.iscomplexobj(values) and not self.quadratic:
             raise ValueError(f"loss {type(self).__name__}: expected real values, got complex ones.")
 

@@ -4,13 +4,15 @@ import itertools
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jax import lax
+from jaxtyping import Array, PRNGKeyArray
 
+from .._tracing import traced
 from ._losses import Loss
 
 Duplicates = Literal["refuse", "sum", "mean", "keep"]
@@ -21,11 +23,12 @@ _BIAS_SWEEPS = 30
 
 
 class Entries(NamedTuple):
-    """Observed entries on the host: indices [entries, modes], values and weights [entries]."""
+    """Observed entries, on the host unless they are traced: indices [entries, modes], values and
+    weights [entries]."""
 
-    indices: np.ndarray
-    values: np.ndarray
-    weights: np.ndarray
+    indices: Any
+    values: Any
+    weights: Any
 
     def take(self, rows) -> "Entries":
         return Entries(*(part[rows] for part in self))
@@ -42,7 +45,7 @@ def checked_entries(indices, values, shape, weights, duplicates: Duplicates) -> 
     shape = tuple(int(n) for n in shape)
     if not shape or min(shape) < 1:
         raise ValueError(f"Completion: expected a shape of positive sizes, got {shape}.")
-    indices, values = np.asarray(indices), np.asarray(values)
+    indices, values = (x if traced(x) else np.asarray(x) for x in (indices, values))
     if values.dtype.kind in "iub":
         values = values.astype(jnp.zeros(()).dtype)
     if values.dtype.kind not in "fcV":
@@ -57,6 +60,29 @@ def checked_entries(indices, values, shape, weights, duplicates: Duplicates) -> 
         )
     if indices.dtype.kind not in "iu":
         raise ValueError(f"Completion: indices must be integers, got {indices.dtype}.")
+    real = jnp.finfo(jnp.asarray(values[:1]).dtype).dtype
+    weights = np.ones(count, real) if weights is None else weights
+    weights = weights if traced(weights) else np.asarray(weights)
+    if not traced(indices):
+        _check_range(indices, shape)
+    if not traced(values):
+        _check_finite(values)
+    if weights.shape != (count,) or weights.dtype.kind not in "iubf":
+        raise ValueError(
+            f"Completion: expected one weight for each of {count} values, got {weights.dtype} "
+            f"of shape {list(weights.shape)}."
+        )
+    if not traced(weights) and not (
+        np.isfinite(weights).all() and (weights >= 0).all() and weights.any()
+    ):
+        raise ValueError("Completion: weights must be finite, 0 or more, and not all zero.")
+    entries = Entries(
+        indices.astype(np.int32, copy=False), values, weights.astype(real, copy=False)
+    )
+    return _without_duplicates(entries, shape, duplicates)
+
+
+def _check_range(indices: np.ndarray, shape: tuple[int, ...]) -> None:
     bad = (indices < 0) | (indices >= np.asarray(shape))
     if bad.any():
         row, mode = (int(x) for x in np.argwhere(bad)[0])
@@ -64,36 +90,45 @@ def checked_entries(indices, values, shape, weights, duplicates: Duplicates) -> 
             f"Completion: indices[{row}, {mode}] = {indices[row, mode]} is outside "
             f"0..{shape[mode] - 1}, the range of mode {mode} (indices count from 0)."
         )
-    wrong = count - int(np.isfinite(values).sum())
+
+
+def _check_finite(values: np.ndarray) -> None:
+    wrong = values.size - int(np.isfinite(values).sum())
     if wrong:
         raise ValueError(
-            f"Completion: {wrong} of {count} values are NaN or infinite. Leave out what is missing."
+            f"Completion: {wrong} of {values.size} values are NaN or infinite. Leave out what is "
+            "missing."
         )
-    real = jnp.finfo(jnp.asarray(values[:1]).dtype).dtype
-    weights = np.ones(count, real) if weights is None else np.asarray(weights)
-    if weights.shape != (count,) or weights.dtype.kind not in "iubf":
-        raise ValueError(
-            f"Completion: expected one weight for each of {count} values, got {weights.dtype} "
-            f"of shape {list(weights.shape)}."
-        )
-    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError("Completion: weights must be finite, 0 or more, and not all zero.")
-    entries = Entries(np.asarray(indices, np.int32), values, np.asarray(weights, real))
-    return _without_duplicates(entries, shape, duplicates)
 
 
-def checked_mask(tensor, mask) -> tuple[np.ndarray, np.ndarray]:
+def checked_mask(tensor, mask) -> tuple[Any, Any]:
     """The tensor and its booleans, by default where it is not NaN.
 
     Raises:
         ValueError: if the mask has another shape or is not boolean.
     """
+    if traced(tensor, mask):
+        return _traced_mask(tensor, mask)
     tensor = np.asarray(tensor)
     if mask is None:
         if tensor.dtype.kind not in "fciub":
             raise ValueError(f"Completion: expected a tensor of numbers, got {tensor.dtype}.")
         mask = ~np.isnan(tensor)
     mask = np.asarray(mask)
+    if mask.shape != tensor.shape or mask.dtype != bool:
+        raise ValueError(
+            f"Completion: expected a boolean mask of shape {tensor.shape}, got {mask.dtype} "
+            f"of shape {mask.shape}."
+        )
+    return tensor, mask
+
+
+def _traced_mask(tensor, mask):
+    """The same where one of them is traced."""
+    tensor = jnp.asarray(tensor)
+    if mask is None:
+        mask = ~jnp.isnan(tensor)
+    mask = mask if traced(mask) else np.asarray(mask)
     if mask.shape != tensor.shape or mask.dtype != bool:
         raise ValueError(
             f"Completion: expected a boolean mask of shape {tensor.shape}, got {mask.dtype} "
@@ -120,7 +155,12 @@ def _without_duplicates(
         raise ValueError(
             f'Completion: duplicates={duplicates!r}; expected "refuse", "sum", "mean" or "keep".'
         )
-    if duplicates == "keep":
+    if duplicates in ("sum", "mean") and traced(entries):
+        raise ValueError(
+            f'Completion: duplicates="{duplicates}" merges entries, which cannot be done in a '
+            'trace; merge them before, or pass duplicates="keep".'
+        )
+    if duplicates == "keep" or traced(entries.indices):
         return entries
     indices, values, weights = entries
     keys = entry_keys(indices, shape)
@@ -200,8 +240,11 @@ class Offsets(NamedTuple):
     mean: np.ndarray
     biases: tuple[np.ndarray, ...]
 
-    def at(self, indices: np.ndarray) -> np.ndarray:
+    def at(self, indices: np.ndarray) -> Any:
         """Their sum at some entries."""
+        if traced(self):
+            parts = [jnp.asarray(bias)[indices[:, mode]] for mode, bias in enumerate(self.biases)]
+            return sum(parts, start=jnp.full(len(indices), self.mean))
         total = np.full(len(indices), float(self.mean))
         for mode, bias in enumerate(self.biases):
             total += bias[indices[:, mode]]
@@ -257,6 +300,10 @@ def split_held_out(
             )
         if key is None:
             raise ValueError("Completion: a validation share needs `key=jax.random.key(seed)`.")
+        if traced(key):
+            raise ValueError(
+                "Completion: a traced key cannot draw the entries to hold out; pass their numbers."
+            )
         _, held = split_entries(count, (1 - validation, validation), key=key)
     else:
         held = np.asarray(validation)
@@ -268,7 +315,7 @@ def split_held_out(
     rest = np.ones(count, bool)
     rest[held] = False
     for part, what in ((rest, "left for training"), (~rest, "held out")):
-        if not entries.weights[part].any():
+        if not traced(entries.weights) and not entries.weights[part].any():
             raise ValueError(f"Completion: no entry with a positive weight is {what}.")
     return entries.take(rest), entries.take(~rest)
 
@@ -282,6 +329,14 @@ def split_folds(entries: int, count: int, key: PRNGKeyArray) -> np.ndarray:
     seed = np.asarray(jax.random.key_data(key)).ravel()
     order = np.random.default_rng(seed).permutation(entries)
     return order[: entries // count * count].reshape(count, -1)
+
+
+def traced_root_mean_square(values: Array | np.ndarray, weights: Array | np.ndarray) -> Array:
+    """The same in a trace."""
+    size = jnp.abs(values)
+    largest = lax.stop_gradient(size.max())
+    square = jnp.square(size / largest)
+    return largest * jnp.sqrt(jnp.sum(weights * square) / jnp.sum(weights))
 
 
 def root_mean_square(values: np.ndarray, weights: np.ndarray) -> float:

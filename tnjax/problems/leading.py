@@ -5,6 +5,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, eigsh
 
@@ -68,6 +69,24 @@ def informed_start(
             core = core * seen.reshape(-1, *(1,) * (core.ndim - axis - 1)).astype(core.dtype)
         cores.append(jnp.asarray(core))
     return TensorNetwork(structure, cores)
+
+
+def sized_start(
+    network: TensorNetwork, indices: Array, weights: Array, *, size: Array, nonnegative: bool
+) -> TensorNetwork:
+    """What `informed_start` does without values, in a trace; rows whose entries have no weight
+    are zero too."""
+    count = len(network.cores)
+    factor = size ** (1 / count) * math.exp(math.fsum(map(math.log, network.dims)) / 2 / count)
+    cores = []
+    for node, core in enumerate(network.cores):
+        core = core * jnp.asarray(factor, core.dtype)
+        core = jnp.abs(core) if nonnegative else core
+        for axis, mode in enumerate(network.structure.legs[node]):
+            seen = jnp.zeros(network.dims[mode], bool).at[indices[:, mode]].max(weights > 0)
+            core = core * seen.reshape(-1, *(1,) * (core.ndim - axis - 1)).astype(core.dtype)
+        cores.append(core)
+    return TensorNetwork(network.structure, cores)
 
 
 def _known_vectors(indices, values, weights, dims) -> list[np.ndarray] | None:

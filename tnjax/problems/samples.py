@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Inexact, Int, Integer
 from .. import _compile, _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
+from .._tracing import traced
 from ..contract import kernels
 from ..contract.cost import num_bonds, solve_flops
 from ..contract.equation import entries_equation, rows_equation
@@ -38,13 +39,13 @@ _FLOPS_PER_ENTRY = 120
 
 
 class HostSamples(NamedTuple):
-    """What `Samples` hold, as arrays of NumPy, all of it and nothing else."""
+    """What `Samples` hold, as arrays of NumPy (or traced ones), all of it and nothing else."""
 
-    indices: np.ndarray
-    values: np.ndarray
-    weights: np.ndarray
-    base: np.ndarray
-    unit: np.ndarray
+    indices: Any
+    values: Any
+    weights: Any
+    base: Any
+    unit: Any
 
     def filled_up(self, parts: int) -> "HostSamples":
         """A number of samples that divides, by copies of the last one of weight zero."""
@@ -58,6 +59,8 @@ class HostSamples(NamedTuple):
 
     def blocks(self, shape: tuple[int, ...], mesh: Mesh | None) -> "tuple[Blocks, ...]":
         """The layout of every mode, for the samples of each device by itself."""
+        if traced(self.indices):
+            return tuple(Blocks.in_trace(self.indices[:, m], dim) for m, dim in enumerate(shape))
         devices = _mesh.size(mesh, _mesh.DATA)
         parts = np.split(self.filled_up(devices).indices, devices)
         out = []
@@ -172,6 +175,23 @@ class Blocks(eqx.Module):
         rows = np.repeat(np.arange(dim, dtype=np.int32), per_row)
         rows = np.concatenate([rows, np.full(blocks - len(rows), dim - 1, np.int32)])
         return cls(samples.reshape(blocks, size), rows)
+
+    @classmethod
+    def in_trace(cls, column: Int[Array, " samples"], dim: int) -> "Blocks":
+        """The same of a traced column."""
+        count = len(column)
+        blocks, size = _num_blocks(count, dim)
+        order = jnp.argsort(column, stable=True).astype(np.int32)
+        lengths = jnp.zeros(dim, np.int32).at[column].add(1)
+        per_row = -(-lengths // size)
+        first = jnp.cumsum(per_row) - per_row  # block
+        begin = jnp.cumsum(lengths) - lengths  # sample
+        own = column[order]
+        place = first[own] * size + jnp.arange(count) - begin[own]
+        samples = jnp.full(blocks * size, count, np.int32).at[place].set(order)
+        ends = jnp.cumsum(per_row)
+        rows = jnp.minimum(jnp.searchsorted(ends, jnp.arange(blocks), side="right"), dim - 1)
+        return cls(samples.reshape(blocks, size), rows.astype(np.int32))
 
 
 def _num_blocks(count: int, dim: int) -> tuple[int, int]:

@@ -1,5 +1,8 @@
 """Alternating least squares."""
 
+from collections.abc import Callable
+
+import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -78,8 +81,7 @@ class ALS(Solver):
 
             length = 1
             if not problem.quadratic:
-                loss = lambda length, moved=moved: problem.loss(moved(length))
-                length = _length(loss, jnp.ones((), state.dtype)).astype(network.dtype)
+                length = _length(problem, moved, jnp.ones((), state.dtype)).astype(network.dtype)
             network = moved(length)
             if layers is not None:
                 layers[node] = problem.layer(network.structure, node, network.cores[node])
@@ -89,8 +91,13 @@ class ALS(Solver):
         return 100 * state
 
 
-def _length(loss, full: Array) -> Array:
-    """The first of 1, 1/2, 1/4, ... whose loss is not above that of 0, else 0."""
+def _length(problem: Problem, moved: Callable[[Array], TensorNetwork], full: Array) -> Array:
+    """The first of 1, 1/2, 1/4, ... whose loss is not above that of 0, else 0.
+
+    Nearby data give the same one: its derivative is zero."""
+    arrays, rest = eqx.partition(problem, eqx.is_inexact_array)
+    fixed = eqx.combine(lax.stop_gradient(arrays), rest)
+    loss = lambda length: fixed.loss(lax.stop_gradient(moved(length)))
     before = loss(jnp.zeros_like(full))
 
     def failed(state):

@@ -14,7 +14,7 @@ from .._network import TensorNetwork, scaled
 from .._processes import agree
 from .._status import Status
 from .._structure import Structure
-from .._tracing import refuse_trace
+from .._tracing import new_array, refuse_trace
 from ..contract.cost import check_fit_memory
 from ..problems import Problem
 from ._limits import SolverLike as SolverLike
@@ -101,7 +101,7 @@ def fit(
     refuse_trace(
         "fit",
         "use tnjax.solve.run, which can be traced",
-        (problem, structure_or_network, key, target_error),
+        (problem, structure_or_network, key, target_error, new_array()),
     )
     solver = as_solver(solver, problem)
     for value, what in (

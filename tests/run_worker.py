@@ -1,0 +1,71 @@
+"""Runs in a process of its own with four virtual devices (see `test_run`): prints one line of
+JSON, for each solver the errors under `shard_map` and under `vmap`."""
+
+import json
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import PartitionSpec as P
+
+from tnjax import (
+    ALS,
+    Completion,
+    Decomposition,
+    GaussNewton,
+    LevenbergMarquardt,
+    Objective,
+    Optax,
+    Structure,
+    TensorNetwork,
+)
+from tnjax.solve import Checkpointed, Implicit, random_start, run
+
+RING = Structure.tensor_ring((4, 5, 6), 2)
+INDICES = np.argwhere(np.ones(RING.dims))
+
+
+def squared(x, y):
+    return ((x - y) ** 2).sum()
+
+
+def main() -> dict:
+    mesh = jax.make_mesh((4,), ("i",))
+    tensors = np.random.default_rng(0).standard_normal((8, *RING.dims))
+    keys = jax.random.split(jax.random.key(1), 8)
+    start = TensorNetwork.random(RING, key=jax.random.key(2))
+    out = {}
+
+    def both(name, one):
+        lanes = jax.vmap(one)
+        split = jax.shard_map(lanes, mesh=mesh, in_specs=(P("i"), P("i")), out_specs=P("i"))
+        out[name] = [jax.jit(f)(tensors, keys).tolist() for f in (split, lanes)]
+
+    def decomposition(x, key, **options):
+        problem = Decomposition(x)
+        return run(problem, random_start(problem, RING, key=key), **options).error
+
+    for name, options in {
+        "als": {"solver": ALS(max_steps=5)},
+        "levenberg": {"solver": LevenbergMarquardt(max_steps=4)},
+        "newton": {"solver": GaussNewton(max_steps=3, cg_steps=5)},
+        "adam": {"solver": Optax(optax.adam(1e-2), max_steps=2)},
+        "checkpointed": {"solver": ALS(max_steps=5), "adjoint": Checkpointed()},
+        "implicit": {"solver": ALS(max_steps=5), "adjoint": Implicit()},
+    }.items():
+        both(name, lambda x, key, options=options: decomposition(x, key, **options))
+    gradient = jax.grad(decomposition)
+    checkpointed = dict(solver=ALS(max_steps=4), adjoint=Checkpointed())
+    both("gradient", lambda x, key: gradient(x, key, **checkpointed).sum())
+    for loss in ("squared", "huber"):
+        entries = lambda x, loss=loss: Completion(INDICES, x.ravel(), RING.dims, loss=loss)
+        both(loss, lambda x, key, entries=entries: run(entries(x), start, max_steps=4).error)
+    own = lambda x: Objective(squared, RING.dims, data=x)
+    both("objective", lambda x, key: run(own(x), start, max_steps=2).error)
+    return out
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)
+    assert jax.device_count() == 4
+    print(json.dumps(main()), flush=True)
