@@ -11,11 +11,13 @@ from jaxtyping import TypeCheckError
 
 from tnjax import (
     ALS,
+    Completion,
     Decomposition,
     GaussNewton,
     LevenbergMarquardt,
     Objective,
     Optax,
+    Problem,
     Status,
     Structure,
     TensorNetwork,
@@ -135,6 +137,20 @@ def test_functional_gradient_matches_finite_differences():
         slope = float(value(dense + h * direction) - value(dense - h * direction)) / (2 * h)
         found = float(jnp.vdot(problem.functional_gradient(network), direction))
         np.testing.assert_allclose(found, slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_functional_gradients_by_autodiff_are_those_of_each_problem(dtype):
+    data = planted(RING, 0, dtype)
+    network = TensorNetwork.random(RING, key=jax.random.key(2), dtype=dtype)
+    some = np.argwhere(np.random.default_rng(0).random(RING.dims) < 0.5)
+    for problem in (
+        Decomposition(data),
+        Completion(some, data[tuple(some.T)], RING.dims),
+        Objective(lambda x, y: jnp.sum(jnp.abs(x - y) ** 2), RING.dims, data=data, dtype=dtype),
+    ):
+        own = problem.functional_gradient(network)
+        np.testing.assert_allclose(Problem.functional_gradient(problem, network), own, atol=1e-12)
 
 
 def test_als_never_raises_the_error_and_reports_the_true_one():
