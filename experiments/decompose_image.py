@@ -55,7 +55,7 @@ def main(config: DictConfig) -> None:
                     *("decompose", str(file), "--out", str(run)),
                     *("--reshape", ",".join(map(str, config.reshape)), "--digits", config.digits),
                     *("--target-error", str(error), "--seed", str(config.seed)),
-                    *("--dtype", config.dtype, "--cache", "none"),
+                    *("--dtype", config.dtype, "--cache", "none", "--effort", config.effort),
                 ]
             )
             if status:

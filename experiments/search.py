@@ -38,6 +38,13 @@ def make_data(config: DictConfig) -> tuple[str, TensorData, tuple[int, ...], str
             raise ValueError(f"unknown data {kind!r}; choose planted or image.")
 
 
+def target_of(config: DictConfig) -> float | None:
+    """The target error; "auto" does not lie below the noise, which no network should fit."""
+    if config.target_error != "auto":
+        return config.target_error
+    return max(1e-3, 1.02 * config.data.get("noise", 0.0))
+
+
 def run(config: DictConfig) -> tnjax.SearchResult:
     """Search, write the run folder, print one line."""
     output = begin(config)
@@ -48,7 +55,7 @@ def run(config: DictConfig) -> tnjax.SearchResult:
         tnjax.Decomposition(plan.apply(data.array).astype(config.dtype)),
         key=jax.random.key(config.seed),
         strategy=make_strategy(config.search, make_solver(config.solver)),
-        target_error=config.target_error,
+        target_error=target_of(config),
         max_params=config.max_params,
         max_steps=config.max_steps,
         max_seconds=config.max_seconds,
@@ -59,6 +66,7 @@ def run(config: DictConfig) -> tnjax.SearchResult:
     original = data.array[tuple(slice(n) for n in plan.kept)].astype(config.dtype)
     error = float(tnjax.relative_error(restored, original))
     settings = OmegaConf.to_container(config, resolve=True)
+    settings["target_error"] = target_of(config)  # the report marks it
     write_run(output, decomposition_run(name, data, plan, result, restored, error, settings))
     print(
         f"error {result.error:.4g}, {result.num_params} parameters, {result.seconds:.1f} s, "

@@ -21,10 +21,10 @@ from tnjax import (
     _mesh,
     make_mesh,
 )
-from tnjax._search.fitting.evaluate import _fit
 from tnjax._search.screening.candidates import draw_slices
 from tnjax.distributed import StepCost, dense_screen, dense_sweep, sample_sweep
 from tnjax.solve._fit import limits_of
+from tnjax.solve._fitting import _whole
 
 DEVICES = (1, 2, 4, 8)
 RING = Structure.tensor_ring((16, 18, 20, 22), 2)
@@ -116,7 +116,7 @@ def shared() -> dict:
         (part,) = {shard.data.nbytes for shard in problem.target.addressable_shards}
         assert part == tensor.nbytes // data
         limits = limits_of(solver, problem, target_error=1e-6, max_steps=10)
-        out[str(data)] = figures(_fit, problem, solver, network, limits)["peak_bytes"]
+        out[str(data)] = figures(_whole, problem, solver, network, limits)["peak_bytes"]
     return out
 
 

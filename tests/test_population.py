@@ -8,7 +8,6 @@ from tests.helpers import dense_oracle, normal
 from tnjax import ALS, Decomposition, Structure, TensorNetwork, _compile, fit
 from tnjax._init import host_cores
 from tnjax._network import scaled
-from tnjax._search.fitting import population as _population
 from tnjax._search.fitting.population import (
     Group,
     Start,
@@ -18,6 +17,7 @@ from tnjax._search.fitting.population import (
     plan_groups,
 )
 from tnjax._search.strategy import Fit
+from tnjax.solve import _fitting
 from tnjax.solve._fit import limits_of
 
 SHAPE = (3, 4, 3)
@@ -88,16 +88,16 @@ def test_permuted_networks_share_a_program_on_permuted_data():
 
 def test_later_populations_use_the_programs_of_earlier_ones():
     _compile.clear_cache()
-    counted = eqx.debug.assert_max_traces(_population._fit_batch, max_traces=1)
-    original = _population._fit_batch
-    _population._fit_batch = counted
+    counted = eqx.debug.assert_max_traces(_fitting._whole_batch, max_traces=1)
+    original = _fitting._whole_batch
+    _fitting._whole_batch = counted
     try:
         own = problem()
         first = fit_population(own, SOLVER, starts(), limits=limits(own))
         second = fit_population(own, SOLVER, starts()[1:3], first.groups, limits=limits(own))
         assert eqx.debug.get_num_traces(counted) == 1
     finally:
-        _population._fit_batch = original
+        _fitting._whole_batch = original
     assert first.programs == 1
     assert second.programs == 0
     assert second.groups == first.groups

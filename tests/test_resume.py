@@ -27,14 +27,10 @@ def problem(seed=1, dtype=np.float64):
     return Decomposition(TensorNetwork.random(RING, key=key, dtype=dtype).to_dense())
 
 
-def stop_after(steps):
-    calls = []
-
-    def stop():
-        calls.append(1)
-        return len(calls) > steps
-
-    return stop
+def stop_after(moves):
+    """Options of a search that is stopped after so many moves, the start not counted."""
+    path = []
+    return {"on_step": path.append, "stop": lambda: len(path) > moves}
 
 
 def assert_same(a, b):
@@ -52,7 +48,7 @@ def test_stopped_at_any_step_and_resumed_it_ends_alike(tmp_path, dtype):
     whole = search(problem(dtype=dtype), **OPTIONS)
     for steps in range(len(whole.path)):
         folder = tmp_path / str(steps)
-        part = search(problem(dtype=dtype), **OPTIONS, checkpoints=folder, stop=stop_after(steps))
+        part = search(problem(dtype=dtype), **OPTIONS, checkpoints=folder, **stop_after(steps))
         assert part.status is Status.INTERRUPTED
         assert len(list(folder.iterdir())) == min(len(part.path), 3)
         assert_same(search(problem(dtype=dtype), **OPTIONS, checkpoints=folder, resume=True), whole)
@@ -62,13 +58,13 @@ def test_stopped_before_graphs_are_inferred(tmp_path):
     options = {**OPTIONS, "strategy": Greedy()}
     whole = search(problem(), **options)
     assert [step.move.kind for step in whole.path][:2] == ["start", "infer"]
-    part = search(problem(), **options, checkpoints=tmp_path, stop=stop_after(0))
+    part = search(problem(), **options, checkpoints=tmp_path, **stop_after(0))
     assert (part.status, len(part.path)) == (Status.INTERRUPTED, 1)
     assert_same(search(problem(), **options, checkpoints=tmp_path, resume=True), whole)
 
 
 def test_resuming_counts_what_was_spent_before(tmp_path):
-    part = search(problem(), **OPTIONS, checkpoints=tmp_path, stop=stop_after(3))
+    part = search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(3))
     rest = search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True)
     assert rest.fitted >= part.fitted
     assert rest.seconds > part.path[-1].seconds
@@ -85,7 +81,7 @@ def test_steps_and_seconds_may_differ_when_resuming(tmp_path):
 
 def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tmp_path):
     whole = search(problem(), **OPTIONS)
-    search(problem(), **OPTIONS, checkpoints=tmp_path, stop=stop_after(4))
+    search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(4))
     newest = sorted(tmp_path.iterdir())[-1]
     content = newest.read_bytes()
     rng = np.random.default_rng(0)
@@ -119,7 +115,7 @@ def _saved_fingerprint(folder):
     ],
 )
 def test_other_data_or_options_are_refused_and_named(tmp_path, change, what):
-    search(problem(), **OPTIONS, checkpoints=tmp_path, stop=stop_after(1))
+    search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(1))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     arguments = {"problem": problem(), **OPTIONS, **change}
     with pytest.raises(ValueError, match=f"{what}.*differ"):
@@ -128,7 +124,7 @@ def test_other_data_or_options_are_refused_and_named(tmp_path, change, what):
 
 
 def test_checkpoints_are_not_overwritten_unasked(tmp_path):
-    search(problem(), **OPTIONS, checkpoints=tmp_path, stop=stop_after(1))
+    search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(1))
     with pytest.raises(ValueError, match="resume=True"):
         search(problem(), **OPTIONS, checkpoints=tmp_path)
     with pytest.raises(ValueError, match="needs the folder"):
@@ -136,7 +132,7 @@ def test_checkpoints_are_not_overwritten_unasked(tmp_path):
 
 
 def test_other_versions_are_named_in_a_warning(tmp_path, monkeypatch):
-    search(problem(), **OPTIONS, checkpoints=tmp_path, stop=stop_after(1))
+    search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(1))
     monkeypatch.setattr(_checkpoint, "_versions", lambda: {"tnjax": "99"})
     with pytest.warns(UserWarning, match="last digits"):
         search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True)
@@ -214,14 +210,27 @@ def test_a_killed_run_is_resumed_from_the_command_line(workplace, tmp_path, numb
 
 
 @pytest.mark.slow
-def test_resuming_what_is_not_there_or_is_different_is_refused(workplace, tmp_path):
+def test_resuming_what_is_not_there_starts_anew_and_what_is_different_is_refused(
+    workplace, tmp_path
+):
     def run(out, *more):
         return subprocess.run(command(workplace, out, *more), capture_output=True, text=True)
 
-    missing = run(tmp_path / "none", "--resume")
-    assert missing.returncode == 2
-    assert "holds no checkpoints" in missing.stderr
-    assert not (tmp_path / "none").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("of somebody else")
+    refused = run(tmp_path / "other", "--resume")
+    assert refused.returncode == 2
+    assert "holds no checkpoints" in refused.stderr
+    assert os.listdir(tmp_path / "other") == ["notes.txt"]
+    for folder in ("none", "empty", "killed"):  # never made, or killed before the first checkpoint
+        if folder != "none":
+            (tmp_path / folder).mkdir()
+        if folder == "killed":
+            (tmp_path / folder / "checkpoints").mkdir()
+        started = run(tmp_path / folder, "--resume")
+        assert started.returncode == 0
+        assert "starting anew" in started.stderr
+        assert core_bytes(tmp_path / folder) == core_bytes(workplace / "whole")
     before = sorted(os.listdir(workplace / "whole"))
     other = run(workplace / "whole", "--resume", "--seed", "5")
     assert other.returncode == 2
@@ -231,7 +240,7 @@ def test_resuming_what_is_not_there_or_is_different_is_refused(workplace, tmp_pa
 
 
 def test_no_warning_comes_from_an_undisturbed_resume(tmp_path):
-    search(problem(), **OPTIONS, checkpoints=tmp_path, stop=stop_after(2))
+    search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True)

@@ -183,6 +183,7 @@ def test_of_several_structures_the_smallest_that_can_succeeds():
         limits=limits_of(solver, problem, target_error=1e-6, max_steps=40),
         lanes=8,
         seed=(0,),
+        step_flops=1e6,
     )
     assert [fit.structure for fit in out.fits] == structures
     assert out.fits[0].error > 1e-2

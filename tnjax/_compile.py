@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from . import _interpret, _mesh
+from . import _interpret, _interrupt, _mesh
 
 # Code in one piece: split up for many threads, as by default, it takes longer where programs are
 # small, and twice as many mappings of memory, of which a Linux process may have some 65,000.
@@ -67,7 +67,7 @@ _here = threading.local()
 class Compiled(NamedTuple):
     """A program ready to call, and what making it took (zero if it was there)."""
 
-    call: Callable
+    call: Any
     programs: int
     seconds: float
 
@@ -85,7 +85,15 @@ class Ran(NamedTuple):
     seconds: float
 
 
-def run(function: Callable, static: tuple, args: tuple, *, work: int, passes: int = 1) -> Ran:
+def run(
+    function: Callable,
+    static: tuple,
+    args: tuple,
+    *,
+    work: int,
+    passes: int | None = 1,
+    partial: bool = False,
+) -> Ran:
     """`function(*static, *args)`, by a program for these shapes in the tier that pays.
 
     In a thread whose calls somebody else looks after (`handed_to`), that one runs it.
@@ -93,19 +101,40 @@ def run(function: Callable, static: tuple, args: tuple, *, work: int, passes: in
     Args:
         function, static, args: see `compiled`.
         work: elements that its elementwise loops touch in all its runs: decides on the tier.
-        passes: how often its main loop is forecast to run.
+        passes: how often its main loop is forecast to run; None: it is compiled in any case.
+        partial: whether a result is of use whose loops were left before they were done.
+
+    Raises:
+        Stopped: as `_interrupt.checkpoint`, before the program, and after it unless `partial`.
     """
+    _interrupt.checkpoint()
     runner = getattr(_here, "runner", None)
     if runner is not None:
-        return runner(function, static, args, work)
-    program = compiled(
-        function,
-        static,
-        args,
-        tier=choose_tier(work),
-        passes=passes if work * _HOST_LOSS_PER_ELEMENT < _HOST_WORTH else None,
-    )
-    return Ran(program.call(*args), program.programs, program.seconds)
+        ran = runner(function, static, args, work)
+    else:
+        program = compiled(
+            function, static, args, tier=choose_tier(work), passes=_if_small(work, passes)
+        )
+        ran = Ran(program.call(*args), program.programs, program.seconds)
+    if not partial:
+        _interrupt.checkpoint()
+    return ran
+
+
+def _if_small(work: int, passes: int | None) -> int | None:
+    """The passes of a program that NumPy may run; None for others."""
+    return passes if work * _HOST_LOSS_PER_ELEMENT < _HOST_WORTH else None
+
+
+def interpreted(
+    function: Callable, static: tuple, args: tuple, *, work: int, passes: int
+) -> Compiled | None:
+    """The program, if `run` would let NumPy run it; `run` then finds it made."""
+    small = _if_small(work, passes)
+    if getattr(_here, "runner", None) is not None or small is None:
+        return None
+    made = compiled(function, static, args, tier=choose_tier(work), passes=small, or_none=True)
+    return None if made.call is None else made
 
 
 @contextlib.contextmanager
@@ -151,6 +180,7 @@ def compiled(
     *,
     tier: str = "full",
     passes: int | None = None,
+    or_none: bool = False,
 ) -> Compiled:
     """The program of `function(*static, *args)` for these shapes.
 
@@ -161,6 +191,7 @@ def compiled(
             is on a mesh of devices, the program runs on all of it, and all devices get its results.
         tier: "fast" or "full", if it is compiled.
         passes: if given, it may be interpreted instead: how often its main loop is forecast to run.
+        or_none: make nothing that is not interpreted: `call` is None then.
 
     Returns:
         `call`, which takes arguments like `args`; and the account.
@@ -171,6 +202,8 @@ def compiled(
     layout = None if mesh is None else _mesh.shardings(args, mesh)
     if mesh is not None or not interprets():
         passes = None
+    if or_none and passes is None:
+        return Compiled(None, 0, 0.0)
     key = (
         function,
         static,
@@ -185,12 +218,16 @@ def compiled(
         _cache.move_to_end(key)
         while len(_cache) > _CACHE_SIZE:
             _cache.popitem(last=False)
+    if or_none and forms.operations is not None:
+        return Compiled(forms.host if forms.interprets(passes) else None, 0, 0.0)
     call = forms.made(tier, passes)
-    if call is not None:
+    if call is not None and not or_none:
         return Compiled(call, 0, 0.0)
     begin = time.perf_counter()
     with _uncollected:
-        call = _made(forms, functools.partial(function, *static), args, mesh, layout, tier, passes)
+        call = _made(
+            forms, functools.partial(function, *static), args, mesh, layout, tier, passes, or_none
+        )
     return Compiled(call, 1, time.perf_counter() - begin)
 
 
@@ -230,8 +267,9 @@ def _made(
     layout: Any,
     tier: str,
     passes: int | None,
-) -> Callable:
-    """The form for a forecast, made and kept."""
+    or_none: bool = False,
+) -> Callable | None:
+    """The form for a forecast, made and kept; None if that is not NumPy's and `or_none`."""
     options = _options(jax.default_backend(), tier)
     if mesh is not None:
         on_mesh = _lowered(program, args, mesh, layout, options).compile()
@@ -240,6 +278,8 @@ def _made(
     traced = jax.jit(program, compiler_options=options).trace(*args)
     if passes is not None and forms.operations is None:
         forms.host, forms.operations = _interpreted(traced)
+    if or_none:
+        return forms.host if forms.interprets(passes) else None
     found = forms.made(tier, passes)
     return forms.compiled.setdefault(tier, traced.lower().compile()) if found is None else found
 

@@ -8,6 +8,7 @@ depends on the searches alone and never on time, so that the same searches give 
 """
 
 import collections
+import contextvars
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import _compile, _mesh
+from . import _compile, _interrupt, _mesh
 
 # Rounds that a call waits at most while larger groups go first.
 _PATIENCE = 8
@@ -102,7 +103,8 @@ class _Guest:
         self.done, self.calls, self.waited = False, 0, 0
         self.go = threading.Semaphore(0)
         self._task, self._table = task, table
-        self.thread = threading.Thread(target=self._live, daemon=True)
+        context = contextvars.copy_context()  # who may stop it
+        self.thread = threading.Thread(target=context.run, args=(self._live,), daemon=True)
 
     def _live(self) -> None:
         self.go.acquire()
@@ -211,7 +213,7 @@ class _Table:
             size = len(left)
             try:
                 answers = self._run([guest.call for guest in left if guest.call is not None])
-            except Exception as error:
+            except (Exception, _interrupt.Stopped) as error:
                 answers = [error] * size
             for guest, answer in zip(left, answers):
                 guest.answer = answer

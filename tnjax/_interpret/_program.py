@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import _interrupt
 from ._products import Value
 
 # Passes that a loop inside another is taken to make, where nothing says how many.
@@ -75,7 +76,9 @@ class Program:
 class While(NamedTuple):
     """`body` as long as `test` says so; each has its own constants, and they share the rest.
 
-    Under `vmap` the test may be one for each lane: lanes that are done stay as they are.
+    Under `vmap` the test may be one for each lane: lanes that are done stay as they are. Where it
+    is stopped (see `_interrupt`), the result is what the passes so far gave: all loops of fits
+    carry the best that they have found.
     """
 
     test: Program
@@ -89,9 +92,12 @@ class While(NamedTuple):
         carry: Values = args[end:]
         while True:
             going = self.test(*for_test, *carry)[0]
-            if not going.any():
+            if not going.any() or _interrupt.pending():
                 return carry
-            new = self.body(*for_body, *carry)
+            try:
+                new = self.body(*for_body, *carry)
+            except _interrupt.Stopped:
+                return carry
             carry = (
                 new
                 if going.all()
@@ -129,6 +135,7 @@ class Scan(NamedTuple):
         slices = [np.asarray(x) for x in args[end:]]
         out = [np.empty(shape, dtype) for shape, dtype in self.stacked]
         for n in reversed(range(self.length)) if self.reverse else range(self.length):
+            _interrupt.checkpoint()
             found = self.body(*constants, *carry, *[x[n] for x in slices])
             carry = found[: self.carried]
             for array, value in zip(out, found[self.carried :], strict=True):

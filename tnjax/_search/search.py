@@ -1,20 +1,23 @@
 """`search`: the host loop that drives a strategy."""
 
+import contextlib
 import dataclasses
 import functools
+import math
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from .. import _interrupt
 from .._init import host_cores
 from .._network import TensorNetwork, scaled
-from .._processes import agree, check_same, leads
+from .._processes import agree, check_same, leads, shared
 from .._status import Status
 from .._structure import Structure
 from .._tracing import new_array, refuse_trace
@@ -22,13 +25,21 @@ from ..contract.cost import check_fit_memory
 from ..problems import Decomposition, Problem, StreamedCompletion, StreamedDecomposition
 from ..solve._fit import check_shape, fit, positive
 from .archive import Archive
+from .cut_short import better_of, start_as_it_is, without_network
 from .greedy.greedy import Greedy
-from .reduce.core import Compression, compress_problem, compress_stream, worthwhile
+from .reach import warn_of_precision, warn_of_size
+from .reduce.core import (
+    Compression,
+    CoreDecomposition,
+    compress_problem,
+    compress_stream,
+    worthwhile,
+)
 from .reduce.sampled import fitted_to_all
 from .result import SearchResult, Step
 from .spectra.cuts import cut_bounds
 from .storage.checkpoint import Saved, Totals, fingerprint, open_folder, write_checkpoint
-from .strategy import Budget, Info, State, Strategy
+from .strategy import Budget, Fit, Info, Move, State, Strategy
 
 # Random starts of the structure that the cut bounds propose, and sweeps of each.
 _CUT_STARTS = 8
@@ -53,6 +64,7 @@ def search(
     checkpoints: str | os.PathLike | None = None,
     resume: bool = False,
     compress: bool | str = "auto",
+    effort: str | None = None,
 ) -> SearchResult:
     """Learn a tensor network: the graph, the ranks and the cores.
 
@@ -71,14 +83,17 @@ def search(
         max_flops: never use a network that costs more to contract.
         max_steps: stop after so many accepted moves.
         max_fitted: stop after so many structures have been fitted.
-        max_seconds: stop after so much wall time (the step under way is finished).
+        max_seconds: stop after so much wall time, in the middle of a step as well; the best network
+            so far is the result. On devices of several processes the step under way is finished.
         memory_limit: bytes on each device; structures whose fit is forecast to need more are not
             tried.
         start: a structure or network to grow from; the rank-one structure by default. "cuts":
             the smallest structure that satisfies the cut bounds of the target error (see
             `cut_bounds`), if a fit of it reaches the target, else rank one; for a decomposition.
         on_step: called with each `Step` as it is accepted.
-        stop: looked at between steps; if it returns True the search ends as interrupted.
+        stop: asked often, in the middle of a step as well; if it returns True the search ends as
+            interrupted, with the best network so far. On devices of several processes it is asked
+            between steps.
         checkpoints: a folder for the state of the search, written after every accepted move; the
             last three are kept. If one cannot be written, the search warns and goes on.
         resume: go on from the newest whole checkpoint in that folder, if there is one, to the
@@ -90,8 +105,16 @@ def search(
             Decompositions with a target error only. Parameters are counted with the original
             sizes all the same, errors are those on the whole data, and the network found is
             fitted to them.
+        effort: "quick", "normal" or "thorough": what is done to make the network smaller once the
+            target is met, of a strategy that has a choice; see `Greedy`. The strategy's own by
+            default.
 
     At least one of the limits on error, parameters, flops, steps, fits and seconds is needed.
+
+    Warns:
+        UserWarning: where the target lies below what the precision can tell, or below the noise
+            that the data show (found by a `Greedy` that may `infer`), and where the network has
+            more parameters than the tensor has entries.
 
     Raises:
         ValueError: for a limit that is not positive, no limit at all, a start that does not
@@ -118,7 +141,7 @@ def search(
         "learn the structure outside of it, and use tnjax.solve.run to fit that inside",
         (problem, key, target_error, start, new_array()),
     )
-    strategy = _as_strategy(strategy)
+    strategy = _as_strategy(strategy, effort)
     limits = {
         "target_error": target_error,
         "max_params": max_params,
@@ -133,6 +156,8 @@ def search(
         raise ValueError(f"search: give at least one limit of {', '.join(limits)}.")
     if isinstance(problem, Problem):
         strategy.check(problem)
+        if not isinstance(problem, CoreDecomposition):  # of which it was said
+            warn_of_precision(problem, target_error)
     smaller = functools.partial(
         search,
         key=key,
@@ -151,23 +176,40 @@ def search(
     if isinstance(problem, StreamedCompletion):
         left = problem.plan.search_bytes
         limit = left if memory_limit is None else min(left, memory_limit)
-        found = smaller(problem.sample, memory_limit=limit, start=start, on_step=on_step)
-        return fitted_to_all(problem, found, target_error, max_seconds, begin)
-    compression = _compression(problem, target_error, compress)
+        with _watch(begin, max_seconds, stop):
+            found = smaller(problem.sample, memory_limit=limit, start=start, on_step=on_step)
+            return fitted_to_all(problem, found, target_error, max_seconds, begin)
+    spread = shared(problem.mesh) if isinstance(problem, Problem) else False
+    watch = functools.partial(_watch, begin, max_seconds, None if spread else stop, off=spread)
+    early = False  # stopped before it was known what is searched on, or from where
+    try:
+        with watch():
+            compression = _compression(problem, target_error, compress)
+    except _interrupt.Stopped as stopped:
+        if not isinstance(problem, Problem):
+            return without_network(problem, stopped.status, time.perf_counter() - begin, key)
+        compression, early = None, True
     if compression is not None and target_error is not None:
         outer = None if on_step is None else (lambda step: on_step(compression.step(step)))
-        found = smaller(
-            compression.problem,
-            memory_limit=memory_limit,
-            start=compression.inside(start),
-            on_step=outer,
-        )
-        solver = getattr(strategy, "solver", None)
-        result = compression.result(found, target_error, solver, memory_limit)
+        with watch():
+            found = smaller(
+                compression.problem,
+                memory_limit=memory_limit,
+                start=compression.inside(start),
+                on_step=outer,
+            )
+            solver = getattr(strategy, "solver", None)
+            result = compression.result(found, target_error, solver, memory_limit)
         return dataclasses.replace(result, seconds=time.perf_counter() - begin)
     assert isinstance(problem, Problem)
     seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
-    network = _start(problem, start, seed, key, target_error)
+    try:
+        with watch():
+            network = _start(problem, start, seed, key, target_error)
+    except _interrupt.Stopped:
+        early = True
+        with _interrupt.suspended():
+            network = _start(problem, None, seed, key, target_error)
     budget = Budget(target_error, max_params, memory_limit, max_flops=max_flops)
     _check_budget(network.structure, problem, budget)
 
@@ -191,6 +233,8 @@ def search(
     elif resume:
         raise ValueError("search: resume=True needs the folder of the `checkpoints`.")
 
+    cells = math.prod(problem.counted_shape) if isinstance(problem, Decomposition) else math.inf
+    larger = False
     archive = Archive()
     totals = Totals()
     since, before = begin, totals
@@ -198,7 +242,7 @@ def search(
     def record(state: State, info: Info) -> None:
         """Archive all fits; a step for an accepted move, with what the failed tries before it
         took."""
-        nonlocal archive, totals, since, before
+        nonlocal archive, totals, since, before, larger
         archive = archive.add(problem, info.fits)
         totals = totals.add(info)
         now = time.perf_counter()
@@ -217,18 +261,15 @@ def search(
             )
             since, before = now, totals
             path.append(step)
+            if step.num_params > cells and not larger:
+                larger = True
+                warn_of_size(step.num_params, problem.counted_shape)
         check_same(mesh, f"{info.move}, error {state.error!r}", state.cores)
         if folder is not None and (step is not None or info.save):
             totals = dataclasses.replace(totals, checkpoints=totals.checkpoints + 1)
             saved = Saved(state, tuple(path), archive, totals, now - begin)
-            try:
-                if leads(mesh):
-                    write_checkpoint(folder, saved, same)
-            except OSError as error:
-                warnings.warn(
-                    f"This step could not be saved ({error}); the checkpoints before it are kept.",
-                    stacklevel=3,
-                )
+            if leads(mesh):
+                _write(folder, saved, same)
         if on_step is not None and step is not None:
             on_step(step)
 
@@ -237,39 +278,65 @@ def search(
         left = None if max_fitted is None else max(0, max_fitted - totals.fitted)
         return dataclasses.replace(budget, fits_left=left)
 
-    state: State
-    if saved is None:
-        state, info = strategy.init(problem, network, limited(), seed=seed)
-        record(state, info)
-    else:
+    state: State | None = None
+    if saved is not None:
         state, archive, totals = saved.state, saved.archive, saved.totals
         begin, before = begin - saved.seconds, totals
         path.extend(saved.path)
-    status = state.status
-    try:
-        while not state.done:
-            over = max_seconds is not None and time.perf_counter() - begin > max_seconds
-            over, stopped = agree(mesh, over, stop is not None and stop())
-            if over:
-                status = Status.MAX_SECONDS
-                break
-            if max_fitted is not None and totals.fitted >= max_fitted:
-                status = Status.MAX_FITTED
-                break
-            if max_steps is not None and not state.tidying and len(path) > max_steps:
-                status = Status.MAX_STEPS
-                break
-            if stopped:
-                status = Status.INTERRUPTED
-                break
-            state, info = strategy.step(problem, state, limited())
-            status = state.status
-            record(state, info)
-    except KeyboardInterrupt:
-        status = Status.INTERRUPTED
-    if state.tidying and status in (Status.MAX_SECONDS, Status.MAX_FITTED):
-        status = state.status  # the target was met; only the tidying was cut short
-    network, error = TensorNetwork(state.structure, state.cores), state.error
+    status, cut = Status.RUNNING if state is None else state.status, ()
+    with _watch(begin, max_seconds, None if spread else stop, off=spread):
+        try:
+            if state is None:
+                state, info = strategy.init(problem, network, limited(), seed=seed)
+                status = state.status
+                record(state, info)
+            while not state.done:
+                over = max_seconds is not None and time.perf_counter() - begin > max_seconds
+                over, stopped = agree(mesh, over, stop is not None and bool(stop()))
+                if over:
+                    status = Status.MAX_SECONDS
+                    break
+                if max_fitted is not None and totals.fitted >= max_fitted:
+                    status = Status.MAX_FITTED
+                    break
+                if max_steps is not None and not state.tidying and len(path) > max_steps:
+                    status = Status.MAX_STEPS
+                    break
+                if stopped:
+                    status = Status.INTERRUPTED
+                    break
+                _interrupt.taken(problem)  # those of the last step are in the archive
+                state, info = strategy.step(problem, state, limited())
+                status = state.status
+                record(state, info)
+        except _interrupt.Stopped as error:
+            status, cut = error.status, _interrupt.taken(problem)
+        except KeyboardInterrupt:
+            if state is None:
+                raise
+            status = Status.INTERRUPTED
+    with _interrupt.suspended():  # in a search around this one the time may be over as well
+        archive = archive.add(problem, cut)
+    if state is None:  # not even the start is ready; a resumed search begins with it
+        fit = better_of(problem, budget, cut) or start_as_it_is(problem, network)
+        took = time.perf_counter() - begin
+        counted = problem.num_params(fit.structure)
+        path.append(Step(Move("start"), fit.structure, counted, fit.error, took, 0.0, 0))
+        if not cut:
+            with _interrupt.suspended():
+                archive = archive.add(problem, (fit,))
+        if folder is not None and leads(mesh) and not early:
+            totals = dataclasses.replace(totals, checkpoints=totals.checkpoints + 1)
+            nothing = Saved(None, (), Archive(), Totals(checkpoints=totals.checkpoints), took)
+            _write(folder, nothing, same)
+    else:
+        if state.tidying and status in (Status.MAX_SECONDS, Status.MAX_FITTED):
+            status = state.status  # the target was met; only the tidying was cut short
+        last = Fit(state.structure, state.cores, state.error)
+        fit = better_of(problem, budget, (last, *cut)) or last
+    network, error = TensorNetwork(fit.structure, fit.cores), fit.error
+    if status is Status.MAX_SECONDS and budget.meets(error):
+        status = Status.TARGET_REACHED
     best = archive.choose("error", max_params=max_params)
     if not budget.meets(error) and best.network is not None and best.error < error:
         network, error = best.network, best.error
@@ -284,6 +351,33 @@ def search(
         totals.compile_seconds,
         seed,
     )
+
+
+@contextlib.contextmanager
+def _watch(
+    begin: float,
+    max_seconds: float | None,
+    stop: Callable[[], bool] | None,
+    *,
+    off: bool = False,
+) -> Iterator[None]:
+    """What runs inside may be stopped; not where several processes must do the same (`off`)."""
+    deadline = None if max_seconds is None else begin + max_seconds
+    if off:
+        deadline = stop = None
+    with _interrupt.interruptible(deadline, stop):
+        yield
+
+
+def _write(folder: Path, saved: Saved, same: dict[str, str]) -> None:
+    """A checkpoint; where that fails, the search warns and goes on."""
+    try:
+        write_checkpoint(folder, saved, same)
+    except OSError as error:
+        warnings.warn(
+            f"This step could not be saved ({error}); the checkpoints before it are kept.",
+            stacklevel=4,
+        )
 
 
 def _compression(
@@ -314,12 +408,19 @@ def _compression(
     return found._replace(whole=problem, problem=found.problem.placed(problem.mesh))
 
 
-def _as_strategy(strategy: Strategy | None) -> Strategy:
+def _as_strategy(strategy: Strategy | None, effort: str | None) -> Strategy:
     if strategy is None:
-        return Greedy()
+        strategy = Greedy()
     if not isinstance(strategy, Strategy):
         raise ValueError(f"search: expected a strategy such as Greedy(), got {strategy!r}.")
-    return strategy
+    if effort is None:
+        return strategy
+    if not isinstance(strategy, Greedy):
+        raise ValueError(
+            f"search: {type(strategy).__name__} has no effort to choose; leave it out, or search "
+            "by Greedy()."
+        )
+    return dataclasses.replace(strategy, effort=effort)
 
 
 def _start(

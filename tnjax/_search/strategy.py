@@ -92,6 +92,7 @@ class Info:
         fits: every structure fitted in this step, rejected ones too.
         screen_seconds: spent on the gains of candidates.
         save: the state is worth a checkpoint even though nothing was accepted.
+        work: in flops, by a forecast (see `_work`); strategies that do not need it leave it out.
     """
 
     move: Move | None = None
@@ -100,6 +101,7 @@ class Info:
     fits: tuple[Fit, ...] = ()
     screen_seconds: float = 0.0
     save: bool = False
+    work: float = 0.0
 
     @property
     def fitted(self) -> int:
@@ -114,6 +116,7 @@ class Info:
             self.fits + other.fits,
             self.screen_seconds + other.screen_seconds,
             self.save or other.save,
+            self.work + other.work,
         )
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,9 @@ class SearchOptions(DeviceOptions):
     """Largest number of bonds on a node."""
     prune: bool = True
     """Take superfluous ranks away at the end."""
+    effort: Literal["quick", "normal", "thorough"] | None = None
+    """Work to make the network smaller once the target is met: quick takes ranks away only, normal
+    (the default) does about as much work again as it took to meet it, thorough tries everything."""
     infer: bool = True
     """Try at first the graphs that the ranks of a dense tensor tell; of a completion that has
     nothing to grow from, modes in groups."""
@@ -107,8 +111,13 @@ def check_out(out: Path, resume: bool) -> None:
     """Raise `InputError` unless the run folder can be written, or resumed from."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: a file of that name exists; give a folder.")
-    if resume and not (out / CHECKPOINTS).is_dir():
-        raise InputError(f"--resume: {out} holds no checkpoints; start without --resume.")
+    if resume and not any((out / CHECKPOINTS).glob("*")):
+        if not (out / CHECKPOINTS).is_dir() and out.is_dir() and any(out.iterdir()):
+            raise InputError(
+                f"--resume: {out} is not empty and holds no checkpoints; give the folder of a run, "
+                "or another one without --resume."
+            )
+        print(f"--resume: there are no checkpoints in {out} yet; starting anew.", file=sys.stderr)
     if not resume and out.is_dir() and any(out.iterdir()):
         raise InputError(
             f"--out {out}: the folder is not empty; give another, empty it, or pass --resume to "
@@ -160,7 +169,7 @@ def _strategy(options: SearchOptions):
     """The strategy that the options name, with those of its own options that were given."""
     from .._search.registry import make_strategy
 
-    names = ("format", "power", "increment", "max_rank", "max_degree")
+    names = ("format", "power", "increment", "max_rank", "max_degree", "effort")
     given = {name: getattr(options, name) for name in names}
     given |= {name: None if getattr(options, name) else False for name in ("prune", "infer")}
     return make_strategy(

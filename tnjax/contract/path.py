@@ -11,6 +11,7 @@ from typing import Any
 
 import opt_einsum
 
+from .. import _interrupt
 from .equation import Equation, Labels
 
 try:  # an optional extra: finds the same optimal paths as `dp`, some ten times sooner
@@ -90,6 +91,7 @@ def _search_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     inputs = [frozenset(labels) for labels in equation.inputs]
     if len(inputs) < 2:
         return ()
+    _interrupt.checkpoint()  # the search for a path of many operands takes a while
     # opt_einsum's annotations say letters; it takes any hashable label.
     problem: Any = (inputs, frozenset(equation.output), equation.size_dict)
     dense = len(equation.sizes) > _DENSE_LABELS * len(inputs)

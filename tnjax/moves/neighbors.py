@@ -7,6 +7,7 @@ from collections.abc import Sequence as Many
 
 import numpy as np
 
+from .. import _interrupt
 from .._search.spectra.cuts import CutBounds
 from .._structure import Edge, Structure, as_edge
 from . import Merge, Rerank, Sequence, Split, StructureMove, gauged
@@ -166,10 +167,14 @@ def chosen(
 ) -> tuple[StructureMove, ...]:
     """The `count` moves that save the most parameters among those that lead to a structure that
     `admits`, one for each structure."""
-    found = [(params(move.after(structure)), n, move) for n, move in enumerate(moves)]
+    found: list[tuple[int, int, StructureMove]] = []
+    for n, move in enumerate(moves):
+        _interrupt.checkpoint()
+        found.append((params(move.after(structure)), n, move))
     saving = sorted(item[:2] for item in found if item[0] < params(structure))
     out: dict[Structure, StructureMove] = {}
     for _, n in saving:
+        _interrupt.checkpoint()
         move = found[n][2]
         after = move.after(structure)
         if len(out) < count and after not in out and admits(after):

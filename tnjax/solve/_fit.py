@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from .. import _compile, _mesh
+from .. import _compile, _interrupt, _mesh
 from .._network import TensorNetwork, scaled
 from .._processes import agree
 from .._status import Status
@@ -121,7 +121,8 @@ def fit(
     lanes = _mesh.rounded_up(num_starts, devices)
     networks = _mesh.filled_up(networks, lanes)
     max_steps = solver.max_steps if max_steps is None else int(max_steps)
-    chunk = max_steps if max_seconds is None else _STEPS_BETWEEN_CLOCK_READS
+    looks = max_seconds is not None or _interrupt.watched()
+    chunk = _STEPS_BETWEEN_CLOCK_READS if looks else max_steps
     passes = min(max_steps, 100)
     work = problem.work * passes * num_starts
 
@@ -131,12 +132,17 @@ def fit(
     while True:
         done = min(done + chunk, max_steps)
         limits = limits_of(solver, problem, target_error=target_error, max_steps=done)
-        ran = _compile.run(_drive, (), (solver, problem, states, limits), work=work, passes=passes)
+        args = (solver, problem, states, limits)
+        ran = _compile.run(_drive, (), args, work=work, passes=passes, partial=True)
         states, compile_seconds = ran.value, compile_seconds + ran.seconds
         statuses = np.asarray(states.status)
         if done >= max_steps or not (statuses == Status.MAX_STEPS.code).any():
             break
         if (statuses == Status.TARGET_REACHED.code).any():
+            break
+        stopped = _interrupt.pending()
+        if stopped is not None:
+            statuses = np.full_like(statuses, stopped.code)
             break
         if max_seconds is None:
             continue

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from .. import _compile
+from .. import _compile, _interrupt
 from .._network import TensorNetwork, balance
 from .._status import Status
 from .._structure import Structure
@@ -67,13 +67,17 @@ def fit_from_disk(
     positive(target_error, "fit_from_disk: target_error")
     positive(max_seconds, "fit_from_disk: max_seconds")
     network = _start(problem, structure_or_network, key)
-    best, best_error = _judged(problem, network)
+    best, best_error = _judged(problem, network)  # raises Stopped, if there is no time for it
     ridge = np.asarray(ALS().init(problem.sample, network))
     history: list[float] = []
     status = Status.MAX_STEPS
     while len(history) < max_steps:
-        network = _sweep(problem, network, ridge)
-        result, error = _judged(problem, network)
+        try:
+            network = _sweep(problem, network, ridge)
+            result, error = _judged(problem, network)
+        except _interrupt.Stopped as stopped:
+            status = stopped.status
+            break
         history.append(error if math.isfinite(error) else best_error)
         if not math.isfinite(error):  # a failed factorization
             network, ridge = problem.scaled_in(best), 100 * ridge

@@ -112,8 +112,18 @@ def start(
     )
 
 
-def drive(solver: Solver, problem: Problem, state: FitState, limits: Limits) -> FitState:
-    """Step until the target is met, nothing improves, or the steps are used: one `while_loop`."""
+def drive(
+    solver: Solver,
+    problem: Problem,
+    state: FitState,
+    limits: Limits,
+    pause: Int[Array | np.ndarray, ""] | None = None,
+) -> FitState:
+    """Step until the target is met, nothing improves, or the steps are used: one `while_loop`.
+
+    With `pause` it is left after so many steps as well, with the status `RUNNING`; to go on from
+    there gives what one loop gives.
+    """
     running = Status.RUNNING.code
 
     def body(state: FitState) -> FitState:
@@ -123,7 +133,11 @@ def drive(solver: Solver, problem: Problem, state: FitState, limits: Limits) -> 
         history = state.history.at[state.steps].set(error, mode="drop")
         return eqx.tree_at(lambda s: s.history, new, history)
 
-    state = lax.while_loop(lambda state: ended(state, limits) == running, body, state)
+    def going(state: FitState) -> Array:
+        on = ended(state, limits) == running
+        return on if pause is None else on & (state.steps < pause)
+
+    state = lax.while_loop(going, body, state)
     return eqx.tree_at(lambda s: s.status, state, ended(state, limits).astype(state.status.dtype))
 
 

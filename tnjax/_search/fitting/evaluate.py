@@ -8,14 +8,17 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from ... import _compile
+from ... import _compile, _interrupt
 from ..._network import TensorNetwork
 from ..._structure import Edge, Structure
 from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem
-from ...solve._solver import Limits, Solver, drive, start
+from ...solve._fitting import fitted
+from ...solve._solver import Limits, Solver
 from ..screening.candidates import draw_slices
 from ..screening.screens import Screen, Screened
+from ..strategy import Fit
+from .work import fit_work, screen_work
 
 # Bytes that one screen may hold for its candidates before it works through them in chunks.
 _SCREEN_BYTES = 1024**3
@@ -24,7 +27,8 @@ _SCREEN_BYTES = 1024**3
 class Evaluated(NamedTuple):
     """An evaluation on the host, cores in their own shapes.
 
-    `screened` still has the shapes of `capacity`; it is None where nothing was screened.
+    `screened` still has the shapes of `capacity`; it is None where nothing was screened. `work` is
+    a forecast in flops (see `_work`).
     """
 
     cores: Cores
@@ -33,6 +37,7 @@ class Evaluated(NamedTuple):
     programs: int
     compile_seconds: float
     screen_seconds: float
+    work: float
 
 
 def evaluate(
@@ -52,17 +57,23 @@ def evaluate(
     """Fit `cores` and, where wanted and the target is not met, screen `edges`."""
     network = TensorNetwork(capacity, pad(structure, cores, capacity))
     passes = 2 * solver.expected_passes
-    fitting = (problem, solver, network, limits)
     work = passes * problem.loop_entries(capacity)
-    ran = _compile.run(_fit, (), fitting, work=work, passes=passes)
-    fitted, best_error = ran.value
+    sweep_flops = problem.sweep_flops(capacity)
+    ran = fitted(
+        problem, solver, network, limits, work=work, passes=passes, sweep_flops=sweep_flops
+    )
+    best, best_error, steps = ran.value
     error = float(best_error)
     programs, compile_seconds = ran.programs, ran.seconds
+    spent = fit_work(capacity, sweep_flops, int(steps))
+    found = unpad(structure, tuple(map(np.asarray, jax.device_get(best.cores))), capacity)
+    _interrupt.note(problem, Fit(structure, found, error))
+    _interrupt.checkpoint()
     screened, screen_seconds = None, 0.0
     if do_screen and error > limits.target_error:
         starts = draw_slices(structure, capacity, edges, problem.dtype, seed, increment=increment)
         looked_at = problem.sketch(capacity.num_params)
-        screening = (looked_at, screen, fitted, starts)
+        screening = (looked_at, screen, best, starts)
         batch_size = screen_batch_size(looked_at, capacity, len(edges))
         work = passes * looked_at.loop_entries(capacity)
         begin = time.perf_counter()
@@ -71,20 +82,16 @@ def evaluate(
         screen_seconds = time.perf_counter() - begin - ran.seconds
         programs += ran.programs
         compile_seconds += ran.seconds
-    found = jax.device_get(fitted.cores)
+        spent += screen_work(sweep_flops, len(edges))
     return Evaluated(
-        unpad(structure, tuple(map(np.asarray, found)), capacity),
+        found,
         error,
         screened,
         programs,
         compile_seconds,
         screen_seconds,
+        spent,
     )
-
-
-def _fit(problem: Problem, solver: Solver, network: TensorNetwork, limits: Limits):
-    fitted = drive(solver, problem, start(solver, problem, network), limits)
-    return fitted.best, fitted.best_error
 
 
 def _screen(

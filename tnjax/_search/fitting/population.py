@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ... import _compile, _mesh
-from ..._network import TensorNetwork
+from ... import _interrupt, _mesh
 from ..._structure import Structure, as_edge
 from ...moves.cores import Cores, pad, shrink, unpad
 from ...problems import Decomposition, Problem
-from ...solve._solver import FitState, Limits, Solver, drive, start
+from ...solve._fitting import fitted_together
+from ...solve._solver import Limits, Solver
 from ..screening.candidates import stacked
 from ..storage.values import storable
 from ..strategy import Fit
@@ -106,11 +106,18 @@ def fit_population(
             cores = _mesh.filled_up(cores, count)
             lanes = lanes + lanes[:1] * (count - len(lanes))
             data = _permuted(problem, [orders[n] for n in lanes]) if permuted else problem
-            args = (data, solver, stacked(group.capacity, cores), limits)
             passes = 2 * solver.expected_passes
-            work = passes * problem.work * group.batch
-            ran = _compile.run(_fit_batch, (permuted,), args, work=work, passes=passes)
-            network, errors = jax.device_get(ran.value)
+            ran = fitted_together(
+                permuted,
+                data,
+                solver,
+                stacked(group.capacity, cores),
+                limits,
+                work=passes * problem.work * group.batch,
+                passes=passes,
+                sweep_flops=len(lanes) * problem.sweep_flops(group.capacity),
+            )
+            network, errors, _ = jax.device_get(ran.value)
             programs, seconds = programs + ran.programs, seconds + ran.seconds
             for lane, n in enumerate(chunk):
                 structure = starts[n].structure
@@ -120,18 +127,9 @@ def fit_population(
                 if order is not None:
                     found = _restored(starts[n], order, found)
                 fits[n] = Fit(structure, found, float(errors[lane]))
+                _interrupt.note(problem, fits[n])
+            _interrupt.checkpoint()
     return Fitted(tuple(fits[n] for n in range(len(starts))), groups, programs, seconds)
-
-
-def _fit_batch(
-    permuted: bool, problem: Problem, solver: Solver, networks: TensorNetwork, limits: Limits
-):
-    def one(problem: Problem, network: TensorNetwork):
-        state: FitState = drive(solver, problem, start(solver, problem, network), limits)
-        return state.best, state.best_error
-
-    vmap = _mesh.vmapped(one, problem.mesh, (0 if permuted else None, 0))
-    return vmap(problem, networks)
 
 
 # Networks in another order of their nodes ----------------------------------------------------

@@ -1,7 +1,6 @@
 """Determined fits of several structures: many starts of each together, the smallest to succeed
 ends it."""
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,16 +10,18 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int
 
-from ... import _compile, _mesh
+from ... import _interrupt, _mesh
 from ..._init import host_cores
 from ..._network import TensorNetwork
 from ..._status import Status
 from ..._structure import Structure
 from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem
+from ...solve._fitting import run_loop
 from ...solve._solver import FitState, Limits, Solver, drive, start
 from ..screening.candidates import stacked
 from ..strategy import Fit
+from .work import attempt_work
 
 # Steps of all starts between two looks which of them have reached the target.
 _CHUNK = 4
@@ -36,6 +37,7 @@ class Attempt(NamedTuple):
     fits: tuple[Fit, ...]
     programs: int
     compile_seconds: float
+    work: float
 
 
 def attempt(
@@ -47,6 +49,7 @@ def attempt(
     limits: Limits,
     lanes: int,
     seed: Sequence[int],
+    step_flops: float,
 ) -> Attempt:
     """Fit structures from several starts each under `vmap`, until one of them has reached the
     target and none before it may still do so.
@@ -56,6 +59,7 @@ def attempt(
         capacity: shapes that the program is compiled for.
         lanes: starts of all structures together, dealt out in turn.
         seed: of the random starts, the same ones for the same structure and seed.
+        step_flops: of a step of one start, by a forecast.
     """
     owners = np.arange(max(lanes, len(tries)), dtype=np.int32) % len(tries)
     generators = [np.random.default_rng([*seed, *structure.ranks]) for structure, _ in tries]
@@ -70,17 +74,31 @@ def attempt(
     lanes = _mesh.rounded_up(len(owners), _mesh.size(problem.mesh, _mesh.CANDIDATES))
     cores = _mesh.filled_up([np.stack(parts) for parts in zip(*starts, strict=True)], lanes)
     nobody = np.full(lanes - len(owners), _NOBODY, owners.dtype)
-    args = (problem, solver, stacked(capacity, cores), np.append(owners, nobody), limits)
-    work = len(owners) * solver.expected_passes * problem.work
-    ran = _compile.run(_attempt, (), args, work=work, passes=solver.expected_passes)
-    found, errors = jax.device_get(ran.value)
+    owners_all = np.append(owners, nobody)
+    ran = run_loop(
+        (_attempt, _begin, _advance),
+        (),
+        (problem, solver, owners_all),
+        stacked(capacity, cores),
+        limits,
+        work=len(owners) * solver.expected_passes * problem.work,
+        passes=solver.expected_passes,
+        step_flops=lanes * step_flops,
+        running=lambda states: bool(_open(states, owners_all, limits).any()),
+        picked=lambda states: (states.best, states.best_error, states.steps),
+        chunk=_CHUNK,
+    )
+    found, errors, steps = jax.device_get(ran.value)
     fits = []
     for owner, (structure, _) in enumerate(tries):
         own = np.flatnonzero(owners == owner)
         lane = own[np.argmin(errors[own])]
         cores = unpad(structure, tuple(core[lane] for core in found.cores), capacity)
         fits.append(Fit(structure, cores, float(errors[lane])))
-    return Attempt(tuple(fits), ran.programs, ran.seconds)
+        _interrupt.note(problem, fits[-1])
+    _interrupt.checkpoint()
+    made = attempt_work(capacity, step_flops, int(np.sum(steps)))
+    return Attempt(tuple(fits), ran.programs, ran.seconds, made)
 
 
 def _shaken(core, rng: np.random.Generator) -> np.ndarray:
@@ -95,26 +113,51 @@ def _shaken(core, rng: np.random.Generator) -> np.ndarray:
 def _attempt(
     problem: Problem,
     solver: Solver,
-    networks: TensorNetwork,
     owners: Int[Array, " lanes"],
+    networks: TensorNetwork,
     limits: Limits,
 ):
-    vmap = functools.partial(_mesh.vmapped, mesh=problem.mesh)
-    states = vmap(lambda network: start(solver, problem, network))(networks)
+    states = _begin(problem, solver, owners, networks)
+    states = _advance(problem, solver, owners, states, limits, limits.max_steps)
+    return states.best, states.best_error, states.steps
+
+
+def _begin(
+    problem: Problem, solver: Solver, owners: Int[Array, " lanes"], networks: TensorNetwork
+) -> FitState:
+    one = lambda network: start(solver, problem, network)
+    return _mesh.vmapped(one, problem.mesh)(networks)
+
+
+def _advance(
+    problem: Problem,
+    solver: Solver,
+    owners: Int[Array, " lanes"],
+    states: FitState,
+    limits: Limits,
+    pause: Int[Array | np.ndarray, ""],
+) -> FitState:
+    """All lanes by some steps at a time, until so many are made or nobody may be first any more."""
 
     def going(carry):
         states, steps = carry
-        open_ = (states.status == Status.RUNNING.code) | (states.status == Status.MAX_STEPS.code)
-        reached = states.best_error <= limits.target_error
-        first = jnp.min(jnp.where(reached, owners, _NOBODY))
-        return (steps < limits.max_steps) & (open_ & (owners < first)).any()
+        return (steps < pause) & _open(states, owners, limits).any()
 
     def advance(carry):
         states, steps = carry
         steps = jnp.minimum(steps + _CHUNK, limits.max_steps)
         chunk = Limits(limits.target_error, steps, limits.rtol, limits.patience, limits.give_up)
-        return vmap(lambda state: drive(solver, problem, state, chunk))(states), steps
+        one = lambda state: drive(solver, problem, state, chunk)
+        return _mesh.vmapped(one, problem.mesh)(states), steps
 
-    states: FitState
-    states, _ = lax.while_loop(going, advance, (states, jnp.zeros((), jnp.int32)))
-    return states.best, states.best_error
+    # All lanes have made a multiple of the chunk, or they are done.
+    first = jnp.max(states.steps)
+    return lax.while_loop(going, advance, (states, first))[0]
+
+
+def _open(states: FitState, owners, limits: Limits):
+    """Lanes that may still reach the target, none before them having done so."""
+    going = (states.status == Status.RUNNING.code) | (states.status == Status.MAX_STEPS.code)
+    reached = states.best_error <= limits.target_error
+    first = jnp.min(jnp.where(reached, owners, _NOBODY))
+    return going & (owners < first)

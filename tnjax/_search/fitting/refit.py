@@ -3,14 +3,16 @@
 import jax
 import numpy as np
 
-from ... import _compile
+from ... import _compile, _interrupt
 from ..._network import TensorNetwork
 from ..._structure import Structure
 from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem
 from ...solve._fit import limits_of
-from ...solve._solver import Limits, Solver, drive, start
+from ...solve._fitting import fitted
+from ...solve._solver import Solver
 from ..strategy import Fit, Info
+from .work import fit_work
 
 
 def refit(
@@ -41,13 +43,24 @@ def refit(
         max_steps=max(1, round(effort * solver.max_steps)),
         give_up=give_up,
     )
-    args = (problem, solver, network, limits)
     passes = round(effort * solver.expected_passes)
-    ran = _compile.run(_run, (), args, work=passes * problem.work, passes=passes)
-    best, error = jax.device_get(ran.value)
-    fitted = unpad(structure, tuple(map(np.asarray, best.cores)), capacity)
-    fit = Fit(structure, fitted, float(error))
-    return fit, Info(None, ran.programs, ran.seconds, (fit,))
+    sweep_flops = problem.sweep_flops(capacity)
+    ran = fitted(
+        problem,
+        solver,
+        network,
+        limits,
+        work=passes * problem.work,
+        passes=passes,
+        sweep_flops=sweep_flops,
+    )
+    best, error, steps = jax.device_get(ran.value)
+    found = unpad(structure, tuple(map(np.asarray, best.cores)), capacity)
+    fit = Fit(structure, found, float(error))
+    _interrupt.note(problem, fit)
+    _interrupt.checkpoint()
+    work = fit_work(capacity, sweep_flops, int(steps))
+    return fit, Info(None, ran.programs, ran.seconds, (fit,), work=work)
 
 
 def assess(problem: Problem, structure: Structure, cores: Cores) -> tuple[Fit, Info]:
@@ -56,13 +69,9 @@ def assess(problem: Problem, structure: Structure, cores: Cores) -> tuple[Fit, I
     ran = _compile.run(_error, (), args, work=problem.work)
     error = float(ran.value)
     fit = Fit(structure, tuple(map(np.asarray, cores)), error)
+    _interrupt.note(problem, fit)
     return fit, Info(None, ran.programs, ran.seconds, (fit,))
 
 
 def _error(problem: Problem, network: TensorNetwork):
     return problem.error(network)
-
-
-def _run(problem: Problem, solver: Solver, network: TensorNetwork, limits: Limits):
-    state = drive(solver, problem, start(solver, problem, network), limits)
-    return state.best, state.best_error

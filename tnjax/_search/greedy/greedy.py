@@ -24,10 +24,12 @@ from ..screening.screens import Screen, Screened, Spectral, Trial
 from ..spectra.cuts import CutBounds
 from ..storage.values import storable
 from ..strategy import Budget, Fit, Info, Move, State, Strategy
+from . import effort as _effort
 from . import grouped as _coarse
 from . import infer as _infer
 from . import rival as _rival
 from . import tidy as _tidy
+from .effort import EFFORTS
 
 # A network of fewer parameters grows one bond at a time: each counts, and decides on the graph.
 _LARGE = 1000
@@ -79,6 +81,8 @@ class GreedyState(State):
         rival: the CP network that the growing one is compared with, of data without ranks.
         freed: the structure that was last fitted again because its fit may be stuck.
         measured: whether the data have been asked for both.
+        work: what all steps so far took, in flops by a forecast (see `_work`).
+        grown: what they took until the target was met.
         groups: shapes for which there are programs to try structures with.
     """
 
@@ -99,6 +103,8 @@ class GreedyState(State):
     rival: _rival.Rival | None = None
     freed: Structure | None = None
     measured: bool = False
+    work: float = 0.0
+    grown: float | None = None
     groups: tuple[Group, ...] = ()
 
     @property
@@ -156,6 +162,10 @@ class Greedy(Strategy):
             and at last; where that is closer, it goes on in its place. At last a Tucker network is
             tried as well (up to four modes).
         num_starts: starts of each of these structures.
+        effort: what is done once the target is met. "quick": ranks are taken away, nothing else.
+            "normal": all of this, until it has taken about as much work as it took to meet the
+            target, by a forecast of flops, which every machine makes alike; a small problem is
+            always looked at in full. "thorough": all of this, to its end.
         solver: for the cores, as in `fit`; ALS for least squares, L-BFGS for other losses.
 
     Raises:
@@ -184,12 +194,17 @@ class Greedy(Strategy):
     internal: bool = True
     hyperedges: bool = True
     num_starts: int = 4
+    effort: str = "normal"
     solver: Any = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.screen, Screen) and self.screen not in _SCREENS:
             raise ValueError(
                 f"Greedy: unknown screen {self.screen!r}; choose one of {', '.join(_SCREENS)}."
+            )
+        if self.effort not in EFFORTS:
+            raise ValueError(
+                f"Greedy: unknown effort {self.effort!r}; choose one of {', '.join(EFFORTS)}."
             )
         if not math.isfinite(self.power) or self.power < 0:
             raise ValueError(f"Greedy: power must be 0 or more, got {self.power!r}.")
@@ -211,6 +226,12 @@ class Greedy(Strategy):
         self, problem: Problem, start: TensorNetwork, budget: Budget, *, seed: tuple[int, ...]
     ) -> tuple[GreedyState, Info]:
         """Fit the start and screen its candidates."""
+        state, info = self._begun(problem, start, budget, seed=seed)
+        return _effort.counted(self, state, info), info
+
+    def _begun(
+        self, problem: Problem, start: TensorNetwork, budget: Budget, *, seed: tuple[int, ...]
+    ) -> tuple[GreedyState, Info]:
         structure = start.structure
         edges = self.candidates(structure)
         if not edges:
@@ -240,6 +261,12 @@ class Greedy(Strategy):
         self, problem: Problem, state: GreedyState, budget: Budget
     ) -> tuple[GreedyState, Info]:
         """One move, one failed try of a move, or a change of the phase."""
+        state, info = self._moved(problem, state, budget)
+        return _effort.counted(self, state, info), info
+
+    def _moved(
+        self, problem: Problem, state: GreedyState, budget: Budget
+    ) -> tuple[GreedyState, Info]:
         if state.phase == "grow":
             return self.grow(problem, state, budget)
         if state.phase == "rival":
@@ -449,7 +476,9 @@ class Greedy(Strategy):
             seed=(*state.seed[:-1], state.seed[-1] + 1),
         )
         fits = (Fit(state.structure, out.cores, out.error),)
-        return state, Info(move, out.programs, out.compile_seconds, fits, out.screen_seconds)
+        return state, Info(
+            move, out.programs, out.compile_seconds, fits, out.screen_seconds, work=out.work
+        )
 
     def capacity(self, problem: Problem, needed, current, ranked) -> Structure:
         """The ranks to compile for."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ... import _interrupt
 from ..._network import TensorNetwork
 from ..._structure import Structure
 from ...moves import Rerank
@@ -21,6 +22,7 @@ from ...solve import ALS
 from ...solve._fit import limits_of
 from ..fitting.population import BATCH_BYTES
 from ..fitting.races import attempt
+from ..reach import warn_of_noise
 from ..reduce.core import host_error, multiplied
 from ..spectra.cuts import bounds_of, telling_cuts
 from ..spectra.graphs import inferred_graphs
@@ -90,6 +92,7 @@ def step(
     names, info = telling_cuts(unfoldings.dims, TOLD), Info()
     probed = sorted(names, key=lambda cut: -min(unfolded_shape(unfoldings.dims, cut)))[:_PROBED]
     told, cuts = None, bounds_of(unfoldings, target, cuts=probed)
+    warn_of_noise(unfoldings, probed, target)
     if cuts.definite >= DEFINITE:
         cuts = bounds_of(unfoldings, target, cuts=names)
         told = ranks_told(unfoldings, names, problem.dtype) if cuts.definite >= DEFINITE else None
@@ -157,11 +160,19 @@ def found_graph(
         starts = max(1, min(starts, memory, int(_FLOPS / cost)))
         spent += starts * cost
         out = attempt(
-            inside, solver, [(shape, None)], shape, limits=limits, lanes=starts, seed=state.seed
+            inside,
+            solver,
+            [(shape, None)],
+            shape,
+            limits=limits,
+            lanes=starts,
+            seed=state.seed,
+            step_flops=inside.sweep_flops(shape),
         )
         network = multiplied(TensorNetwork(shape, out.fits[0].cores), factors, graph.dims)
         fit = Fit(graph, network.cores, host_error(problem, network))
-        info = info + Info(None, out.programs, out.compile_seconds, (fit,))
+        _interrupt.note(problem, fit)
+        info = info + Info(None, out.programs, out.compile_seconds, (fit,), work=out.work)
         return fit
 
     def left() -> bool:

@@ -26,9 +26,10 @@ from ..spectra.trees import best_trees
 from ..spectra.unfoldings import Unfoldings
 from ..strategy import Budget, Info, Move
 from . import rival as _rival
+from .effort import left, spent
 from .grouped import MOST_CELLS
 from .infer import DEFINITE, MEASURED
-from .tries import Batch, admits, affordable, batched, run_batch
+from .tries import Batch, admits, affordable, batch_work, batched, run_batch
 
 if TYPE_CHECKING:
     from .greedy import Greedy, GreedyState
@@ -57,7 +58,7 @@ _TREE_MODES = 8
 def begin(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
     """The state as the first phase starts."""
     state = dataclasses.replace(state, firm=())
-    if state.measured or budget.target_error is None:
+    if state.measured or budget.target_error is None or greedy.effort == "quick":
         return _enter(greedy, problem, state, budget, "prune")
     state = dataclasses.replace(state, measured=True)
     target = budget.target_error
@@ -94,11 +95,16 @@ def step(
     greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget
 ) -> tuple[GreedyState, Info]:
     """One try, or a change of the phase."""
-    if state.queue:
+    if state.queue and not spent(greedy, state):
         item, state = state.queue[0], dataclasses.replace(state, queue=state.queue[1:])
+        if isinstance(item, Batch) and batch_work(problem, item) > left(greedy, state):
+            return state, Info()
         try_ = _batch if isinstance(item, Batch) else _TRY[state.phase]
         return try_(greedy, problem, state, budget, item)
     later = PHASES[PHASES.index(state.phase) + 1 :]
+    state = dataclasses.replace(state, queue=())
+    if left(greedy, state) <= 0:
+        return dataclasses.replace(state, phase="done"), Info()
     for phase in later:
         if getattr(greedy, _OPTION.get(phase, phase)):
             return _enter(greedy, problem, state, budget, phase), Info()

@@ -14,6 +14,7 @@ from ...solve import LevenbergMarquardt
 from ...solve._fit import limits_of
 from ..fitting.population import BATCH_BYTES, plan_groups
 from ..fitting.races import attempt
+from ..fitting.work import attempt_work
 from ..storage.values import storable
 from ..strategy import Budget, Fit, Info
 
@@ -81,10 +82,20 @@ def affordable(problem: Problem, structure: Structure, num_starts: int) -> int:
 def _attempt_flops(problem: Problem, structure: Structure, num_starts: int) -> int:
     """Forecast of an attempt. Its products contract the network with itself, which high ranks
     make dearer much faster than a look at the data."""
+    return num_starts * _STEPS * _step_flops(problem, structure)
+
+
+def _step_flops(problem: Problem, structure: Structure) -> int:
+    """Of a step of one start."""
     look = problem.flops(structure) + problem.work
     product = 3 * layered_flops(structure) if isinstance(problem, Decomposition) else 4 * look
-    step = 6 * look + LevenbergMarquardt().cg_steps * product
-    return num_starts * _STEPS * step
+    return 6 * look + LevenbergMarquardt().cg_steps * product
+
+
+def batch_work(problem: Problem, batch: Batch) -> float:
+    """What trying it takes, by a forecast: about half of the lanes end early."""
+    flops = _step_flops(problem, batch.capacity)
+    return attempt_work(batch.capacity, flops, batch.lanes * _STEPS // 2)
 
 
 def run_batch(
@@ -115,9 +126,10 @@ def run_batch(
         ),
         lanes=batch.lanes,
         seed=state.seed,
+        step_flops=_step_flops(problem, batch.capacity),
     )
     state = dataclasses.replace(state, seed=(*state.seed[:-1], state.seed[-1] + 1))
-    info = Info(None, out.programs, out.compile_seconds, out.fits)
+    info = Info(None, out.programs, out.compile_seconds, out.fits, work=out.work)
     return state, info, next((fit for fit in out.fits if budget.meets(fit.error)), None)
 
 

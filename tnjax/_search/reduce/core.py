@@ -11,6 +11,7 @@ into the cores that carry the modes, and the error is computed on the whole data
 not meet the target, the network is fitted once to them.
 """
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ... import _interrupt
 from ..._network import TensorNetwork, scaled
 from ..._structure import Structure
 from ...contract.host import dense_slab
@@ -133,23 +135,25 @@ class Compression(NamedTuple):
         self, found: SearchResult, target_error: float, solver, memory_limit: int | None
     ) -> SearchResult:
         """The result for the whole data, its error computed on them. A network that does not meet
-        the target is fitted to them once, if there is memory to do so."""
+        the target is fitted to them once, if there is memory and time to do so."""
         network, compile_seconds = self.outside(found.network), 0.0
         if isinstance(self.whole, StreamedDecomposition):
             error, able = self.whole.relative_error(network), False
         else:
-            error = host_error(self.whole, scaled(network, 1 / self.whole.scale))
+            with _interrupt.suspended():
+                error = host_error(self.whole, scaled(network, 1 / self.whole.scale))
             needed = self.whole.fit_peak_bytes(network.structure)
             able = memory_limit is None or needed <= memory_limit
         if error > target_error and able and isinstance(self.whole, Decomposition):
-            final = fit(
-                self.whole,
-                network,
-                solver=solver,
-                target_error=target_error,
-                max_steps=_FINAL_STEPS,
-            )
-            network, error, compile_seconds = final.network, final.error, final.compile_seconds
+            with contextlib.suppress(_interrupt.Stopped):  # no time is left for it
+                final = fit(
+                    self.whole,
+                    network,
+                    solver=solver,
+                    target_error=target_error,
+                    max_steps=_FINAL_STEPS,
+                )
+                network, error, compile_seconds = final.network, final.error, final.compile_seconds
         path = tuple(map(self.step, found.path))
         path = (*path[:-1], dataclasses.replace(path[-1], error=error))
         return dataclasses.replace(
@@ -242,6 +246,7 @@ def host_error(problem: Decomposition, network: TensorNetwork) -> float:
     cores = [np.asarray(core) for core in network.cores]
     total = 0.0
     for first in range(0, target.shape[0], rows):
+        _interrupt.checkpoint()
         slab = target[first : first + rows]
         where = {0: slice(first, first + len(slab))}
         guess = dense_slab(network.structure, cores, where)

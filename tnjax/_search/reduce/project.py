@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ... import _interrupt
 from ...contract.cost import MemoryLimitError, format_bytes
 from ...problems.streamed import StreamedDecomposition, squared_norm
 from ..spectra.unfoldings import leading_basis
@@ -51,6 +52,7 @@ def project_slabs(problem: StreamedDecomposition, share: float) -> Projected:
     whole = dropped = 0.0
     held, first, limit = 0, 0, problem.plan.core_bytes
     for slab in problem.slabs():
+        _interrupt.checkpoint()
         total = squared_norm(slab)
         if not np.isfinite(total):
             _complain(slab, first)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import optimize
 
+from ... import _interrupt
 from ..._structure import Structure
 from .unfoldings import Cut, cut_name
 
@@ -163,6 +164,7 @@ class _MinCuts:
         costs = self._costs(graph)
         best, changed = _WORST, graph
         for pair, crosses in enumerate(self.crossing):
+            _interrupt.checkpoint()
             within, through = costs[~crosses].min(0), costs[crosses].min(0)
             rank = round(math.exp(graph[pair]))
             others = np.log([float(r) for r in range(1, rank + 3) if r != rank])

@@ -15,9 +15,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import optimize, sparse
 
+from ... import _interrupt
+
 # Ratio of neighboring points where the first tangents touch; they are 1 % off between them.
 _TANGENT_RATIO = 1.35
 _ROUNDS = 8
+# Nodes of HiGHS's tree for one program: without a deadline the clock must not decide. Programs of
+# ranks need at most some fifty.
+_NODES = 2000
 _TIGHT = 1e-4
 
 
@@ -53,7 +58,7 @@ def minimize_params(
     *,
     at_most: tuple[Sequence[np.ndarray], float] | None = None,
     at_least: Sequence[tuple[dict[int, np.ndarray], float]] = (),
-    seconds: float = 10.0,
+    seconds: float | None = None,
 ) -> Solution:
     """The fewest parameters.
 
@@ -61,16 +66,15 @@ def minimize_params(
         program: bonds, options and cores.
         at_most: a number for each option of every bond, and what those chosen may sum up to.
         at_least: rows of the same kind, for some bonds, that must reach a value.
-        seconds: for all rounds together.
+        seconds: for all rounds together, or as many as it takes. A deadline (see `_interrupt`)
+            counts as well.
     """
     return _solve(program, None, None, at_most, at_least, seconds)
 
 
-def minimize_cost(
-    program: Program, costs: Sequence[np.ndarray], max_params: float, *, seconds: float = 10.0
-) -> Solution:
+def minimize_cost(program: Program, costs: Sequence[np.ndarray], max_params: float) -> Solution:
     """The smallest sum of the chosen options' costs with at most `max_params` parameters."""
-    return _solve(program, costs, max_params, None, (), seconds)
+    return _solve(program, costs, max_params, None, (), None)
 
 
 def _solve(program, costs, max_params, at_most, at_least, seconds) -> Solution:
@@ -127,13 +131,19 @@ def _solve(program, costs, max_params, at_most, at_least, seconds) -> Solution:
     lower = np.append(np.zeros(binaries), low / unit * (1 - 1e-9))
     best, best_value, bound = None, math.inf, 0.0
     for _ in range(_ROUNDS):
+        _interrupt.checkpoint()
         matrix, least, most = _assemble(rows, binaries + cores)
+        options = {"mip_rel_gap": _TIGHT, "node_limit": _NODES}
+        limits = [None if seconds is None else seconds / 2, _interrupt.left()]
+        limits = [limit for limit in limits if limit is not None]
+        if limits:
+            options["time_limit"] = max(min(limits), 1e-3)
         found = optimize.milp(
             objective,
             integrality=np.append(np.ones(binaries), np.zeros(cores)),
             bounds=optimize.Bounds(lower, upper),  # pyright: ignore[reportArgumentType]
             constraints=optimize.LinearConstraint(matrix, least, most),
-            options={"time_limit": seconds / 2, "mip_rel_gap": _TIGHT},
+            options=options,
         )
         if found.mip_dual_bound is not None and math.isfinite(found.mip_dual_bound):
             bound = max(bound, float(found.mip_dual_bound))

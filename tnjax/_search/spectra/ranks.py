@@ -20,7 +20,6 @@ from .unfoldings import Unfoldings
 _SINGLE_RANKS = 8
 _RATIO = 1.25
 _REFINEMENTS = 2
-_SECONDS = 5.0
 
 Ranks = dict[Edge, int]
 
@@ -49,7 +48,7 @@ def ranks_for_error(
     for _ in range(1 + _REFINEMENTS):
         program = _program(tree, options, dims)
         dropped = [_tail(tails[edge], options[edge]) for edge in tree.edges]
-        found = minimize_params(program, at_most=(dropped, error**2), seconds=_SECONDS).chosen
+        found = minimize_params(program, at_most=(dropped, error**2)).chosen
         if found is None:
             break
         ranks = {e: options[e][o] for e, o in zip(tree.edges, found, strict=True)}
@@ -88,7 +87,7 @@ def ranks_for_budget(
     for _ in range(1 + _REFINEMENTS):
         costs = [_tail(tails[edge], options[edge]) for edge in tree.edges]
         program = _program(tree, options, dims)
-        found = minimize_cost(program, costs, float(max_params), seconds=_SECONDS).chosen
+        found = minimize_cost(program, costs, float(max_params)).chosen
         if found is None:
             break
         ranks = {e: options[e][o] for e, o in zip(tree.edges, found, strict=True)}

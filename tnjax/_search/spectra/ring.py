@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ... import _interrupt
 from ..._structure import Structure
 from ...moves.cores import Cores
 from .tree_svd import Tree, decompose
@@ -37,6 +38,7 @@ def ring_structures(
     for closing in _CLOSING:
         if closing > rank:
             break
+        _interrupt.checkpoint()
         opening = -(-rank // closing)
         chain = _opened(rest, tensor.shape, closing, opening)
         # What the chain may drop is relative to the tensor; truncation keeps nearly all of it.

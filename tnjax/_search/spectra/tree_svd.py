@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
+from ... import _interrupt
 from ..._network import TensorNetwork
 from ..._structure import Edge, Structure
 from .unfoldings import Cut
@@ -123,6 +124,7 @@ def decompose(
     found: dict[Edge, int] = {}
     cores: dict[int, np.ndarray] = {}
     for node, up in reversed(tree._parents.items()):
+        _interrupt.checkpoint()
         own = [*sorted(tree.legs[node]), *(edge for edge in tree.axes(node) if edge != up)]
         if up is None:
             cores[node] = np.transpose(work, [axes.index(axis) for axis in own])

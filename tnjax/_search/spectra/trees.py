@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ... import _interrupt
 from ..._structure import Edge
 from .ranks import ranks_for_error
 from .tree_svd import Tree
@@ -85,6 +86,7 @@ def best_trees(
     multiplier = math.prod(sizes) ** 0.5 / error**2
     splits = _splits(sizes, options)
     for _ in range(_MULTIPLIERS):
+        _interrupt.checkpoint()
         tree, dropped, value = _optimum(sizes, options, splits, multiplier)
         if below is not None and value - multiplier * error**2 > _HOPELESS * below:
             return []

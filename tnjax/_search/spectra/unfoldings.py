@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ... import _interrupt
+
 Cut = tuple[int, ...]
 
 # An unfolding with a smaller side up to this is decomposed in full, else sketched at first.
@@ -101,6 +103,7 @@ class Unfoldings:
         """Of the unfolding with these modes on one side, in either order of the sides."""
         cut = self.name(modes)
         if cut not in self._known:
+            _interrupt.checkpoint()
             matrix = unfold(self.tensor, cut)
             if matrix.shape[0] > matrix.shape[1]:
                 matrix = matrix.T
@@ -113,6 +116,7 @@ class Unfoldings:
         if side > _FULL_SIDE and self.error > 0:
             size = _FIRST_SKETCH
             while 4 * size < side:
+                _interrupt.checkpoint()
                 found = self._sketch(matrix, size)
                 if found.missed <= _LEFT_OUT * self.error**2:
                     return found
@@ -168,6 +172,7 @@ def leading_basis(matrix: np.ndarray, budget: float) -> np.ndarray:
     """The fewest orthonormal columns that hold those of a matrix up to a squared error; at least
     one. They may be a few more: of a tall matrix, and of one whose rank is hardly larger, which
     they then hold in full."""
+    _interrupt.checkpoint()
     if matrix.shape[0] > _WIDE_SIDE:
         matrix, start = _sketched(matrix, budget)
     else:
@@ -190,6 +195,7 @@ def _sketched(matrix: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray
     total = float(np.linalg.norm(matrix)) ** 2
     rng, size = np.random.default_rng(matrix.shape), 32
     while 4 * size <= matrix.shape[0]:
+        _interrupt.checkpoint()
         draw = rng.standard_normal((matrix.shape[1], size))
         start = np.linalg.qr(matrix @ draw)[0]
         inside = start.conj().T @ matrix

@@ -12,6 +12,7 @@ This needs data without noise, since what is small grows.
 
 import numpy as np
 
+from ... import _interrupt
 from .unfoldings import ROUNDING, squared_tails, unfold
 
 # One pass balances the last mode exactly and the others nearly.
@@ -33,6 +34,7 @@ def whitened(tensor: np.ndarray, error: float) -> tuple[np.ndarray, tuple[np.nda
     allowed = max(error**2, ROUNDING) * float(np.linalg.norm(tensor.ravel())) ** 2
     for turn in range(_PASSES):
         for mode in range(tensor.ndim):
+            _interrupt.checkpoint()
             matrix = unfold(tensor, (mode,))
             squares, basis = np.linalg.eigh(matrix @ matrix.conj().T)
             squares, basis = squares[::-1], basis[:, ::-1]

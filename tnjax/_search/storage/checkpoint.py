@@ -67,14 +67,14 @@ class Saved:
     """What a search needs to go on.
 
     Attributes:
-        state: of the strategy.
+        state: of the strategy; None if the search was stopped before there was one.
         path: all accepted moves.
         archive: all fitted structures.
         totals: what the steps so far took, this checkpoint counted.
         seconds: wall time so far.
     """
 
-    state: State
+    state: State | None
     path: tuple[Step, ...]
     archive: Archive
     totals: Totals

@@ -1,6 +1,7 @@
 """Structure by sparsity: a diagonal factor on every bond, with a penalty on its entries."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from ... import _compile
+from ... import _compile, _interrupt
 from ..._init import host_cores
 from ..._network import TensorNetwork
 from ..._status import Status
@@ -18,6 +19,7 @@ from ..._structure import Structure
 from ...moves.cores import Cores
 from ...problems import LeastSquares, Problem
 from ...solve._fit import as_solver, limits_of
+from ...solve._fitting import CHUNK_FLOPS, WHOLE_FLOPS
 from ...solve.rows import solve_rows
 from ..fitting.population import Fitted, Group, Start, fit_population
 from ..storage.values import storable
@@ -175,10 +177,7 @@ class SparseDiagonal(Strategy):
         penalty = self.penalty * self.factor**state.level
         numbers = np.asarray([penalty, self.ridge], real)
         args = (problem, state.full_cores, state.diagonals, numbers)
-        passes = 2 * self.sweeps
-        work = passes * state.full.num_nodes * problem.work
-        static = (state.full, self.sweeps)
-        ran = _compile.run(_sparsify, static, args, work=work, passes=passes)
+        ran = self._sparsified(state.full, args)
         cores, diagonals = jax.device_get(ran.value)
         info = Info(None, ran.programs, ran.seconds, save=True)
         state = dataclasses.replace(
@@ -213,6 +212,27 @@ class SparseDiagonal(Strategy):
             misses=0,
         )
         return state, dataclasses.replace(info, move=Move("sparsify"))
+
+    def _sparsified(self, full: Structure, args: tuple) -> _compile.Ran:
+        """All sweeps of a level; some at a time, where they are long and may be stopped."""
+        problem = args[0]
+        passes = 2 * self.sweeps
+        work = passes * full.num_nodes * problem.work
+        ran = functools.partial(_compile.run, _sparsify, work=work)
+        static = (full, self.sweeps)
+        long = self.sweeps * problem.sweep_flops(full) > WHOLE_FLOPS
+        if not (_interrupt.watched() and long) or _compile.interpreted(
+            _sparsify, static, args, work=work, passes=passes
+        ):
+            return ran(static, args, passes=passes)
+        most = max(2, int(CHUNK_FLOPS / problem.sweep_flops(full)))
+        some = max(n for n in range(1, self.sweeps + 1) if self.sweeps % n == 0 and n <= most)
+        made, seconds = 0, 0.0
+        for _ in range(self.sweeps // some):
+            part = ran((full, some), args, passes=None)
+            args = (problem, *part.value, args[-1])
+            made, seconds = made + part.programs, seconds + part.seconds
+        return _compile.Ran(args[1:3], made, seconds)
 
     def _end(self, state: SparseState) -> SparseState:
         status = Status.STAGNATED if state.status is Status.RUNNING else state.status

@@ -1,0 +1,61 @@
+"""What a search returns that was stopped before a step was done."""
+
+from collections.abc import Iterable
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from .. import _interrupt
+from .._network import TensorNetwork
+from .._status import Status
+from .._structure import Structure
+from ..problems import Decomposition, Problem, StreamedDecomposition
+from .archive import Archive
+from .fitting.refit import assess
+from .reduce.core import host_error
+from .result import SearchResult, Step
+from .strategy import Budget, Fit, Move
+
+
+def better_of(problem: Problem, budget: Budget, fits: Iterable[Fit]) -> Fit | None:
+    """The first of the fits, or one of the others within the budget that is better: one that meets
+    the target with fewer parameters; as long as none does, one with a lower error."""
+    best = None
+    for fit in fits:
+        allowed = best is None or budget.forbids(problem, fit.structure) is None
+        if (
+            allowed
+            and np.isfinite(fit.error)
+            and (best is None or _better(problem, budget, fit, best))
+        ):
+            best = fit
+    return best
+
+
+def _better(problem: Problem, budget: Budget, a: Fit, b: Fit) -> bool:
+    if not budget.meets(b.error):
+        return a.error < b.error
+    fewer = problem.num_params(a.structure) < problem.num_params(b.structure)
+    return budget.meets(a.error) and fewer
+
+
+def start_as_it_is(problem: Problem, network: TensorNetwork) -> Fit:
+    """The start and its error, of which nothing has been fitted."""
+    cores = tuple(map(np.asarray, network.cores))
+    with _interrupt.suspended():
+        if type(problem) is Decomposition:  # needs no program
+            return Fit(network.structure, cores, host_error(problem, network))
+        return assess(problem, network.structure, cores)[0]
+
+
+def without_network(
+    problem: StreamedDecomposition, status: Status, seconds: float, key: PRNGKeyArray
+) -> SearchResult:
+    """The zero network, of error one, of a tensor that was not even read to its end."""
+    structure = Structure.rank_one(problem.shape)
+    shapes = map(structure.core_shape, range(structure.num_nodes))
+    network = TensorNetwork(structure, [np.zeros(shape, problem.dtype) for shape in shapes])
+    step = Step(Move("start"), structure, structure.num_params, 1.0, seconds, 0.0, 0)
+    seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
+    return SearchResult(network, 1.0, (step,), status, Archive(), 0, seconds, 0.0, seed)

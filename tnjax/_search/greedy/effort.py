@@ -1,0 +1,46 @@
+"""How much work a greedy search does once the target is met."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from ..strategy import Info
+
+if TYPE_CHECKING:
+    from .greedy import Greedy, GreedyState
+
+EFFORTS = ("quick", "normal", "thorough")
+
+# Of "normal": the work that is always allowed, in flops by the forecast of `_work`, some ten
+# seconds of one core; and what else is, as a multiple of what it took to meet the target.
+_FLOOR = 1e10
+_AGAIN = 1.0
+
+
+def counted(greedy: Greedy, state: GreedyState, info: Info) -> GreedyState:
+    """The state with the work of a step; done, if that was the last one that its effort allows."""
+    work = state.work + info.work
+    grown = state.grown
+    if grown is None and state.tidying and state.phase != "rival":
+        grown = work
+    state = dataclasses.replace(state, work=work, grown=grown)
+    rival = state.phase == "rival" and state.rival is not None and not state.rival.stride
+    if rival and grown is not None and left(greedy, state) <= 0:
+        return dataclasses.replace(state, phase="done")
+    return state
+
+
+def left(greedy: Greedy, state: GreedyState) -> float:
+    """Work that may still be done to make the network smaller, other than by taking ranks away."""
+    if greedy.effort == "thorough" or state.grown is None:
+        return math.inf
+    allowed = 0.0 if greedy.effort == "quick" else max(_FLOOR, _AGAIN * state.grown)
+    return allowed - (state.work - state.grown)
+
+
+def spent(greedy: Greedy, state: GreedyState) -> bool:
+    """Whether a phase must end before its queue does. Taking ranks away is cheap, and what was
+    changed last needs it."""
+    return state.phase != "prune" and left(greedy, state) <= 0

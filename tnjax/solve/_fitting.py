@@ -1,0 +1,168 @@
+"""One fit, or several of one shape, as programs.
+
+A fit is one program. Where it may be stopped and is forecast to take long, it is two: one for its
+start and one for some steps at a time. The loops are the same, and so are the bits.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import _compile, _interrupt, _mesh
+from .._network import TensorNetwork
+from .._status import Status
+from ..problems import Problem
+from ._solver import FitState, Limits, Solver, drive, start
+
+# Flops between two looks whether to stop, and those of a fit that is not looked at in between:
+# about half a second, and one, of a core that does not compute anything else.
+CHUNK_FLOPS = 1e9
+WHOLE_FLOPS = 2e9
+
+
+def fitted(
+    problem: Problem,
+    solver: Solver,
+    network: TensorNetwork,
+    limits: Limits,
+    *,
+    work: int,
+    passes: int,
+    sweep_flops: float,
+) -> _compile.Ran:
+    """Fit a network.
+
+    Args:
+        work, passes: as of `_compile.run`.
+        sweep_flops: of one step.
+
+    Returns:
+        (the best network, its error, the steps made); where it was stopped, that of the steps
+        until then.
+    """
+    return run_loop(
+        (_whole, _begin, _advance),
+        (),
+        (problem, solver),
+        network,
+        limits,
+        work=work,
+        passes=passes,
+        step_flops=sweep_flops,
+        running=lambda state: int(state.status) == Status.RUNNING.code,
+        picked=lambda state: (state.best, state.best_error, state.steps),
+    )
+
+
+def fitted_together(
+    permuted: bool,
+    problem: Problem,
+    solver: Solver,
+    networks: TensorNetwork,
+    limits: Limits,
+    *,
+    work: int,
+    passes: int,
+    sweep_flops: float,
+) -> _compile.Ran:
+    """Fit networks along a leading axis, which the problem has as well if it is `permuted`; see
+    `fitted`."""
+    return run_loop(
+        (_whole_batch, _begin_batch, _advance_batch),
+        (permuted,),
+        (problem, solver),
+        networks,
+        limits,
+        work=work,
+        passes=passes,
+        step_flops=sweep_flops,
+        running=lambda state: bool((np.asarray(state.status) == Status.RUNNING.code).any()),
+        picked=lambda state: (state.best, state.best_error, state.steps),
+    )
+
+
+def run_loop(
+    programs: tuple[Callable, Callable, Callable],
+    static: tuple,
+    shared: tuple,
+    first: Any,
+    limits: Limits,
+    *,
+    work: int,
+    passes: int,
+    step_flops: float,
+    running: Callable[[Any], bool],
+    picked: Callable[[Any], Any],
+    chunk: int = 1,
+) -> _compile.Ran:
+    """A loop of steps, as one program or by and by.
+
+    Args:
+        programs: of the whole loop, (*static, *shared, first, limits) to the result; of its state
+            before the first step, without limits; and of some steps, (*static, *shared, state,
+            limits, pause) to the next state.
+        static, shared, first, limits: see `programs`.
+        work, passes: of the whole, as of `_compile.run`.
+        step_flops: of a step.
+        running: whether a state is not the last one.
+        picked: the result from the state.
+        chunk: steps that are made together in any case.
+
+    Returns:
+        the result; where it was stopped, that of the steps until then.
+    """
+    whole, begin, advance = programs
+    most = int(limits.max_steps)
+    args = (*shared, first, limits)
+    if not _interrupt.watched() or most * step_flops <= WHOLE_FLOPS:
+        return _compile.run(whole, static, args, work=work, passes=passes, partial=True)
+    made = _compile.interpreted(whole, static, args, work=work, passes=passes)
+    if made is not None:
+        ran = _compile.run(whole, static, args, work=work, passes=passes, partial=True)
+        return ran._replace(
+            programs=made.programs + ran.programs, seconds=made.seconds + ran.seconds
+        )
+    ran = _compile.run(begin, static, (*shared, first), work=work, passes=None, partial=True)
+    state, made, seconds, done = ran.value, ran.programs, ran.seconds, 0
+    steps = chunk * max(1, int(CHUNK_FLOPS / (step_flops * chunk)))
+    while done < most and _interrupt.pending() is None:
+        done = min(done + steps, most)
+        args = (*shared, state, limits, np.asarray(done, np.int32))
+        ran = _compile.run(advance, static, args, work=work, passes=None, partial=True)
+        state, made, seconds = ran.value, made + ran.programs, seconds + ran.seconds
+        if not running(state):
+            break
+    return _compile.Ran(picked(state), made, seconds)
+
+
+def _whole(problem: Problem, solver: Solver, network: TensorNetwork, limits: Limits):
+    state = drive(solver, problem, start(solver, problem, network), limits)
+    return state.best, state.best_error, state.steps
+
+
+def _begin(problem: Problem, solver: Solver, network: TensorNetwork) -> FitState:
+    return start(solver, problem, network)
+
+
+def _advance(problem: Problem, solver: Solver, state: FitState, limits: Limits, pause) -> FitState:
+    return drive(solver, problem, state, limits, pause)
+
+
+def _vmapped(permuted: bool, problem: Problem, function: Callable):
+    return _mesh.vmapped(function, problem.mesh, (0 if permuted else None, 0))
+
+
+def _whole_batch(permuted: bool, problem: Problem, solver: Solver, networks, limits: Limits):
+    one = lambda problem, network: _whole(problem, solver, network, limits)
+    return _vmapped(permuted, problem, one)(problem, networks)
+
+
+def _begin_batch(permuted: bool, problem: Problem, solver: Solver, networks) -> FitState:
+    one = lambda problem, network: start(solver, problem, network)
+    return _vmapped(permuted, problem, one)(problem, networks)
+
+
+def _advance_batch(permuted: bool, problem: Problem, solver: Solver, states, limits, pause):
+    one = lambda problem, state: drive(solver, problem, state, limits, pause)
+    return _vmapped(permuted, problem, one)(problem, states)
