@@ -30,7 +30,7 @@ def squared(x, y):
 
 
 def main() -> dict:
-    mesh = jax.make_mesh((4,), ("i",))
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()), ("i",))
     tensors = np.random.default_rng(0).standard_normal((8, *RING.dims))
     keys = jax.random.split(jax.random.key(1), 8)
     start = TensorNetwork.random(RING, key=jax.random.key(2))

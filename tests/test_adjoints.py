@@ -29,73 +29,69 @@ def data() -> np.ndarray:
     return 5 * (dense + 0.02 * np.random.default_rng(0).standard_normal(dense.shape))
 
 
+def both(problem, **options):
+    """The error, and an entry: it depends on the cores by way of the tensor alone, and on the
+    units."""
+    found = run(problem, START, **options)
+    return jnp.stack([found.error, found.network.to_dense()[1, 2, 0]])
+
+
 def error(problem, **options):
     return run(problem, START, **options).error
 
 
-def entry(problem, **options):
-    """Depends on the cores by way of the tensor alone, and on the units."""
-    return run(problem, START, **options).network.to_dense()[1, 2, 0]
-
-
 def check(function, x, adjoint, *, step=1e-4, rtol=1e-5):
-    """`function(x, adjoint)`: its gradient along a direction, without differentiating a fit."""
+    """`function(x, adjoint)`: its derivatives along a direction, without differentiating a fit."""
     along = jnp.asarray(np.random.default_rng(5).standard_normal(x.shape))
     value = jax.jit(lambda t: function(x + t * along, None))
     # Five points: an error of step^4, so that rounding matters as little.
     points = [(-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12)]
-    expected = sum(c * float(value(k * step)) for k, c in points) / step
-    gradient = jax.jit(jax.grad(lambda x: function(x, adjoint)))(x)
-    assert abs(expected) > 1e-6
-    np.testing.assert_allclose(jnp.vdot(gradient, along), expected, rtol=rtol)
+    expected = sum(c * np.asarray(value(k * step)) for k, c in points) / step
+    jacobian = jax.jit(jax.jacrev(lambda x: function(x, adjoint)))(x)
+    assert (abs(expected) > 1e-6).all()
+    np.testing.assert_allclose(jnp.tensordot(jacobian, along, x.ndim), expected, rtol=rtol)
 
 
-@pytest.mark.parametrize("what", [error, entry])
-@pytest.mark.parametrize("every", [None, 1, 3, 100])
-def test_checkpointed_gradients_are_those_of_the_steps(what, every):
-    function = lambda x, adjoint: what(
-        Decomposition(x), solver=ALS(max_steps=5, rtol=0), adjoint=adjoint
-    )
+@pytest.mark.parametrize("every", [None, 2, 100])
+def test_checkpointed_gradients_are_those_of_the_steps(every):
+    solver = ALS(max_steps=5, rtol=0)
+    function = lambda x, adjoint: both(Decomposition(x), solver=solver, adjoint=adjoint)
     check(function, data(), Checkpointed(every))
 
 
-@pytest.mark.parametrize("what", [error, entry])
-def test_checkpointed_gradients_through_gradient_steps(what):
+def test_checkpointed_gradients_through_gradient_steps():
     solver = Optax(optax.adam(1e-2), max_steps=4, updates=3)
-    function = lambda x, adjoint: what(Decomposition(x), solver=solver, adjoint=adjoint)
+    function = lambda x, adjoint: both(Decomposition(x), solver=solver, adjoint=adjoint)
     check(function, data(), Checkpointed())
 
 
-@pytest.mark.parametrize("what", [error, entry])
 @pytest.mark.parametrize(
     "solver",
     [CONVERGED, LevenbergMarquardt(max_steps=60, rtol=1e-13)],
     ids=["als", "levenberg"],
 )
-def test_implicit_gradients_are_those_of_the_optimum(what, solver):
-    function = lambda x, adjoint: what(Decomposition(x), solver=solver, adjoint=adjoint)
+def test_implicit_gradients_are_those_of_the_optimum(solver):
+    function = lambda x, adjoint: both(Decomposition(x), solver=solver, adjoint=adjoint)
     check(function, data(), Implicit())
 
 
-@pytest.mark.parametrize("what", [error, entry])
-def test_implicit_gradients_without_the_hessian_are_the_same(what):
+def test_implicit_gradients_without_the_hessian_are_the_same():
     function = lambda adjoint: jax.jit(
-        jax.grad(lambda x: what(Decomposition(x), solver=CONVERGED, adjoint=adjoint))
+        jax.jacrev(lambda x: both(Decomposition(x), solver=CONVERGED, adjoint=adjoint))
     )
     dense, free = function(Implicit())(data()), function(Implicit(dense=0))(data())
-    np.testing.assert_allclose(free, dense, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(free, dense, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("adjoint", [Checkpointed(), Implicit()])
-@pytest.mark.parametrize("what", [error, entry])
-def test_gradients_by_the_weights_of_a_completion(adjoint, what):
+def test_gradients_by_the_weights_of_a_completion(adjoint):
     tensor = data()
     weights = jnp.asarray(0.5 + np.random.default_rng(6).random(tensor.size))
-    solver = CONVERGED if isinstance(adjoint, Implicit) else ALS(max_steps=5, rtol=0)
+    solver = CONVERGED if isinstance(adjoint, Implicit) else ALS(max_steps=4, rtol=0)
 
     def function(weights, adjoint):
         problem = Completion(INDICES, tensor.ravel(), TRAIN.dims, weights=weights, ridge=1e-3)
-        return what(problem, solver=solver, adjoint=adjoint)
+        return both(problem, solver=solver, adjoint=adjoint)
 
     check(function, weights, adjoint)
 
@@ -105,7 +101,7 @@ def test_gradients_where_steps_are_halved():
 
     def function(values, adjoint):
         problem = Completion(INDICES, values, TRAIN.dims, loss="huber")
-        return error(problem, solver=ALS(max_steps=3, rtol=0), adjoint=adjoint)
+        return both(problem, solver=ALS(max_steps=3, rtol=0), adjoint=adjoint)
 
     check(function, tensor.ravel(), Checkpointed())
 
@@ -114,7 +110,7 @@ def test_gradients_under_vmap_are_those_one_by_one():
     stack = np.stack([data(), 2 * data()[::-1]])
     for adjoint, solver in ((Checkpointed(), ALS(max_steps=4)), (Implicit(), CONVERGED)):
         gradient = jax.grad(
-            lambda x, solver=solver, adjoint=adjoint: entry(
+            lambda x, solver=solver, adjoint=adjoint: error(
                 Decomposition(x), solver=solver, adjoint=adjoint
             )
         )

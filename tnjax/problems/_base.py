@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Real
+from jaxtyping import Array, Real
 
 from .. import _mesh
 from .._network import TensorNetwork
@@ -43,8 +43,8 @@ class Problem(eqx.Module):
     def dtype(self) -> jnp.dtype: ...
 
     @property
-    def scale(self) -> float | Float[Array, ""]:
-        """A number on the host; an array where the data are traced."""
+    def scale(self) -> Any:
+        """A float, or an array [] where the data are traced."""
         return 1.0
 
     @property

@@ -340,7 +340,7 @@ class Completion(LeastSquares):
         return self.training.values.dtype
 
     @property
-    def scale(self) -> float | Float[Array, ""]:
+    def scale(self) -> Any:
         """Weighted root mean square of what the network has to explain (1 unless squared)."""
         return self._scale if traced(self._scale) else float(self._scale)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -83,6 +83,7 @@ class Decomposition(LeastSquares):
             self.target, self._scale = _normalized(jnp.asarray(tensor))
             self.slabs = None
             return
+        tensor = np.asarray(tensor)
         largest = _largest(tensor)
         if not math.isfinite(largest):
             bad = int(tensor.size - np.isfinite(tensor).sum())
@@ -94,7 +95,7 @@ class Decomposition(LeastSquares):
             raise ValueError(
                 "Decomposition: the tensor is zero everywhere, so a relative error has no meaning."
             )
-        unit = tensor / np.asarray(largest, np.real(tensor).dtype)  # the only copy
+        unit: Any = tensor / np.asarray(largest, np.real(tensor).dtype)  # the only copy
         norm = np.linalg.norm(unit.ravel())
         self._scale = np.asarray(largest * float(norm))
         unit /= norm
@@ -134,7 +135,7 @@ class Decomposition(LeastSquares):
         return self.target.dtype
 
     @property
-    def scale(self) -> float | Float[Array, ""]:
+    def scale(self) -> Any:
         """||X||: solvers see the tensor with norm 1."""
         return self._scale if traced(self._scale) else float(self._scale)
 

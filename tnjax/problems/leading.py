@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +73,7 @@ def informed_start(
 
 
 def sized_start(
-    network: TensorNetwork, indices: Array, weights: Array, *, size: Array, nonnegative: bool
+    network: TensorNetwork, indices: Array, weights: Array, *, size: Any, nonnegative: bool
 ) -> TensorNetwork:
     """What `informed_start` does without values, in a trace; rows whose entries have no weight
     are zero too."""

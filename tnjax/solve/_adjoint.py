@@ -179,10 +179,10 @@ class Implicit(Adjoint):
                 "Implicit: an optimum on the border of nonnegative cores is not a zero of the "
                 "gradient; use adjoint=Checkpointed()."
             )
-        still = jax.tree.map(
+        fixed, begin = jax.tree.map(
             lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, (problem, network)
         )
-        state = drive(solver, still[0], begun(solver, *still, length), limits)
+        state = drive(solver, fixed, begun(solver, fixed, begin, length), limits)
         rcond = float(jnp.finfo(problem.dtype).eps ** 0.5) if self.rcond is None else self.rcond
         best = at_optimum(
             problem,

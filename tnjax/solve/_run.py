@@ -113,7 +113,7 @@ def run(
             "(where the solver is an argument of the program, close over it or pass max_steps)."
         )
     positive(length, "max_steps")
-    if not traced(target_error):
+    if not isinstance(target_error, jax.Array):
         positive(target_error, "target_error")
     length = int(length)
     limits = limits_of(solver, problem, target_error=target_error, max_steps=length)
