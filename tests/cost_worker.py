@@ -23,8 +23,8 @@ from tnjax import (
 )
 from tnjax._search.screening.candidates import draw_slices
 from tnjax.distributed import StepCost, dense_screen, dense_sweep, sample_sweep
-from tnjax.solve._fit import limits_of
-from tnjax.solve._fitting import _whole
+from tnjax.solve.limits import limits_of
+from tnjax.solve.programs import _whole
 
 DEVICES = (1, 2, 4, 8)
 RING = Structure.tensor_ring((16, 18, 20, 22), 2)

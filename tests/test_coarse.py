@@ -12,7 +12,7 @@ import pytest
 
 from tnjax import Completion, Greedy, Structure, TensorNetwork, search
 from tnjax._search.greedy import grouped as _coarse
-from tnjax._search.greedy import tidy as _tidy
+from tnjax._search.greedy import measure
 from tnjax._search.greedy.grouped import Grouping, complete, groupings
 from tnjax._search.strategy import Budget
 from tnjax.problems.leading import leading_vectors
@@ -213,7 +213,7 @@ def test_where_groups_do_not_apply():
     sign = (known.values > 0).astype(float)
     shape, options = problem.shape, {"validation": 0.1, "key": jax.random.key(0)}
     state = Greedy().init(problem, _start(problem), _budget(), seed=(0,))[0]
-    assert state.phase == "infer"
+    assert state.phase == "grouped"
     applies = lambda problem, greedy: _coarse.applies(greedy, problem, state)
     assert applies(problem, Greedy())
     assert not applies(problem, Greedy(infer=False))
@@ -250,7 +250,7 @@ def test_bounds_of_a_completion_hold_for_what_was_planted(seed):
     state = Greedy().init(problem, _start(problem), _budget(), seed=(0,))[0]
     cores = (cores[0] / problem.scale, *cores[1:])
     state = dataclasses.replace(state, structure=TRAIN, cores=cores)
-    cuts = _tidy._found_cuts(problem, state, 1e-3)
+    cuts = measure._found_cuts(problem, state, 1e-3)
     assert cuts is not None
     assert cuts.admits(TRAIN)
     for edge in TRAIN.edges:

@@ -22,7 +22,7 @@ from tnjax._interpret import _operations, _products
 from tnjax._search.fitting import evaluate as _evaluate
 from tnjax._search.screening import candidates as _candidates
 from tnjax._search.screening.screens import Spectral, Trial
-from tnjax.solve._fit import limits_of
+from tnjax.solve.limits import limits_of
 
 DTYPES = [jnp.float32, jnp.complex128]
 RING = Structure.tensor_ring((4, 5, 3, 4), (2, 3, 2, 2))

@@ -24,7 +24,7 @@ from tnjax import (
     fit,
     search,
 )
-from tnjax.solve import _fitting
+from tnjax.solve import programs as _fitting
 from tnjax.sweep import together
 
 RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
@@ -153,7 +153,7 @@ def test_no_time_at_all_gives_the_start_and_its_error():
 @pytest.mark.parametrize("give_up", [False, True])
 def test_a_compiled_fit_by_and_by_gives_the_bits_of_one_program(monkeypatch, give_up):
     from tnjax import ALS
-    from tnjax.solve._fit import limits_of
+    from tnjax.solve.limits import limits_of
 
     monkeypatch.setitem(os.environ, "TNJAX_INTERPRET", "0")
     data, solver = problem(), ALS()

@@ -17,8 +17,8 @@ from tnjax._search.fitting.population import (
     plan_groups,
 )
 from tnjax._search.strategy import Fit
-from tnjax.solve import _fitting
-from tnjax.solve._fit import limits_of
+from tnjax.solve import programs as _fitting
+from tnjax.solve.limits import limits_of
 
 SHAPE = (3, 4, 3)
 STRUCTURES = [

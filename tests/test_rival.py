@@ -11,7 +11,7 @@ import pytest
 
 from tnjax import Decomposition, FixedFormat, Greedy, Status, Structure, TensorNetwork, search
 from tnjax._search.greedy import rival as _rival
-from tnjax._search.greedy.rival import Rival
+from tnjax._search.greedy.state import Rival
 from tnjax._search.storage.values import decode, encode
 from tnjax._search.strategy import Budget
 

@@ -26,9 +26,9 @@ from tnjax import (
 )
 from tnjax.contract.cost import layers_pay
 from tnjax.problems import _decomposition
-from tnjax.solve._fit import limits_of
-from tnjax.solve._solver import drive, start
+from tnjax.solve.limits import limits_of
 from tnjax.solve.rows import solve_rows
+from tnjax.solve.solver import drive, start
 
 TREE = Structure.from_edges((3, 4, 3, 2), {(0, 4): 2, (1, 4): 2, (2, 4): 2, (2, 3): 2})
 RING = Structure.tensor_ring((4, 3, 4), 2)
@@ -202,7 +202,7 @@ def test_every_solver_recovers_a_representable_tensor(solver, dtype):
 def test_room_filled_with_zeros_stays_zero(solver):
     """What the search's capacities rely on, for every solver."""
     from tnjax.moves.cores import pad, unpad
-    from tnjax.solve._fit import as_solver
+    from tnjax.solve.limits import as_solver
 
     problem = Decomposition(noisy(TREE, 0))
     solver = as_solver(solver, problem)

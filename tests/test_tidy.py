@@ -12,17 +12,19 @@ from tnjax import (
     Decomposition,
     Greedy,
     LevenbergMarquardt,
-    Status,
     Structure,
     TensorNetwork,
     cut_bounds,
     search,
 )
 from tnjax._search.fitting.races import attempt
-from tnjax._search.greedy import tidy as _tidy
+from tnjax._search.greedy import measure, shrink
+from tnjax._search.greedy.measure import measured
+from tnjax._search.greedy.shrink import Prune, Swap
+from tnjax._search.greedy.state import Outcome
 from tnjax._search.strategy import Budget, Info, Move
 from tnjax.moves.neighbors import chosen, hyperedges, merges, rewirings, splits, stars
-from tnjax.solve._fit import limits_of
+from tnjax.solve.limits import limits_of
 
 KEY = jax.random.key(0)
 TRAIN = Structure.tensor_train((4, 4, 4), (2, 2))
@@ -46,7 +48,7 @@ def planted(structure, seed=1, dtype=np.float64):
 )
 def test_each_phase_finds_what_no_phase_before_it_does(truth, start, kind, trees, monkeypatch):
     if not trees:
-        monkeypatch.setattr(_tidy, "_TREE_MODES", 0)
+        monkeypatch.setattr(measure, "_TREE_MODES", 0)
     result = search(planted(truth), key=KEY, target_error=1e-5, start=start)
     assert result.num_params <= truth.num_params
     assert result.error <= 1e-5
@@ -79,16 +81,17 @@ def test_bonds_that_cannot_lose_a_rank_are_asked_again_only_once_they_grew():
     state, _ = greedy.init(problem, truth, budget, seed=(0,))
     state = dataclasses.replace(state, cores=cores, error=0.0, capacity=ring, cuts=None)
     state = dataclasses.replace(state, phase="prune", queue=())
-    after, info = _tidy._prune(greedy, problem, state, budget, (0, 1))
+    after, info, outcome = Prune().attempt(greedy, problem, state, budget, (0, 1))
+    assert outcome is Outcome.STAY
     assert info.move is None
-    assert info.fits[0].error > _tidy._FAR * 0.01
+    assert info.fits[0].error > 1.02 * 0.01
     assert after.firm == ((0, 1),)
-    again = _tidy._enter(greedy, problem, after, budget, "prune")
+    again = Prune().entered(greedy, problem, after, budget)
     assert set(again.queue) == set(ring.edges) - {(0, 1)}
-    assert set(_tidy._enter(greedy, problem, after, budget, "swap").queue) == set(ring.edges)
-    assert _tidy.begin(greedy, problem, after, budget).firm == ()
+    assert set(Swap().entered(greedy, problem, after, budget).queue) == set(ring.edges)
+    assert measured(greedy, problem, after, budget).firm == ()
     near = dataclasses.replace(budget, target_error=info.fits[0].error / 1.01)
-    assert _tidy._prune(greedy, problem, state, near, (0, 1))[0].firm == ()
+    assert Prune().attempt(greedy, problem, state, near, (0, 1))[0].firm == ()
 
 
 def test_bonds_that_a_swap_grew_may_lose_a_rank(monkeypatch):
@@ -98,22 +101,20 @@ def test_bonds_that_a_swap_grew_may_lose_a_rank(monkeypatch):
     state, _ = greedy.init(problem, start, budget, seed=(0,))
     state = dataclasses.replace(state, capacity=ring, firm=tuple(ring.edges), phase="swap")
 
-    def advance(self, problem, budget, state, move, effort):
-        return dataclasses.replace(state, phase="grow", status=Status.RUNNING), Info(move)
+    def advance(options, problem, budget, state, move, effort):
+        return state, Info(move), Outcome.STAY
 
-    def grow(self, problem, state, budget):
-        met = Status.TARGET_REACHED
-        return dataclasses.replace(state, phase="done", status=met, error=0.4), Info(
-            Move("grow", (1, 2), 1)
-        )
+    def grow(options, problem, state, budget):
+        found = dataclasses.replace(state, error=0.4)
+        return found, Info(Move("grow", (1, 2), 1)), Outcome.MET
 
-    monkeypatch.setattr(Greedy, "advance", advance)
-    monkeypatch.setattr(Greedy, "grow", grow)
-    monkeypatch.setattr(_tidy, "_promising", lambda *args: True)
-    after, info = _tidy._swap(greedy, problem, state, budget, pair)
+    monkeypatch.setattr(shrink, "advance", advance)
+    monkeypatch.setattr(shrink, "grow", grow)
+    monkeypatch.setattr(shrink, "_promising", lambda *args: True)
+    after, info, outcome = Swap().attempt(greedy, problem, state, budget, pair)
     assert info.move == Move("swap", pair, 1, ((1, 2),))
-    assert after.phase == "prune"
-    assert after.queue == ((1, 2),)
+    assert outcome is Outcome.SMALLER
+    assert Prune().entered(greedy, problem, after, budget).queue == ((1, 2),)
 
 
 def smaller(moves, structure, count=99):

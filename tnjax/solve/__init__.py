@@ -10,13 +10,13 @@ from ._from_disk import fit_from_disk as fit_from_disk
 from ._gauss_newton import GaussNewton as GaussNewton
 from ._levenberg import LevenbergMarquardt as LevenbergMarquardt
 from ._minibatch import Minibatch as Minibatch
-from ._optax import Optax as Optax
 from ._run import Solution as Solution
 from ._run import random_start as random_start
 from ._run import run as run
-from ._solver import Solver as Solver
 from ._stream import fit_stream as fit_stream
 from ._validate import CrossValidation as CrossValidation
 from ._validate import RidgeChoice as RidgeChoice
 from ._validate import choose_ridge as choose_ridge
 from ._validate import cross_validate as cross_validate
+from .gradients import Optax as Optax
+from .solver import Solver as Solver

@@ -28,7 +28,7 @@ from .._status import Status
 from ..problems import Problem
 from ._forward import forward_only
 from ._implicit import at_optimum
-from ._solver import FitState, Limits, Solver, advanced, drive, ended, start
+from .solver import FitState, Limits, Solver, advanced, drive, ended, start
 
 
 class Adjoint(eqx.Module):

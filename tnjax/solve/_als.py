@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from .._network import TensorNetwork, balance
 from ..problems import LeastSquares, Problem
-from ._solver import Solver
 from .rows import row_steps
+from .solver import Solver
 
 # A step that raises a loss that is not quadratic is halved up to so many times, then not made.
 _HALVINGS = 20

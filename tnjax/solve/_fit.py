@@ -17,13 +17,9 @@ from .._structure import Structure
 from .._tracing import new_array, refuse_trace
 from ..contract.cost import check_fit_memory
 from ..problems import Problem
-from ._limits import SolverLike as SolverLike
-from ._limits import as_solver as as_solver
-from ._limits import check_shape as check_shape
-from ._limits import limits_of as limits_of
-from ._limits import positive as positive
 from ._run import random_starts
-from ._solver import FitState, Limits, Solver, drive, start
+from .limits import SolverLike, as_solver, check_shape, limits_of, positive
+from .solver import FitState, Limits, Solver, drive, start
 
 _STEPS_BETWEEN_CLOCK_READS = 10
 # Errors that a fit has room for at least. More come in powers of two, so that one program serves

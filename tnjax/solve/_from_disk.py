@@ -13,7 +13,8 @@ from .._status import Status
 from .._structure import Structure
 from ..problems import StreamedCompletion
 from ._als import ALS
-from ._fit import FitResult, check_shape, positive
+from ._fit import FitResult
+from .limits import check_shape, positive
 from .rows import row_steps
 
 

@@ -15,8 +15,8 @@ from .._network import TensorNetwork, balance
 from ..contract.kernels import FULL
 from ..problems import LeastSquares, Problem
 from ._damping import Damping, first_damping, next_damping, raised_damping
-from ._solver import Solver
 from .real import from_real, to_real
+from .solver import Solver
 
 
 class LevenbergMarquardt(Solver):

@@ -12,7 +12,7 @@ from .._structure import Structure
 from .._tracing import refuse_trace, traced
 from ..problems import Problem
 from ._adjoint import Adjoint, ForwardOnly
-from ._limits import SolverLike, as_solver, check_shape, limits_of, positive
+from .limits import SolverLike, as_solver, check_shape, limits_of, positive
 
 
 class Solution(eqx.Module):

@@ -15,8 +15,9 @@ from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
 from ..problems import Completion
-from ._fit import FitResult, check_shape, positive
+from ._fit import FitResult
 from ._minibatch import batch_update
+from .limits import check_shape, positive
 from .real import from_real, to_real
 
 

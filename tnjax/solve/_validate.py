@@ -10,7 +10,8 @@ from jaxtyping import PRNGKeyArray
 
 from .._structure import Structure
 from ..problems import Completion
-from ._fit import FitResult, SolverLike, fit
+from ._fit import FitResult, fit
+from .limits import SolverLike
 
 _GRID = (0.0, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 

@@ -13,8 +13,8 @@ from ..._network import TensorNetwork
 from ..._structure import Edge, Structure
 from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem
-from ...solve._fitting import fitted
-from ...solve._solver import Limits, Solver
+from ...solve.programs import fitted
+from ...solve.solver import Limits, Solver
 from ..screening.candidates import draw_slices
 from ..screening.screens import Screen, Screened
 from ..strategy import Fit

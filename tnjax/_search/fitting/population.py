@@ -20,8 +20,8 @@ from ... import _interrupt, _mesh
 from ..._structure import Structure, as_edge
 from ...moves.cores import Cores, pad, shrink, unpad
 from ...problems import Decomposition, Problem
-from ...solve._fitting import fitted_together
-from ...solve._solver import Limits, Solver
+from ...solve.programs import fitted_together
+from ...solve.solver import Limits, Solver
 from ..screening.candidates import stacked
 from ..storage.values import storable
 from ..strategy import Fit

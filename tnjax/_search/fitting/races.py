@@ -17,8 +17,8 @@ from ..._status import Status
 from ..._structure import Structure
 from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem
-from ...solve._fitting import run_loop
-from ...solve._solver import FitState, Limits, Solver, drive, start
+from ...solve.programs import run_loop
+from ...solve.solver import FitState, Limits, Solver, drive, start
 from ..screening.candidates import stacked
 from ..strategy import Fit
 from .work import attempt_work

@@ -8,9 +8,9 @@ from ..._network import TensorNetwork
 from ..._structure import Structure
 from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem
-from ...solve._fit import limits_of
-from ...solve._fitting import fitted
-from ...solve._solver import Solver
+from ...solve.limits import limits_of
+from ...solve.programs import fitted
+from ...solve.solver import Solver
 from ..strategy import Fit, Info
 from .work import fit_work
 

@@ -1,25 +1,20 @@
 """How much work a greedy search does once the target is met."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 from ..strategy import Info
-
-if TYPE_CHECKING:
-    from .greedy import Greedy, GreedyState
+from .state import GreedyState
 
 EFFORTS = ("quick", "normal", "thorough")
 
-# Of "normal": the work that is always allowed, in flops by the forecast of `_work`, some ten
+# Of "normal": the work that is always allowed, in flops by the forecast of `fitting.work`, some ten
 # seconds of one core; and what else is, as a multiple of what it took to meet the target.
 _FLOOR = 1e10
 _AGAIN = 1.0
 
 
-def counted(greedy: Greedy, state: GreedyState, info: Info) -> GreedyState:
+def counted(effort: str, state: GreedyState, info: Info) -> GreedyState:
     """The state with the work of a step; done, if that was the last one that its effort allows."""
     work = state.work + info.work
     grown = state.grown
@@ -27,20 +22,20 @@ def counted(greedy: Greedy, state: GreedyState, info: Info) -> GreedyState:
         grown = work
     state = dataclasses.replace(state, work=work, grown=grown)
     rival = state.phase == "rival" and state.rival is not None and not state.rival.stride
-    if rival and grown is not None and left(greedy, state) <= 0:
+    if rival and grown is not None and left(effort, state) <= 0:
         return dataclasses.replace(state, phase="done")
     return state
 
 
-def left(greedy: Greedy, state: GreedyState) -> float:
+def left(effort: str, state: GreedyState) -> float:
     """Work that may still be done to make the network smaller, other than by taking ranks away."""
-    if greedy.effort == "thorough" or state.grown is None:
+    if effort == "thorough" or state.grown is None:
         return math.inf
-    allowed = 0.0 if greedy.effort == "quick" else max(_FLOOR, _AGAIN * state.grown)
+    allowed = 0.0 if effort == "quick" else max(_FLOOR, _AGAIN * state.grown)
     return allowed - (state.work - state.grown)
 
 
-def spent(greedy: Greedy, state: GreedyState) -> bool:
+def spent(effort: str, state: GreedyState) -> bool:
     """Whether a phase must end before its queue does. Taking ranks away is cheap, and what was
     changed last needs it."""
-    return state.phase != "prune" and left(greedy, state) <= 0
+    return state.phase != "prune" and left(effort, state) <= 0

@@ -8,13 +8,11 @@ away, as the only ones that explain entries not seen. What has been completed so
 be decomposed like any tensor.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,15 +33,16 @@ from ..spectra.tree_svd import tree_svd
 from ..spectra.trees import best_trees
 from ..spectra.unfoldings import Unfoldings
 from ..strategy import Budget, Info, Move
-from . import infer as _infer
-
-if TYPE_CHECKING:
-    from .greedy import Greedy, GreedyState
+from .fits import Step, advance
+from .infer import ROUNDING, TOLD, found_graph, ranks_told
+from .measure import MOST_CELLS
+from .options import Options
+from .phase import Phase
+from .state import GreedyState, Outcome
 
 # A start leaves nothing to grow from if its error on held-out entries is at least this.
 _NOTHING = 0.9
-# Cells of a tensor that is completed, its modes, and the entries that are looked at.
-MOST_CELLS = 10**7
+# Modes of a tensor that is completed, and the entries that are looked at.
 _MOST_MODES = 10
 _MOST_ENTRIES = 100_000
 # Ranks of both bonds; too high a rank does as well, if there are entries enough. Products of two
@@ -82,35 +81,43 @@ class Completed(NamedTuple):
     error: float
 
 
-def applies(greedy: Greedy, problem: Problem, state: GreedyState) -> bool:
+def applies(options: Options, problem: Problem, state: GreedyState) -> bool:
     """Whether a completion has fitted its start in vain, and groups of modes may help."""
     if not isinstance(problem, Completion) or not problem.quadratic or problem.nonnegative:
         return False
-    plain = state.structure == Structure.rank_one(problem.shape) and greedy.edges is None
+    plain = state.structure == Structure.rank_one(problem.shape) and options.edges is None
     judged = problem.held_out is not None and not jnp.issubdtype(problem.dtype, jnp.complexfloating)
     small = math.prod(problem.shape) <= MOST_CELLS and len(problem.shape) <= _MOST_MODES
-    return greedy.infer and plain and judged and small and state.error >= _NOTHING
+    return options.infer and plain and judged and small and state.error >= _NOTHING
 
 
-def step(
-    greedy: Greedy, problem: Completion, state: GreedyState, budget: Budget
-) -> tuple[GreedyState, Info]:
+class Grouped(Phase):
+    """A completion with modes in groups, decomposed."""
+
+    name = "grouped"
+
+    def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
+        assert isinstance(problem, Completion)
+        return step(options, problem, state, budget)
+
+
+def step(options: Options, problem: Completion, state: GreedyState, budget: Budget) -> Step:
     """Complete with groups of modes, decompose, and fit to the entries; if that explains no more
     than the start does, growth begins as if nothing had been."""
-    state = dataclasses.replace(state, phase="grow")
     completed, info = complete(problem)
     if completed is None:
-        return state, info
-    (structure, cores), more = _decomposed(greedy, problem, state, completed)
+        return state, info, Outcome.ENDED
+    (structure, cores), more = _decomposed(options, problem, state, completed)
     info = info + dataclasses.replace(more, fits=())  # those of another problem
     if budget.forbids(problem, structure) is not None:
-        return state, info
-    capacity = greedy.capacity(problem, structure, None, ())
+        return state, info, Outcome.ENDED
+    capacity = options.capacity(problem, structure)
     trial = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity)
-    trial, fitted = greedy.advance(problem, budget, trial, Move("infer"))
+    trial, fitted, outcome = advance(options, problem, budget, trial, Move("infer"))
     if not trial.error < state.error:
-        return state, dataclasses.replace(info + fitted, move=None)
-    return trial, dataclasses.replace(info + fitted, move=fitted.move)
+        return state, dataclasses.replace(info + fitted, move=None), Outcome.ENDED
+    outcome = Outcome.ENDED if outcome is Outcome.STAY else outcome
+    return trial, dataclasses.replace(info + fitted, move=fitted.move), outcome
 
 
 def complete(problem: Completion) -> tuple[Completed | None, Info]:
@@ -182,7 +189,7 @@ class _Entries:
     vectors: dict[tuple[int, ...], np.ndarray] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, problem: Completion) -> _Entries:
+    def of(cls, problem: Completion) -> "_Entries":
         assert problem.held_out is not None
         return cls(problem.shape, _centered(problem.training), _centered(problem.held_out))
 
@@ -236,7 +243,9 @@ class _Fit:
     looks: int = 0
 
     @classmethod
-    def start(cls, entries: _Entries, grouping: Grouping, rank: int, room: tuple[int, int]) -> _Fit:
+    def start(
+        cls, entries: _Entries, grouping: Grouping, rank: int, room: tuple[int, int]
+    ) -> "_Fit":
         """From the singular vectors that the entries tell.
 
         Args:
@@ -251,7 +260,7 @@ class _Fit:
         cores = ends[0], np.zeros((middle, rank, rank), seen[1].dtype), ends[1]
         return cls(shape, grouping, seen, held, cores)
 
-    def swept(self, info: Info) -> tuple[_Fit, Info]:
+    def swept(self, info: Info) -> "tuple[_Fit, Info]":
         """So many sweeps more, and what was done in all."""
         dtype = self.seen[1].dtype
         least = _RIDGE_UNITS * np.finfo(dtype).eps
@@ -337,18 +346,18 @@ def _solved(
 
 
 def _decomposed(
-    greedy: Greedy, problem: Completion, state: GreedyState, completed: Completed
+    options: Options, problem: Completion, state: GreedyState, completed: Completed
 ) -> tuple[tuple[Structure, Cores], Info]:
     """A small network of the completion, as close to it as that is to the truth."""
-    error = max(completed.error, _infer.ROUNDING)
+    error = max(completed.error, ROUNDING)
     inside = Decomposition(jnp.asarray(completed.tensor, problem.dtype))
     unfoldings = Unfoldings(inside.array, error)
-    names = telling_cuts(inside.shape, _infer.TOLD)
+    names = telling_cuts(inside.shape, TOLD)
     found, info = None, Info()
-    told = _infer.ranks_told(unfoldings, names, problem.dtype) if names else None
+    told = ranks_told(unfoldings, names, problem.dtype) if names else None
     if told is not None:
         budget = Budget(target_error=error)
-        found, info = _infer.found_graph(greedy, inside, state, budget, unfoldings, told)
+        found, info = found_graph(options, inside, state, budget, unfoldings, told)
     if found is not None:
         structure, cores = found.structure, found.cores
     else:

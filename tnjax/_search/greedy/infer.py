@@ -4,11 +4,9 @@ Where a network represents the data, up to noise, this spares the growth. Where 
 to the ranks, or none reaches the target from random cores, growth begins as if nothing had been.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,10 +14,9 @@ import numpy as np
 from ... import _interrupt
 from ..._network import TensorNetwork
 from ..._structure import Structure
-from ...moves import Rerank
-from ...problems import Decomposition, LeastSquares, Problem
+from ...problems import Decomposition, Problem
 from ...solve import ALS
-from ...solve._fit import limits_of
+from ...solve.limits import limits_of
 from ..fitting.population import BATCH_BYTES
 from ..fitting.races import attempt
 from ..reach import warn_of_noise
@@ -29,19 +26,14 @@ from ..spectra.graphs import inferred_graphs
 from ..spectra.unfoldings import Cut, Unfoldings, unfolded_shape
 from ..spectra.whitened import whitened
 from ..strategy import Budget, Fit, Info, Move
-from .rival import Rival
-from .tries import admits, affordable, batched, run_batch
+from .fits import Step, advance, holding
+from .measure import DEFINITE
+from .options import Options
+from .phase import Phase
+from .state import GreedyState, Outcome, Rival
+from .tries import admits
 
-if TYPE_CHECKING:
-    from .greedy import Greedy, GreedyState
-
-# Data have ranks if this part of them is left at twice the error (see `CutBounds.definite`):
-# planted ones 0.84 and more, images at errors of 0.1 and more 0.68 and less. On the rest neither
-# graphs are inferred nor other structures tried than the one that grew, which never were better.
-DEFINITE = 0.8
-# Multiplications that measuring the unfoldings of the cuts may take: for the bounds that spare
-# tries, and for all that graphs are inferred from.
-MEASURED = 5e10
+# Multiplications that measuring the unfoldings may take that graphs are inferred from.
 TOLD = 1e11
 # Cuts, those with the largest sides, that must have ranks before all are measured.
 _PROBED = 6
@@ -72,18 +64,32 @@ _ALL_FLOPS = 1e12
 _INSIDE = 0.1
 
 
-def applies(greedy: Greedy, problem: Problem, structure: Structure, budget: Budget) -> bool:
+def applies(options: Options, problem: Problem, structure: Structure, budget: Budget) -> bool:
     """Whether graphs may be inferred at all."""
     target = budget.target_error
     dense = isinstance(problem, Decomposition) and target is not None and 0 < target < 1
-    plain = structure == Structure.rank_one(structure.dims) and greedy.edges is None
+    plain = structure == Structure.rank_one(structure.dims) and options.edges is None
     dense = dense and not problem.nonnegative
-    return greedy.infer and dense and plain and bool(telling_cuts(structure.dims, TOLD))
+    return options.infer and dense and plain and bool(telling_cuts(structure.dims, TOLD))
 
 
-def step(
-    greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget
-) -> tuple[GreedyState, Info]:
+class Told(NamedTuple):
+    """Ranks of unfoldings, and the error down to which they are all; None if noise covers some."""
+
+    ranks: dict[Cut, int]
+    exact: float | None
+
+
+class Infer(Phase):
+    """Graphs whose smallest cuts have the ranks of the unfoldings."""
+
+    name = "infer"
+
+    def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
+        return step(options, problem, state, budget)
+
+
+def step(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
     """Try the inferred graphs, if there are any; if none does, growth begins."""
     target = budget.target_error
     assert isinstance(problem, Decomposition)
@@ -98,44 +104,19 @@ def step(
         told = ranks_told(unfoldings, names, problem.dtype) if cuts.definite >= DEFINITE else None
     if told is not None:
         state = dataclasses.replace(state, cuts=cuts)
-        found, info = found_graph(greedy, problem, state, budget, unfoldings, told)
+        found, info = found_graph(options, problem, state, budget, unfoldings, told)
         if found is not None:
-            state = greedy.holding(problem, state, found)
-            info = dataclasses.replace(info, move=Move("infer"))
-            return greedy.met(problem, state, budget), info
+            state = holding(options, problem, state, found)
+            return state, dataclasses.replace(info, move=Move("infer")), Outcome.MET
     rival = None if told is not None else Rival()
-    state = dataclasses.replace(state, phase="grow", rival=rival)
-    state, screened = greedy.advance(problem, budget, state, Move("start"))
-    return state, dataclasses.replace(info + screened, move=None)
-
-
-def may_be_stuck(problem: Problem, state: GreedyState) -> bool:
-    """Whether a structure that misses the target is one that could meet it: a fit that stalled (a
-    swamp) calls for other steps, not for more ranks."""
-    cuts, structure = state.cuts, state.structure
-    if cuts is None or cuts.definite < DEFINITE or state.freed == structure:
-        return False
-    able = isinstance(problem, LeastSquares) and not problem.nonnegative
-    return able and cuts.admits(structure) and affordable(problem, structure, 1) >= 1
-
-
-def freed(
-    greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget
-) -> tuple[GreedyState, Info]:
-    """Fit the structure again by Levenberg-Marquardt, from its cores, shaken; where that costs
-    little, from random ones as well."""
-    state = dataclasses.replace(state, freed=state.structure)
-    same = Rerank(())  # changes no rank
-    state, (batch,) = batched(problem, state, budget, [same], 1)
-    state, info, fit = run_batch(problem, state, budget, batch, warm=True)
-    if fit is None:
-        return state, info
-    state = dataclasses.replace(state, cores=fit.cores, error=fit.error)
-    return greedy.met(problem, state, budget), dataclasses.replace(info, move=Move("refit"))
+    state = dataclasses.replace(state, rival=rival)
+    state, screened, outcome = advance(options, problem, budget, state, Move("start"))
+    outcome = Outcome.ENDED if outcome is Outcome.STAY else outcome
+    return state, dataclasses.replace(info + screened, move=None), outcome
 
 
 def found_graph(
-    greedy: Greedy,
+    options: Options,
     problem: Decomposition,
     state: GreedyState,
     budget: Budget,
@@ -193,7 +174,7 @@ def found_graph(
         """Another graph, as close to the ranks, that does with fewer parameters, of another
         inference as well where that takes no time, and of those that failed from more starts; or
         the same."""
-        params, allowed = problem.num_params, lambda g: admits(greedy, problem, state, budget, g)
+        params, allowed = problem.num_params, lambda g: admits(options, problem, state, budget, g)
         more = inferred(_ROUNDS) if len(problem.shape) <= _QUICK_MODES else ()
         fewer = [g for g in dict.fromkeys((*more, *graphs)) if params(g) < params(fit.structure)]
         for graph in list(filter(allowed, fewer))[:_SMALLER]:
@@ -206,7 +187,7 @@ def found_graph(
     for turn in range(_ROUNDS):
         graphs = inferred(turn)
         for graph in graphs:
-            if graph in failed or not admits(greedy, problem, state, budget, graph) or not left():
+            if graph in failed or not admits(options, problem, state, budget, graph) or not left():
                 continue
             fit = attempted(graph, *_FIRST)
             if budget.meets(fit.error):
@@ -219,13 +200,6 @@ def found_graph(
             if budget.meets(fit.error):
                 return fit, info
     return None, info
-
-
-class Told(NamedTuple):
-    """Ranks of unfoldings, and the error down to which they are all; None if noise covers some."""
-
-    ranks: dict[Cut, int]
-    exact: float | None
 
 
 def ranks_told(unfoldings: Unfoldings, cuts: list[Cut], dtype: np.dtype) -> Told | None:

@@ -7,11 +7,8 @@ what it takes to meet the target is found step by step. A Tucker network, for fe
 network are tried at last, once nothing else makes the network found smaller.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,18 +16,17 @@ from ..._init import host_cores
 from ..._network import TensorNetwork
 from ..._status import Status
 from ..._structure import Structure
-from ...moves.cores import Cores
-from ...problems import Decomposition, Problem
-from ...solve._fit import as_solver
+from ...problems import Problem
+from ...solve.limits import as_solver
 from ..fitting.capacity import holds
 from ..fitting.refit import refit
-from ..storage.values import storable
 from ..strategies.fixed import FixedFormat
 from ..strategies.ladder import carried
 from ..strategy import Budget, Fit, Info, Move
-
-if TYPE_CHECKING:
-    from .greedy import Greedy, GreedyState
+from .fits import Step, holding
+from .options import Options
+from .phase import Phase
+from .state import GreedyState, Outcome
 
 # Parameters from which on a network is compared, and the factor between two comparisons.
 _FIRST, _FACTOR = 1000, 1.5
@@ -58,84 +54,72 @@ _SMALL = 32
 _GROWTH, _STRIDE = 1.5, 6
 
 
-@storable
-@dataclasses.dataclass(frozen=True)
-class Rival:
-    """What is known of CP networks.
+class Rivals(Phase):
+    """Networks of fixed formats that go on in the place of the grown one, or are tried at last."""
 
-    Attributes:
-        rank, cores: of the last one, or the best one, once it is the search's own.
-        compared: parameters of the network that it was compared with.
-        stride: ranks to go on by; 0 before it is the search's own.
-        ended: whether that was made as small as may be.
-        tucker: whether Tucker networks were tried.
-    """
+    name = "rival"
 
-    rank: int = 1
-    cores: Cores = ()
-    compared: int = 0
-    stride: int = 0
-    ended: bool = False
-    tucker: bool = False
+    def enabled(self, options: Options, problem: Problem, state: GreedyState) -> bool:
+        return wanted(options, problem, state)
+
+    def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
+        return step(options, problem, state, budget)
 
 
-def wanted(greedy: Greedy, problem: Problem, state: GreedyState) -> bool:
+def wanted(options: Options, problem: Problem, state: GreedyState) -> bool:
     """Whether there is a rival: of data known to have no ranks."""
-    return greedy.prune and greedy.hyperedges and state.rival is not None and len(problem.shape) > 2
+    return (
+        options.prune and options.hyperedges and state.rival is not None and len(problem.shape) > 2
+    )
 
 
-def due(greedy: Greedy, problem: Problem, state: GreedyState) -> bool:
+def due(options: Options, problem: Problem, state: GreedyState) -> bool:
     """Whether a growing network should be compared now."""
-    if state.measured or not wanted(greedy, problem, state):  # it was made smaller already
+    if state.measured or not wanted(options, problem, state):  # it was made smaller already
         return False
     assert state.rival is not None
     return problem.num_params(state.structure) >= max(_FIRST, _FACTOR * state.rival.compared)
 
 
-def compare(
-    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
-) -> tuple[GreedyState, Info]:
+def compare(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
     """Fit the CP network of as many parameters; if it is closer, go on with that."""
     most = problem.num_params(state.structure)
-    fit, info, state = _look(greedy, problem, state, budget, most, state.error)
+    fit, info, state = _look(options, problem, state, budget, most, state.error)
     if fit is None or not fit.error < state.error:
-        return state, info
-    return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+        return state, info, Outcome.STAY
+    return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp")), Outcome.RIVAL
 
 
-def step(
-    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
-) -> tuple[GreedyState, Info]:
+def step(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
     """The next rank of a CP network; or, once nothing makes a network smaller, whether a Tucker
     network or a CP network of fewer parameters meets the target."""
     rival = state.rival
     assert rival is not None
     own = state.structure == Structure.cp(problem.shape, rival.rank)
     if own and rival.stride:
-        return _next(greedy, problem, state, budget)
+        return _next(options, problem, state, budget)
     if own and not rival.ended:
-        return _ended(greedy, problem, state, budget), Info()
+        return _ended(options, problem, state, budget)
     if not rival.tucker and len(problem.shape) <= _TUCKER_MODES:
         state = dataclasses.replace(state, rival=dataclasses.replace(rival, tucker=True))
-        return _tucker(greedy, problem, state, budget)
+        return _tucker(options, problem, state, budget)
     info = Info()
     if not own:
         most = problem.num_params(state.structure) - 1
         wanted = (budget.target_error or 0.0) / _NEAR
-        fit, info, state = _look(greedy, problem, state, budget, most, wanted)
+        fit, info, state = _look(options, problem, state, budget, most, wanted)
         if fit is not None and not budget.meets(fit.error) and budget.meets(_NEAR * fit.error):
             fit, more, state = _fitted(
-                greedy, problem, state, budget, fit.structure.ranks[0], patient=True
+                options, problem, state, budget, fit.structure.ranks[0], patient=True
             )
             info = info + more
         if fit is not None and budget.meets(fit.error):
-            return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
-    return dataclasses.replace(state, phase="done"), info
+            state, info = _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+            return state, info, Outcome.STAY
+    return state, info, Outcome.ENDED
 
 
-def _next(
-    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
-) -> tuple[GreedyState, Info]:
+def _next(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
     """A larger rank until one meets the target, with room to spare, since the best fits come from
     above; then smaller ones, by ever shorter strides."""
     rival, met = state.rival, budget.meets(state.error)
@@ -143,21 +127,19 @@ def _next(
     shorter = dataclasses.replace(state, rival=dataclasses.replace(rival, stride=rival.stride // 2))
     rank = rival.rank + (-rival.stride if met else rival.stride)
     structure = Structure.cp(problem.shape, rank) if rank > 1 else state.structure
-    allowed = rank > 1 and (greedy.max_rank is None or rank <= greedy.max_rank)
+    allowed = rank > 1 and (options.max_rank is None or rank <= options.max_rank)
     if not allowed or budget.forbids(problem, structure) is not None:
-        return shorter, Info()
-    fit, info, state = _fitted(greedy, problem, state, budget, rank, patient=met)
+        return shorter, Info(), Outcome.STAY
+    fit, info, state = _fitted(options, problem, state, budget, rank, patient=met)
     if not (budget.meets(fit.error) if met else fit.error < state.error):
-        return dataclasses.replace(shorter, seed=state.seed), info
-    return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+        return dataclasses.replace(shorter, seed=state.seed), info, Outcome.STAY
+    return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp")), Outcome.STAY
 
 
-def _tucker(
-    greedy: Greedy, problem: Decomposition, state: GreedyState, budget: Budget
-) -> tuple[GreedyState, Info]:
+def _tucker(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
     """The Tucker network that meets the target with the fewest parameters, if that is fewer."""
     smaller = dataclasses.replace(budget, max_params=problem.num_params(state.structure) - 1)
-    strategy = FixedFormat("tucker", solver=greedy.solver)
+    strategy = FixedFormat("tucker", solver=options.solver)
     rank_one = Structure.rank_one(problem.shape)
     cores = host_cores(rank_one, np.random.default_rng(state.seed), problem.dtype)
     found, info = strategy.init(problem, TensorNetwork(rank_one, cores), smaller, seed=state.seed)
@@ -165,16 +147,17 @@ def _tucker(
         found, more = strategy.step(problem, found, smaller)
         info = info + more
     info = dataclasses.replace(info, move=None)
-    state = dataclasses.replace(state, seed=(*state.seed[:-1], state.seed[-1] + 1))
+    state = dataclasses.replace(state, seed=state.next_seed())
     if not budget.meets(found.error) or smaller.forbids(problem, found.structure) is not None:
-        return state, info
-    state = greedy.holding(problem, state, Fit(found.structure, found.cores, found.error))
-    return greedy.met(problem, state, budget), dataclasses.replace(info, move=Move("tucker"))
+        return state, info, Outcome.STAY
+    fit = Fit(found.structure, found.cores, found.error)
+    state = holding(options, problem, state, fit)
+    return state, dataclasses.replace(info, move=Move("tucker")), Outcome.MET
 
 
 def _look(
-    greedy: Greedy,
-    problem: Decomposition,
+    options: Options,
+    problem: Problem,
     state: GreedyState,
     budget: Budget,
     most: int,
@@ -185,8 +168,8 @@ def _look(
     known, info = state.rival, Info()
     assert known is not None
     rank = most // problem.num_params(Structure.cp(problem.shape, 1))
-    if greedy.max_rank is not None:
-        rank = min(rank, greedy.max_rank)
+    if options.max_rank is not None:
+        rank = min(rank, options.max_rank)
     now = problem.num_params(state.structure)
     state = dataclasses.replace(state, rival=dataclasses.replace(known, compared=now))
     fit, sizes = None, _climb(known.rank, rank)
@@ -198,7 +181,7 @@ def _look(
             break
         tries = []
         for _ in range(_TRIES):
-            fit, more, state = _fitted(greedy, problem, state, budget, size)
+            fit, more, state = _fitted(options, problem, state, budget, size)
             info = info + more
             tries.append(fit)
         fit = min(tries, key=lambda fit: fit.error)
@@ -245,27 +228,26 @@ def _taken(budget: Budget, state: GreedyState, fit: Fit) -> GreedyState:
         cores=fit.cores,
         error=fit.error,
         rival=rival,
-        phase="rival",
         status=Status.TARGET_REACHED if budget.meets(fit.error) else state.status,
     )
 
 
-def _ended(greedy: Greedy, problem: Problem, state: GreedyState, budget: Budget) -> GreedyState:
+def _ended(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
     """With the target met what makes the network smaller begins; else no rank is left."""
     capacity = state.capacity
     if not holds(capacity, state.structure):
-        capacity = greedy.capacity(problem, state.structure, None, ())
+        capacity = options.capacity(problem, state.structure)
     assert state.rival is not None
     rival = dataclasses.replace(state.rival, ended=True)
     state = dataclasses.replace(state, capacity=capacity, rival=rival)
     if budget.meets(state.error):
-        return greedy.met(problem, state, budget)
-    return dataclasses.replace(state, phase="done", status=Status.MAX_PARAMS)
+        return state, Info(), Outcome.MET
+    return dataclasses.replace(state, status=Status.MAX_PARAMS), Info(), Outcome.STOP
 
 
 def _fitted(
-    greedy: Greedy,
-    problem: Decomposition,
+    options: Options,
+    problem: Problem,
     state: GreedyState,
     budget: Budget,
     rank: int,
@@ -277,7 +259,7 @@ def _fitted(
     assert rival is not None
     old = (Structure.cp(problem.shape, rival.rank), rival.cores) if rival.cores else None
     cores = carried(old, structure, state.seed, problem.dtype)
-    solver, patient = as_solver(greedy.solver, problem), patient and greedy.solver is None
+    solver, patient = as_solver(options.solver, problem), patient and options.solver is None
     if patient:
         solver = dataclasses.replace(solver, rtol=_RTOL)
     fit, info = refit(
@@ -289,8 +271,7 @@ def _fitted(
         target_error=_INSIDE * (budget.target_error or 0.0),
         effort=_PATIENCE if patient else _EFFORT,
     )
-    seed = (*state.seed[:-1], state.seed[-1] + 1)
-    return fit, info, dataclasses.replace(state, seed=seed)
+    return fit, info, dataclasses.replace(state, seed=state.next_seed())
 
 
 def _roomy(rank: int) -> int:

@@ -1,25 +1,21 @@
 """Structures that are tried together from random cores: which share a program, and the tries."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..._structure import Structure
 from ...contract.cost import layered_flops
 from ...moves import StructureMove
 from ...problems import Decomposition, Problem
 from ...solve import LevenbergMarquardt
-from ...solve._fit import limits_of
+from ...solve.limits import limits_of
 from ..fitting.population import BATCH_BYTES, plan_groups
 from ..fitting.races import attempt
 from ..fitting.work import attempt_work
 from ..storage.values import storable
 from ..strategy import Budget, Fit, Info
-
-if TYPE_CHECKING:
-    from .greedy import Greedy, GreedyState
+from .options import Options
+from .state import GreedyState
 
 # Flops that all tries of a phase may cost.
 _FLOPS = 4e10
@@ -128,16 +124,16 @@ def run_batch(
         seed=state.seed,
         step_flops=_step_flops(problem, batch.capacity),
     )
-    state = dataclasses.replace(state, seed=(*state.seed[:-1], state.seed[-1] + 1))
+    state = dataclasses.replace(state, seed=state.next_seed())
     info = Info(None, out.programs, out.compile_seconds, out.fits, work=out.work)
     return state, info, next((fit for fit in out.fits if budget.meets(fit.error)), None)
 
 
-def admits(greedy: Greedy, problem, state: GreedyState, budget: Budget, after: Structure) -> bool:
+def admits(options: Options, problem, state: GreedyState, budget: Budget, after: Structure) -> bool:
     """Whether a structure may be tried and could meet the target."""
-    if greedy.max_rank is not None and max(after.ranks, default=1) > greedy.max_rank:
+    if options.max_rank is not None and max(after.ranks, default=1) > options.max_rank:
         return False
-    most = greedy.max_degree
+    most = options.max_degree
     if most is not None and max(map(after.degree, range(after.num_nodes))) > most:
         return False
     if budget.forbids(problem, after) is not None:

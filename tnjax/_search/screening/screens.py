@@ -16,7 +16,7 @@ from ... import _mesh
 from ..._network import TensorNetwork, safe_norm
 from ..._structure import Edge
 from ...problems import LeastSquares, Problem
-from ...solve._optax import descend
+from ...solve.gradients import descend
 from ...solve.real import from_real, to_real
 from ...solve.rows import row_steps
 from .candidates import candidate_networks, on_edge, stacked

@@ -19,7 +19,7 @@ from ..._status import Status
 from ..._structure import Structure, as_edge
 from ...moves.cores import Cores
 from ...problems import Problem
-from ...solve._fit import as_solver, limits_of
+from ...solve.limits import as_solver, limits_of
 from ..archive import check_cost
 from ..fitting.population import Group, Start, carried, distance, fit_population
 from ..storage.values import storable

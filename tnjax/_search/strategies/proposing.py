@@ -14,7 +14,7 @@ from ..._structure import Edge, Structure
 from ...moves.cores import Cores, pad, shrink
 from ...problems import Decomposition, Problem
 from ...solve import ALS, Solver
-from ...solve._fit import as_solver
+from ...solve.limits import as_solver
 from ..fitting.refit import assess, refit
 from ..spectra.tree_svd import Tree, decompose
 from ..storage.values import storable

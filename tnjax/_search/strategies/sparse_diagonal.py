@@ -18,8 +18,8 @@ from ..._status import Status
 from ..._structure import Structure
 from ...moves.cores import Cores
 from ...problems import LeastSquares, Problem
-from ...solve._fit import as_solver, limits_of
-from ...solve._fitting import CHUNK_FLOPS, WHOLE_FLOPS
+from ...solve.limits import as_solver, limits_of
+from ...solve.programs import CHUNK_FLOPS, WHOLE_FLOPS
 from ...solve.rows import solve_rows
 from ..fitting.population import Fitted, Group, Start, fit_population
 from ..storage.values import storable

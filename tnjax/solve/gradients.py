@@ -9,8 +9,8 @@ from jax import lax
 
 from .._network import TensorNetwork
 from ..problems import Problem
-from ._solver import Solver
 from .real import from_real, to_real
+from .solver import Solver
 
 
 class Optax(Solver):

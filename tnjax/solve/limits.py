@@ -11,8 +11,8 @@ from .._structure import Structure
 from .._tracing import traced
 from ..problems import LeastSquares, Problem
 from ._als import ALS
-from ._optax import Optax
-from ._solver import Limits, Solver
+from .gradients import Optax
+from .solver import Limits, Solver
 
 SolverLike = Solver | optax.GradientTransformation | None
 

@@ -13,7 +13,7 @@ from .. import _compile, _interrupt, _mesh
 from .._network import TensorNetwork
 from .._status import Status
 from ..problems import Problem
-from ._solver import FitState, Limits, Solver, drive, start
+from .solver import FitState, Limits, Solver, drive, start
 
 # Flops between two looks whether to stop, and those of a fit that is not looked at in between:
 # about half a second, and one, of a core that does not compute anything else.
