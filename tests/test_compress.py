@@ -14,7 +14,10 @@ from tests.helpers import normal
 from tnjax.nn import _measure
 from tnjax.nn import flax as tnf
 from tnjax.nn import model as _model
-from tnjax.nn._grow import choose, with_growth
+from tnjax.nn._growth.increments import choose, with_growth
+
+KEY = jax.random.key(0)
+SGD = optax.sgd(0.05)
 
 
 class Net(eqx.Module):
@@ -62,7 +65,7 @@ def batches():
 
 
 def test_one_backward_pass_gives_gradients_and_moments_of_all_layers(net, batches):
-    adapter = _model.adapter_for(net)
+    adapter = tnn.adapter_for(net)
     slots = _model.pick(adapter.slots(net), ["conv", "hidden"])
     task = tnn.Task(loss, batches)
     gradients, moments = _measure.functional_gradients(adapter, net, slots, task, batches)
@@ -88,11 +91,11 @@ def test_one_backward_pass_gives_gradients_and_moments_of_all_layers(net, batche
 
 
 def test_vectors_without_influence_are_not_counted(net):
-    adapter = _model.adapter_for(net)
+    adapter = tnn.adapter_for(net)
     slots = _model.pick(adapter.slots(net), "hidden")
     index = jnp.asarray([[0, 1, 2, 3], [4, 3, 2, 1]])
     masked = lambda model, batch: jax.vmap(model)(batch) * jnp.array([[1.0], [0.0]])
-    found = _measure.moments(adapter, net, slots, tnn.Calibration(masked, [index]))
+    found = _measure.moments(adapter, net, slots, tnn.Calibration(masked, [index]), key=KEY)
     assert found["hidden"].count == 1
 
 
@@ -146,13 +149,16 @@ def test_calibration_lowers_the_output_error(net):
     forward = lambda model, batch: jax.vmap(model[0])(batch)
     calibration = tnn.Calibration(forward, [x[:32], x[32:]])
     plain = tnjax.compress(model, layers="0", budget=2 * 24)
-    found = tnjax.compress(model, layers="0", budget=2 * 24, calibration=calibration, ridge=1e-4)
+    method = tnn.Spectra(ridge=1e-4)
+    found = tnjax.compress(model, layers="0", budget=2 * 24, calibration=calibration, method=method)
     error = lambda result: tnjax.relative_error(forward(result.model, x), forward(model, x))
     assert error(found) < 1e-3 < 0.05 < error(plain)
 
 
 def test_blocks_share_out_ranks_too(net):
-    result = tnjax.compress(net, layers="hidden", budget=96, family=tnn.Blocks(4, 2))
+    result = tnjax.compress(
+        net, layers="hidden", budget=96, method=tnn.Spectra(family=tnn.Blocks(4, 2))
+    )
     assert result.layers[0].layout.copies
     values = np.linalg.svd(
         np.asarray(net.hidden.weight).reshape(4, 4, 2, 4).transpose(1, 2, 0, 3), compute_uv=False
@@ -178,10 +184,8 @@ def grown(net, batches):
         task,
         layers=["hidden", "conv"],
         budget=150,
-        steps=5,
-        final_steps=5,
-        screen_batches=2,
-        transformation=optax.sgd(0.05),
+        method=tnn.Grow(screen_batches=2),
+        training=tnn.Training(steps=5, final_steps=5, transformation=SGD),
         on_step=steps.append,
     )
     return task, result, steps
@@ -201,19 +205,23 @@ def test_growth_respects_the_budget_and_keeps_the_best(net, grown):
 
 def test_growth_beyond_the_budget_is_cut_back(net, batches):
     task = tnn.Task(loss, batches[:2], validation=batches[2:])
-    options = {"layers": ["hidden", "conv"], "steps": 4, "transformation": optax.sgd(0.05)}
-    result = tnjax.compress(net, task, budget=100, overshoot=1.6, total_steps=20, **options)
+    result = tnjax.compress(
+        net,
+        task,
+        layers=["hidden", "conv"],
+        budget=100,
+        method=tnn.Grow(overshoot=1.6),
+        training=tnn.Training(steps=4, total_steps=20, transformation=SGD),
+    )
     sizes = [step.num_params for step in result.path]
     assert max(sizes) == sizes[-2] > 110
     assert 80 < sizes[-1] == result.num_params <= 100
     assert all(by < 0 for _, _, by in result.path[-1].grown)
-    layouts = _model.adapter_for(net).layouts
+    layouts = tnn.adapter_for(net).layouts
     before, after = layouts(result.path[-2].model), layouts(result.model)
     for layer, bond, by in result.path[-1].grown:
         assert after[layer].structure.rank(bond) == before[layer].structure.rank(bond) + by
     assert result.metric == pytest.approx(tnn.validate(result.model, task), rel=1e-5)
-    with pytest.raises(ValueError, match=r"overshoot=0\.5; expected 1 or more"):
-        tnjax.compress(net, task, budget=100, overshoot=0.5, **options)
 
 
 def test_one_schedule_for_all_trainings(net, batches):
@@ -226,13 +234,11 @@ def test_one_schedule_for_all_trainings(net, batches):
         return 0.0
 
     task = tnn.Task(loss, batches[:2], validation=batches[2:])
-    options = {"layers": "hidden", "budget": 90, "steps": 3, "transformation": optax.sgd(0.05)}
-    result = tnjax.compress(net, task, total_steps=11, schedule=schedule, **options)
+    training = tnn.Training(steps=3, total_steps=11, schedule=schedule, transformation=SGD)
+    result = tnjax.compress(net, task, layers="hidden", budget=90, training=training)
     assert seen == list(range(11))
     assert 2 <= len(result.path) <= 4
     np.testing.assert_array_equal(result.model.hidden.bias, net.hidden.bias)  # updates of length 0
-    with pytest.raises(ValueError, match="total_steps=2 are less than steps=3"):
-        tnjax.compress(net, task, total_steps=2, **options)
 
 
 def test_the_schedule_scales_the_updates(net, batches):
@@ -252,8 +258,8 @@ def test_of_equals_the_one_that_trained_longer(net, batches):
     trained = tnn.train(net, task, steps=4, checks=2, **every)
     np.testing.assert_array_equal(trained.model.out.weight, trained.last.out.weight)
     assert not np.array_equal(trained.model.out.weight, net.out.weight)
-    options = {"layers": "hidden", "budget": 90, "steps": 2, "final_steps": 2}
-    result = tnjax.compress(net, task, transformation=optax.sgd(0.05), **options)
+    training = tnn.Training(steps=2, final_steps=2, transformation=SGD)
+    result = tnjax.compress(net, task, layers="hidden", budget=90, training=training)
     assert result.model is result.path[-1].model
 
 
@@ -274,11 +280,8 @@ def test_growth_in_flax():
         task,
         layers="hidden.*",
         budget=90,
-        steps=2,
-        final_steps=0,
-        screen_batches=1,
-        frozen=["hidden.1.bias"],
-        train_only="all",
+        method=tnn.Grow(screen_batches=1),
+        training=tnn.Training(steps=2, final_steps=0, frozen="hidden.1.bias", train_only="all"),
     )
     np.testing.assert_array_equal(model(x), before)  # the model given is not changed
     assert isinstance(result.model.hidden[0], tnf.TNLinear)
@@ -300,13 +303,13 @@ def test_cuts_in_several_moves(net, batches):
         task,
         layers="hidden",
         budget=48,
-        start={"hidden": chain},
-        overshoot=chain.num_params / 48,
-        cuts=2,
-        steps=3,
-        total_steps=10,
-        schedule=lambda step: seen.append(step) or 1.0,
-        transformation=optax.sgd(0.05),
+        method=tnn.Grow(start={"hidden": chain}, overshoot=chain.num_params / 48, cuts=2),
+        training=tnn.Training(
+            steps=3,
+            total_steps=10,
+            schedule=lambda step: seen.append(step) or 1.0,
+            transformation=SGD,
+        ),
     )
     assert [step.num_params for step in result.path] == [192, 96, 48]
     assert [step.grown for step in result.path[1:]] == [
@@ -314,8 +317,6 @@ def test_cuts_in_several_moves(net, batches):
         (("hidden", (0, 1), -2),),
     ]
     assert seen == list(range(10))
-    with pytest.raises(ValueError, match="cuts=0; expected 1 or more"):
-        tnjax.compress(net, task, layers="hidden", budget=48, cuts=0)
 
 
 @pytest.fixture(scope="module")
@@ -328,7 +329,7 @@ def small_task():
     mse = lambda model, batch: jnp.mean((jax.vmap(model[0])(batch[0]) - batch[1]) ** 2)
     layout = tnn.paired((2, 2, 2), (2, 2, 2))
     networks = {"0": (layout, tnn.project(layout, np.asarray(model[0].weight)).cores)}
-    adapter = _model.adapter_for(model)
+    adapter = tnn.adapter_for(model)
     replaced = adapter.replaced(model, networks)
     return adapter, replaced, networks, tnn.Task(mse, [(x, y)]), [(x, y)]
 
@@ -337,7 +338,7 @@ def test_the_gradient_screen_predicts_the_gain(small_task):
     """For a squared error with white inputs the predicted gain is nearly the true one, and
     growing by the slices that were found brings it."""
     adapter, model, networks, task, batches = small_task
-    found = tnn.GradientScreen()(adapter, model, networks, task, batches, increment=1, seed=0)
+    found = tnn.GradientScreen()(adapter, model, networks, task, batches, increment=1, key=KEY)
     assert [c.edge for c in found] == [(0, 1), (0, 2), (1, 2)]
     before = tnn.validate(model, task)
     gains = {}
@@ -356,7 +357,7 @@ def test_the_gradient_screen_predicts_the_gain(small_task):
 def test_trials_train_the_new_slices_only(small_task):
     adapter, model, networks, task, batches = small_task
     screen = tnn.TrialScreen(steps=30, transformation=optax.adam(3e-2))
-    found = screen(adapter, model, networks, task, batches, increment=1, seed=0)
+    found = screen(adapter, model, networks, task, batches, increment=1, key=KEY)
     for candidate in found:
         larger = with_growth(networks, [candidate])
         grown = adapter.replaced(model, larger)
@@ -385,16 +386,110 @@ def test_choice_is_by_gain_per_cost_within_the_budget():
         ({"budget": 3}, "less than rank one"),
         ({"budget": -1}, "budget"),
         ({"budget": 1.5}, "neither a whole number"),
-        ({"method": "grow"}, "needs a task"),
+        ({"method": "grow"}, "growth needs a task"),
         ({"method": "magic"}, "method="),
-        ({"allocation": "fair"}, "allocation="),
-        ({"allocation": "output"}, "needs calibration"),
-        ({"train_only": "none"}, "train_only="),
+        ({"method": tnn.Spectra(allocation="output")}, "needs calibration"),
+        ({"training": tnn.Training()}, "`training` needs a task"),
     ],
 )
 def test_bad_options_are_told(net, options, message, unchecked):
     with pytest.raises(ValueError, match=message):
         tnjax.compress(net, **{"layers": "hidden", "budget": 0.5, **options})
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (tnn.Grow, {"overshoot": 0.5}, r"overshoot=0\.5; expected 1 or more"),
+        (tnn.Grow, {"cuts": 0}, "cuts=0; expected 1 or more"),
+        (tnn.Grow, {"screen_batches": 0}, "screen_batches=0; expected 1 or more"),
+        (tnn.Grow, {"factor": 1.0}, r"factor=1\.0; expected more than 1"),
+        (tnn.Grow, {"screen": "psychic"}, "unknown screen 'psychic'"),
+        (tnn.Spectra, {"allocation": "fair"}, "allocation='fair'"),
+        (tnn.Spectra, {"ridge": -1.0}, r"ridge=-1\.0"),
+        (tnn.Forward, {"mode": "both"}, "mode='both'"),
+        (tnn.Training, {"steps": 3, "total_steps": 2}, "total_steps=2 are less than steps=3"),
+        (tnn.Training, {"final_steps": -1}, "final_steps=-1; expected 0 or more"),
+        (tnn.Training, {"train_only": "none"}, "train_only='none'"),
+    ],
+)
+def test_values_check_their_options(make, options, message, unchecked):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_frozen_patterns_are_names_not_letters():
+    arrays = ["embed.weight", "out.weight", "hidden.cores.0", "hidden.bias"]
+    trained = lambda frozen, only="all": [
+        name
+        for name in arrays
+        if tnn.Training(frozen=frozen, train_only=only).names(["hidden"], arrays)(name)
+    ]
+    assert trained("embed.*") == trained(["embed.*"]) == arrays[1:]
+    assert trained(("embed.*", "*.bias")) == ["out.weight", "hidden.cores.0"]
+    assert trained("hidden.bias", "layers") == ["hidden.cores.0"]
+    with pytest.raises(ValueError, match=r"frozen='embedding' matches no array .*embed\.weight"):
+        trained("embedding")
+
+
+def test_a_frozen_pattern_that_matches_nothing_is_told(net, batches):
+    task = tnn.Task(loss, batches)
+    training = tnn.Training(steps=1, frozen=["embed.*", "hidden.weight"])
+    for method in ("grow", "spectra"):
+        with pytest.raises(ValueError, match=r"'hidden\.weight' matches no array"):
+            tnjax.compress(net, task, layers="hidden", budget=0.9, method=method, training=training)
+
+
+def test_keywords_of_version_0_1_still_work(net, batches):
+    """With a warning that says what to write; the model is the same."""
+    task = tnn.Task(loss, batches[:2], validation=batches[2:])
+    options = {"layers": "hidden", "budget": 96}
+    with pytest.warns(
+        DeprecationWarning, match=r"Grow\(factor=\.\.\.\), .*Training\(.*key=jax\.random"
+    ) as seen:
+        old = tnjax.compress(
+            net,
+            task,
+            **options,
+            steps=1,
+            final_steps=0,
+            factor_per_move=1.8,
+            mode="weight",
+            seed=3,
+            transformation=SGD,
+        )
+    assert len(seen) == 1
+    new = tnjax.compress(
+        net,
+        task,
+        **options,
+        method=tnn.Grow(factor=1.8, forward=tnn.Forward(mode="weight")),
+        training=tnn.Training(steps=1, final_steps=0, transformation=SGD),
+        key=jax.random.key(3),
+    )
+    assert eqx.tree_equal(old.model, new.model)
+    assert old.model.hidden.mode == "weight"
+    with pytest.warns(DeprecationWarning, match=r"Spectra\(allocation"):
+        old = tnjax.compress(net, **options, allocation="uniform", steps=3)
+    new = tnjax.compress(net, **options, method=tnn.Spectra(allocation="uniform"))
+    assert eqx.tree_equal(old.model, new.model)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'speed'"):
+        tnjax.compress(net, **options, speed=3)
+    with pytest.warns(DeprecationWarning, match=r"key=jax\.random\.key\(3\)"):
+        found = tnn.project(tnn.low_rank(3, 4, 2), normal((3, 4)), seed=3)
+    assert found.error < 1
+
+
+def test_the_key_decides_the_draws_of_trials(small_task):
+    adapter, model, networks, task, batches = small_task
+    draw = lambda key: [
+        candidate.gain
+        for candidate in tnn.TrialScreen(steps=1)(
+            adapter, model, networks, task, batches, increment=1, key=key
+        )
+    ]
+    assert draw(KEY) == draw(KEY) != draw(jax.random.key(1))
+    assert draw(jax.random.fold_in(KEY, 1)) != draw(KEY)
 
 
 def test_bad_tasks_are_told(net, batches):
@@ -409,23 +504,19 @@ def test_bad_tasks_are_told(net, batches):
         tnjax.compress(net, task, layers="embed", budget=0.5)
     start = {"hidden": tnn.paired((2, 2), (2, 2))}
     with pytest.raises(ValueError, match=r"padded: give larger dims with rows=16, columns=8"):
-        tnjax.compress(net, task, layers="hidden", budget=0.9, start=start)
+        tnjax.compress(net, task, layers="hidden", budget=0.9, method=tnn.Grow(start=start))
     monarch = {"hidden": tnn.monarch(16, 8, 2)}
     with pytest.raises(ValueError, match="do not grow"):
-        tnjax.compress(net, task, layers="hidden", budget=0.9, start=monarch)
+        tnjax.compress(net, task, layers="hidden", budget=0.9, method=tnn.Grow(start=monarch))
 
 
 def test_a_loss_that_is_not_finite_is_told(net, batches):
     bad = lambda model, batch: jnp.log(-jnp.abs(loss(model, batch)))
     with pytest.raises(ValueError, match=r"metric is (nan|inf)"):
         tnjax.compress(
-            net, tnn.Task(bad, batches), layers="hidden", budget=0.9, steps=1, final_steps=0
+            net,
+            tnn.Task(bad, batches),
+            layers="hidden",
+            budget=0.9,
+            training=tnn.Training(steps=1, final_steps=0),
         )
-
-
-def test_screens_are_known(net):
-    with pytest.raises(ValueError, match="unknown screen"):
-        tnjax.compress(
-            net, tnn.Task(loss, [(jnp.zeros((1, 4), int), jnp.zeros((1, 2)))]),
-            layers="hidden", budget=0.5, screen="psychic",
-        )  # fmt: skip

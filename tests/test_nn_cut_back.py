@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tnjax.nn as tnn
-from tnjax.nn._cut_back import Gauged, cut_back
+from tnjax.nn._growth.cut_back import Gauged, cut_back
 from tnjax.nn._project import rebuild
 
 LAYOUTS = {

@@ -4,6 +4,8 @@ import io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import equinox as eqx
@@ -229,3 +231,22 @@ def test_other_files_are_told_apart(tmp_path):
         archive.writestr("archive/data.pkl", os.urandom(100))
     with pytest.raises(ValueError, match="not a readable"):
         read_torch(file)
+
+
+def test_flax_is_loaded_only_for_what_is_made_of_it():
+    """Neither the package nor the compression of an Equinox model loads Flax or Chex."""
+    code = """
+import sys
+import equinox as eqx, jax, tnjax
+model = eqx.nn.MLP(8, 2, 8, 1, key=jax.random.key(0))
+tnjax.compress(model, layers="layers.0", budget=0.5)
+assert not {"flax", "chex"} & set(sys.modules)
+from flax import nnx
+class Net(nnx.Module):
+    def __init__(self):
+        self.fc = nnx.Linear(6, 8, rngs=nnx.Rngs(0))
+print(tnjax.compress(Net(), layers="fc", budget=30).num_params)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "28\n"

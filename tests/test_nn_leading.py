@@ -7,8 +7,8 @@ import pytest
 
 import tnjax.nn as tnn
 from tnjax import Structure
-from tnjax.nn import _leading as leading_module
-from tnjax.nn._leading import Target, _leading
+from tnjax.nn._growth import leading as leading_module
+from tnjax.nn._growth.leading import Target, _leading
 from tnjax.nn._project import rebuild
 
 RNG = np.random.default_rng

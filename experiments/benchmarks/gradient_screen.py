@@ -30,14 +30,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tables
 
-from tnjax.nn import GradientScreen, Task, TrialScreen, paired, train
-from tnjax.nn._grow import current
+from tnjax.nn import GradientScreen, Task, TrialScreen, adapter_for, paired, train
 from tnjax.nn.equinox import TNLinear
-from tnjax.nn.model import adapter_for
 
 
 def make(seed: int, nodes: int, classes: int = 8, samples: int = 512):
-    """Model, its networks, the task and its batches."""
+    """Model, task and batches."""
     rng = np.random.default_rng(seed)
     size = 2**nodes
     keys = jax.random.split(jax.random.key(seed), 3)
@@ -58,30 +56,28 @@ def make(seed: int, nodes: int, classes: int = 8, samples: int = 512):
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch[1]).mean()
 
     batches = [(x[n : n + 128], y[n : n + 128]) for n in range(0, samples, 128)]
-    networks = {f"layers.{k}": (model.layers[k].layout, model.layers[k].cores) for k in (0, 2)}
-    return model, networks, Task(loss, batches), batches
+    return model, Task(loss, batches), batches
 
 
 def compare(seed: int, options: argparse.Namespace) -> dict:
-    model, networks, task, batches = make(seed, options.nodes)
-    adapter = adapter_for(model)
+    model, task, batches = make(seed, options.nodes)
     model = train(
         model,
         task,
         names=lambda name: True,
         transformation=optax.adam(3e-3),
         steps=options.pretrain,
-        adapter=adapter,
     ).model
-    networks = current(adapter, model, networks)
+    adapter = adapter_for(model)
+    networks = {f"layers.{k}": (model.layers[k].layout, model.layers[k].cores) for k in (0, 2)}
     trial = TrialScreen(steps=options.trial_steps, transformation=optax.adam(options.rate))
     given = (adapter, model, networks, task, batches)
     found, seconds = {}, {}
     for name, screen in (("gradient", GradientScreen()), ("trial", trial)):
         begin = time.process_time()
-        screen(*given, increment=1, seed=seed)
+        screen(*given, increment=1, key=jax.random.key(seed))
         middle = time.process_time()
-        candidates = screen(*given, increment=1, seed=seed)
+        candidates = screen(*given, increment=1, key=jax.random.key(seed))
         seconds[name] = time.process_time() - middle
         seconds[f"{name}_cold"] = middle - begin
         found[name] = np.asarray([c.gain for c in candidates])

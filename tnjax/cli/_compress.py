@@ -69,26 +69,28 @@ def _compress(options: Compress) -> int:
     if min(options.batch_sizes, default=1) < 1:
         raise InputError(f"--batch-sizes must be positive, got {options.batch_sizes}.")
     given = _config(options.config)
+    import jax
+
     from .. import compress
     from .._report import page_html
-    from ..nn import Calibration, Task, save_model
+    from ..nn import Calibration, Grow, Task, Training, save_model
 
     model = _made("model", options.model, given)
     task = None if options.task is None else _made("task", options.task, given, Task)
     calibration = None
     if options.calibration is not None:
         calibration = _made("calibration", options.calibration, given, Calibration)
+    grows = options.method == "auto" and task is not None and calibration is None
+    training = Training(steps=options.steps, final_steps=options.final_steps)
     result = compress(
         model,
         task,
         layers=options.layers,
         budget=options.budget,
-        method=options.method,
+        method=Grow(screen=options.screen) if grows or options.method == "grow" else "spectra",
+        key=jax.random.key(options.seed),
         calibration=calibration,
-        screen=options.screen,
-        steps=options.steps,
-        final_steps=options.final_steps,
-        seed=options.seed,
+        training=None if task is None else training,
     )
     record = _record(result, options.batch_sizes)
     settings = {
@@ -161,8 +163,7 @@ def _made(what: str, name: str, given: dict[str, Any], kind: type | None = None)
 
 def _record(result: CompressResult, batch_sizes: tuple[int, ...]) -> dict[str, Any]:
     """Everything about the run as plain values; layers are timed here."""
-    from ..nn import dense_layout, layer_cost
-    from ..nn.model import adapter_for
+    from ..nn import adapter_for, dense_layout, layer_cost
 
     adapter = adapter_for(result.model)
     arrays, _ = adapter.arrays(result.model)

@@ -1,28 +1,27 @@
 """`compress`: a trained model in, a smaller one out."""
 
 import dataclasses
-import fnmatch
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+import jax
 import numpy as np
 import optax
+from jaxtyping import PRNGKeyArray
 
 from .._status import Status
-from ._allocate import Blocks, LowRank, budget_of
-from ._formats import factor, paired
-from ._grow import GrowStep, Lengths, current, grow_layers
+from ._allocate import budget_of
+from ._growth.grow import Grow, GrowStep, grow_layers
+from ._growth.start import starting_networks
 from ._layout import Layout
 from ._measure import moments
-from ._project import project
-from ._screening import GradientScreen, LayerScreen, TrialScreen
-from ._spectra import Allocation, approximate
-from ._task import Calibration, Schedule, Task, train, validate
-from .model import Adapter, Slot, adapter_for, pick
-
-_SCREENS = {"gradient": GradientScreen, "trial": TrialScreen}
-Starts = Mapping[str, Layout] | Callable[[Slot], Layout]
+from ._options import Method, as_method, with_old_keywords
+from ._spectra import Spectra, approximate
+from ._task import Calibration, Task, validate
+from ._training import Trainer, Training
+from .adapters import adapter_for
+from .model import Adapter, Slot, pick
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +33,13 @@ class CompressedLayer:
         layout: of the network in its place.
         dense_params, num_params: entries of weight and cores.
         error: relative Frobenius error of the weight (of a trained layer: its distance).
+
+    Example:
+        >>> import equinox as eqx, jax, tnjax
+        >>> model = eqx.nn.MLP(16, 4, 32, 1, key=jax.random.key(0))
+        >>> (layer,) = tnjax.compress(model, layers="layers.0", budget=0.5).layers
+        >>> layer.name, layer.kind, layer.shape, layer.dense_params, layer.num_params
+        ('layers.0', 'linear', (32, 16), 512, 240)
     """
 
     name: str
@@ -57,6 +63,12 @@ class CompressResult:
         path: moves of a growth, in order.
         status: of the last training.
         seconds: wall time.
+
+    Example:
+        >>> import equinox as eqx, jax, tnjax
+        >>> model = eqx.nn.MLP(16, 4, 32, 1, key=jax.random.key(0))
+        >>> tnjax.compress(model, layers="layers.0", budget=0.5)
+        CompressResult(1 layers, params=240 of 512, status=MAX_PARAMS)
     """
 
     model: Any
@@ -85,42 +97,24 @@ class CompressResult:
         )
 
 
+@with_old_keywords
 def compress(
     model: Any,
     problem: Task | None = None,
     *,
     layers: str | Iterable[str],
     budget: float,
-    method: Literal["auto", "grow", "spectra"] = "auto",
-    start: Starts | None = None,
-    screen: str | LayerScreen = "gradient",
-    family: LowRank | Blocks | None = None,
+    method: Method = "auto",
+    key: PRNGKeyArray | None = None,
     calibration: Calibration | None = None,
-    allocation: Allocation = "auto",
-    ridge: float = 0.01,
-    train_only: Literal["layers", "all"] = "layers",
-    frozen: Sequence[str] = (),
-    transformation: optax.GradientTransformation | None = None,
-    steps: int = 100,
-    final_steps: int = 200,
-    total_steps: int | None = None,
-    schedule: Schedule | None = None,
-    checks: int = 4,
-    factor_per_move: float = 1.5,
-    power: float = 0.5,
-    overshoot: float = 1.0,
-    cuts: int = 1,
-    screen_batches: int = 4,
-    mode: str = "auto",
-    checkpoint: bool = False,
-    seed: int = 0,
+    training: Training | None = None,
     on_step: Callable[[GrowStep], Any] | None = None,
 ) -> CompressResult:
     """Replace layers of a model by tensor networks within a number of parameters.
 
-    Two methods. "grow" starts every layer at a small network and grows the bonds of all layers
+    Two methods. `Grow` starts every layer at a small network and grows the bonds of all layers
     together by what the task's own loss says, training in between (default where a task is
-    given). "spectra" approximates the weights at once, ranks shared out among layers by their
+    given). `Spectra` approximates the weights at once, ranks shared out among layers by their
     spectra; with `calibration`, the error of the outputs instead of the weights; with a task, the
     result is then fine-tuned (default without a task, where no data are needed).
 
@@ -129,37 +123,15 @@ def compress(
         problem: a `Task`: loss, batches and validation batches.
         layers: paths of layers, "blocks.0.expand", or patterns, "blocks.*".
         budget: parameters of all networks, or a fraction (below 1) of the weights they replace.
-        method: see above.
-        start: for "grow": layouts by path, or a function of a `Slot` to its layout; the cores are
-            fitted to the weights. By default a layer that is a network already grows from what
-            it is, and a dense one starts at paired digits of sizes near 4 without bonds, padded
-            where sizes do not factor.
-        screen: for "grow": "gradient", "trial" (the paper's), or a `LayerScreen`.
-        family: for "spectra": `LowRank()` or `Blocks(...)`.
-        calibration: for "spectra": unlabeled data.
-        allocation, ridge: for "spectra", as explained in `tnjax.nn.approximate`.
-        train_only: "layers" trains the cores and biases of the replaced layers; "all" every
-            floating array.
-        frozen: paths or patterns of arrays that never change, "embed.*".
-        transformation: optax; Adam at 1e-3 by default.
-        steps: of training after every move.
-        final_steps: of fine-tuning at the end; 0 for none.
-        total_steps: of all training, in place of `final_steps`: what the moves leave is the length
-            of the last training, and growth ends when nothing would be left.
-        schedule: factor of the updates by the number of steps that all trainings have had, such as
-            `optax.linear_schedule(1.0, 0.0, 500)`; always 1 by default. (A schedule inside of
-            `transformation` begins anew after every move, as its state does.)
-        checks: validations on the way of every training; the best model on them is kept.
-        factor_per_move: a move grows bonds until the parameters have risen by this factor.
-        power: exponent of the cost in gain / cost^power.
-        overshoot: growth goes on to about so many times the budget, and bonds are then cut back to
-            it before the last training: a network learns faster while it is larger, and ranks that
-            training has shown to be of little use go. Steps take longer, too.
-        cuts: moves in which bonds are cut back, with training in between.
-        screen_batches: training batches that the screen looks at.
-        mode, checkpoint: of the new layers' forward pass.
-        seed: for all random numbers.
+        method: `Grow(...)` or `Spectra(...)` with their options, "grow" or "spectra" for their
+            defaults, or "auto".
+        key: for all random numbers; `jax.random.key(0)` by default.
+        calibration: for `Spectra`: unlabeled data.
+        training: on the task: how long, how fast, which arrays.
         on_step: called with every `GrowStep`.
+
+    Returns:
+        The compressed model, with a record of every layer and of every move.
 
     Raises:
         ValueError: if a layer is not found, the budget is too small for a start, options
@@ -168,10 +140,14 @@ def compress(
     Example:
         >>> import equinox as eqx, jax
         >>> from tnjax import compress
+        >>> from tnjax.nn import Spectra
         >>> model = eqx.nn.MLP(16, 4, 32, 1, key=jax.random.key(0))
         >>> result = compress(model, layers="layers.*", budget=0.5)
         >>> [layer.name for layer in result.layers], result.num_params <= 320
         (['layers.0', 'layers.1'], True)
+        >>> uniform = Spectra(allocation="uniform")
+        >>> compress(model, layers="layers.*", budget=0.5, method=uniform).num_params
+        252
 
     Reference:
         arXiv 2008.05437, section 5.4; Novikov et al., arXiv 1509.06569.
@@ -180,137 +156,116 @@ def compress(
     adapter = adapter_for(model)
     chosen = pick(adapter.slots(model), layers)
     limit = budget_of(budget, sum(slot.size for slot in chosen))
-    if method == "auto":
-        method = "spectra" if problem is None or calibration is not None else "grow"
-    if method not in ("grow", "spectra"):
-        raise ValueError(f'method={method!r}; expected "auto", "grow" or "spectra".')
-    if train_only not in ("layers", "all"):
-        raise ValueError(f'train_only={train_only!r}; expected "layers" or "all".')
-    lengths = Lengths(steps, final_steps, total_steps, schedule, checks)
-    names = _trainable(chosen, train_only, frozen)
-    transformation = optax.adam(1e-3) if transformation is None else transformation
+    method = as_method(method, problem, calibration)
+    if training is not None and problem is None:
+        raise ValueError("compress: `training` needs a task; pass `problem=Task(...)`.")
+    job = _Job(adapter, model, chosen, problem, training or Training())
+    key = jax.random.key(0) if key is None else key
     dense_metric = None if problem is None else validate(model, problem, adapter)
-    options = {"mode": mode, "checkpoint": checkpoint}
-    path: list[GrowStep] = []
-    metric, status = None, Status.MAX_PARAMS
-    if method == "grow":
-        if problem is None:
-            raise ValueError('compress: method="grow" needs a task; pass `problem=Task(...)`.')
-        wrong = [slot.name for slot in chosen if slot.kind == "embedding"]
-        if wrong:
-            raise ValueError(
-                f"compress: embeddings ({', '.join(wrong)}) are compressed by "
-                'method="spectra" only; leave them out of `layers`.'
-            )
-        path = grow_layers(
-            adapter,
-            model,
-            _starts(adapter, model, chosen, start),
-            problem,
-            limit,
-            screen=_screen(screen),
-            names=names,
-            transformation=transformation,
-            lengths=lengths,
-            factor=factor_per_move,
-            power=power,
-            overshoot=overshoot,
-            cuts=cuts,
-            screen_batches=screen_batches,
-            seed=seed,
-            options=options,
-            on_step=on_step,
-        )
-        size = path[-1].num_params
-        same = [step for step in reversed(path) if step.num_params == size]
-        best = min(same, key=lambda step: step.metric)  # of equals the last
-        found, metric, status = best.model, best.metric, best.status
+    if isinstance(method, Grow):
+        found, path = _grown(job, limit, method, key, on_step)
     else:
-        measured = None
-        if calibration is not None:
-            tapped = [slot for slot in chosen if slot.kind != "embedding"]
-            measured = moments(adapter, model, tapped, calibration, seed=seed)
-        networks, biases = approximate(
-            chosen, limit, family=family, moments=measured, allocation=allocation, ridge=ridge
-        )
-        found = adapter.replaced(model, networks, biases, **options)
-        if problem is not None:
-            trained = train(
-                found,
-                problem,
-                names=names,
-                transformation=transformation,
-                steps=lengths.final(0),
-                schedule=lengths.schedule(0),
-                checks=checks,
-                adapter=adapter,
-            )
-            found, metric, status = trained.model, trained.metric, trained.status
+        found, path = _approximated(job, limit, method, calibration, key), ()
     return CompressResult(
-        found,
-        _records(adapter, found, chosen),
-        metric,
+        found.model,
+        _records(adapter, found.model, chosen),
+        found.metric,
         dense_metric,
-        tuple(path),
-        status,
+        path,
+        found.status,
         time.perf_counter() - begin,
     )
 
 
-def default_start(slot: Slot) -> Layout:
-    """Digits of sizes near 4, a row and a column digit on every node, padded where needed."""
-    rows, columns = slot.matrix.shape
-    count = max(2, round(np.log(max(min(rows, columns), 4)) / np.log(4)))
-    return paired(
-        factor(rows, count, pad=True), factor(columns, count, pad=True), rows=rows, columns=columns
-    )
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What is compressed, and how it is trained."""
+
+    adapter: Adapter
+    model: Any
+    chosen: Sequence[Slot]
+    task: Task | None
+    training: Training
+
+    def trainer(self, task: Task, replaced: Any) -> Trainer:
+        """Of models with the arrays of `replaced`."""
+        arrays, _ = self.adapter.arrays(replaced)
+        names = self.training.names([slot.name for slot in self.chosen], arrays)
+        transformation = self.training.transformation or optax.adam(1e-3)
+        return Trainer(task, self.adapter, names, transformation)
 
 
-def _starts(adapter: Adapter, model: Any, chosen: Sequence[Slot], start: Starts | None) -> dict:
-    networks = {}
-    for slot in chosen:
-        if start is None and slot.layout is not None:
-            networks |= current(adapter, model, {slot.name: (slot.layout, ())})
-            continue
-        if start is None:
-            layout = default_start(slot)
-        elif callable(start):
-            layout = start(slot)
-        elif slot.name in start:
-            layout = start[slot.name]
-        else:
-            raise ValueError(f"compress: `start` has no layout for layer {slot.name!r}.")
-        if layout.shape != slot.matrix.shape:
-            raise ValueError(
-                f"compress: the layout for {slot.name!r} is {layout.shape}, its weight "
-                f"{slot.matrix.shape}. Sizes that do not factor are padded: give larger dims with "
-                f"rows={slot.matrix.shape[0]}, columns={slot.matrix.shape[1]}, or use "
-                "`factor(size, count, pad=True)`."
-            )
-        networks[slot.name] = (layout, project(layout, slot.matrix).cores)
-    return networks
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    model: Any
+    metric: float | None = None
+    status: Status = Status.MAX_PARAMS
 
 
-def _screen(screen: str | LayerScreen) -> LayerScreen:
-    if isinstance(screen, LayerScreen):
-        return screen
-    if screen not in _SCREENS:
+def _grown(
+    job: _Job,
+    limit: int,
+    grow: Grow,
+    key: PRNGKeyArray,
+    on_step: Callable[[GrowStep], Any] | None,
+) -> tuple[_Found, tuple[GrowStep, ...]]:
+    """The best model of the last size, and all moves."""
+    if job.task is None:
+        raise ValueError("compress: growth needs a task; pass `problem=Task(...)`.")
+    wrong = [slot.name for slot in job.chosen if slot.kind == "embedding"]
+    if wrong:
         raise ValueError(
-            f"compress: unknown screen {screen!r}; choose one of {', '.join(_SCREENS)}."
+            f"compress: embeddings ({', '.join(wrong)}) are compressed by method=Spectra() only; "
+            "leave them out of `layers`."
         )
-    return _SCREENS[screen]()
+    networks = starting_networks(job.adapter, job.model, job.chosen, grow.start)
+    replaced = job.adapter.replaced(job.model, networks, forward=grow.forward)
+    path = grow_layers(
+        replaced,
+        networks,
+        limit,
+        grow,
+        job.trainer(job.task, replaced),
+        job.training,
+        key=key,
+        on_step=on_step,
+    )
+    same = [step for step in reversed(path) if step.num_params == path[-1].num_params]
+    best = min(same, key=lambda step: step.metric)  # of equals the last
+    return _Found(best.model, best.metric, best.status), tuple(path)
 
 
-def _trainable(chosen: Sequence[Slot], train_only: str, frozen: Sequence[str]):
-    """The predicate of array paths that are trained."""
-    inside = tuple(f"{slot.name}." for slot in chosen)
-
-    def names(path: str) -> bool:
-        if any(fnmatch.fnmatchcase(path, pattern) for pattern in frozen):
-            return False
-        return train_only == "all" or path.startswith(inside)
-
-    return names
+def _approximated(
+    job: _Job,
+    limit: int,
+    spectra: Spectra,
+    calibration: Calibration | None,
+    key: PRNGKeyArray,
+) -> _Found:
+    """The approximated model, fine-tuned where there is a task."""
+    adapter, measured = job.adapter, None
+    if calibration is not None:
+        tapped = [slot for slot in job.chosen if slot.kind != "embedding"]
+        measured = moments(adapter, job.model, tapped, calibration, key=key)
+    networks, biases = approximate(
+        job.chosen,
+        limit,
+        family=spectra.family,
+        moments=measured,
+        allocation=spectra.allocation,
+        ridge=spectra.ridge,
+    )
+    replaced = adapter.replaced(job.model, networks, biases, forward=spectra.forward)
+    if job.task is None:
+        return _Found(replaced)
+    training = job.training
+    trained = job.trainer(job.task, replaced)(
+        replaced,
+        steps=training.last(0),
+        schedule=training.factor(0),
+        checks=training.checks,
+    )
+    return _Found(trained.model, trained.metric, trained.status)
 
 
 def _records(adapter: Adapter, model: Any, chosen: Sequence[Slot]) -> tuple[CompressedLayer, ...]:

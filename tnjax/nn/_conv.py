@@ -1,7 +1,9 @@
 """Convolutions whose kernel is a tensor network, for every framework: channels first."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -15,15 +17,53 @@ from ._tap import TappedLayout
 Padding = str | int | Sequence[int | tuple[int, int]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """What a convolution sees of an image for each entry of its output.
+
+    Args:
+        kernel_size: one integer for each spatial axis.
+        stride, dilation: one integer, or one for each spatial axis.
+        padding: "SAME", "VALID", one integer, or one integer or pair for each axis.
+
+    Raises:
+        ValueError: if a number is missing or not positive, or the padding is unknown.
+    """
+
+    kernel_size: Any
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+
+    def __post_init__(self) -> None:
+        size = tuple(self.kernel_size)
+        count = len(size)
+        object.__setattr__(self, "kernel_size", size)
+        object.__setattr__(self, "stride", per_axis(self.stride, count, "stride"))
+        object.__setattr__(self, "dilation", per_axis(self.dilation, count, "dilation"))
+        object.__setattr__(self, "padding", as_padding(self.padding, count))
+
+    def channels(self, layout: Layout) -> int:
+        """Channels of the image, for the layout of a kernel.
+
+        Raises:
+            ValueError: if the columns of the layout are not a multiple of the kernel's size.
+        """
+        positions = math.prod(self.kernel_size)
+        if not self.kernel_size or layout.columns % positions:
+            raise ValueError(
+                f"TNConv: a kernel {self.kernel_size} has {positions} positions, which do not "
+                f"divide the {layout.columns} columns of the layout (channels times positions)."
+            )
+        return layout.columns // positions
+
+
 def convolve(
     layout: Layout,
     cores: Cores,
     x: Inexact[Array, "batch channels *space"],
+    window: Window,
     *,
-    kernel_size: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: str | tuple[tuple[int, int], ...],
-    dilation: tuple[int, ...],
     mode: Mode = "auto",
     checkpoint: bool = False,
     precision=FULL,
@@ -32,19 +72,19 @@ def convolve(
     in * prod(kernel_size).
 
     Mode "weight" rebuilds the kernel; "input" gathers the patches and contracts the cores into
-    them; "auto" takes the cheaper one by forecast for so many patches.
+    them; "auto" takes the cheaper one by forecast for this number of patches.
 
     Raises:
         ValueError: if the channels do not fit.
     """
-    window = math.prod(kernel_size)
-    channels = layout.columns // window
+    kernel_size, stride, dilation = window.kernel_size, window.stride, window.dilation
+    channels = window.channels(layout)
     if x.ndim != 2 + len(kernel_size) or x.shape[1] != channels:
         raise ValueError(
             f"A convolution of {channels} channels with {len(kernel_size)} spatial axes got an "
             f"array of shape {x.shape}: expected [batch, channels, *space]."
         )
-    pads = padding
+    pads = window.padding
     if isinstance(pads, str):
         spread = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True)]
         pads = lax.padtype_to_pads(x.shape[2:], spread, stride, pads)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import equinox as tne
+from ._conv import Window
+from ._layers import FORWARD, Parts
 from .model import Adapter, Build, Slot
 
 _LAYERS = (eqx.nn.Linear, eqx.nn.Conv, eqx.nn.Embedding, tne.TNLinear, tne.TNConv, tne.TNEmbedding)
@@ -37,30 +39,22 @@ class EquinoxAdapter(Adapter):
                 )
         return found
 
-    def replaced(self, model, networks, biases=None, **options):
+    def replaced(self, model, networks, biases=None, *, forward=None):
         biases = biases or {}
 
         def new(path, layer):
             name = _name(path)
             if name not in networks:
                 return layer
-            layout, cores = networks[name]
-            if isinstance(layer, eqx.nn.Embedding | tne.TNEmbedding):
-                return tne.TNEmbedding(layout, cores=cores)
-            bias = biases.get(name, layer.bias)
-            if isinstance(layer, eqx.nn.Conv | tne.TNConv):
-                padding = layer.padding
-                return tne.TNConv(
-                    layout,
-                    layer.kernel_size,
-                    stride=layer.stride,
-                    padding=padding if isinstance(padding, str) else tuple(padding),
-                    dilation=layer.dilation,
-                    cores=cores,
-                    bias=bias,
-                    **options,
-                )
-            return tne.TNLinear(layout, cores=cores, bias=bias, **options)
+            bias = biases.get(name, getattr(layer, "bias", None))
+            parts = Parts(
+                _kind(layer) or "linear",
+                *networks[name],
+                bias,
+                _window(layer),
+                forward or FORWARD,
+            )
+            return tne.from_parts(parts)
 
         return jax.tree_util.tree_map_with_path(new, model, is_leaf=_is_layer)
 
@@ -73,6 +67,15 @@ class EquinoxAdapter(Adapter):
 
 def _unflatten(names, leaves, treedef):
     return jax.tree_util.tree_unflatten(treedef, [leaves[name] for name in names])
+
+
+def _window(layer: Any) -> Window | None:
+    if isinstance(layer, tne.TNConv):
+        return layer.window
+    if not isinstance(layer, eqx.nn.Conv):
+        return None
+    padding = layer.padding if isinstance(layer.padding, str) else tuple(layer.padding)
+    return Window(layer.kernel_size, layer.stride, padding, layer.dilation)
 
 
 def _kind(layer: Any):

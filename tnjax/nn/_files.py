@@ -12,7 +12,7 @@ import safetensors.numpy
 from .._atomic import atomic_path
 from ._layout import Layout
 from ._torch_file import read_torch
-from .model import adapter_for
+from .adapters import adapter_for
 
 _FORMAT = "tnjax.model"
 _VERSION = 1
@@ -34,6 +34,15 @@ def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any] | N
     Raises:
         ValueError: if the metadata are not JSON.
         OSError: if the file cannot be written; a file that was there is untouched.
+
+    Example:
+        >>> import equinox as eqx, jax, pathlib, tempfile
+        >>> from tnjax.nn import read_weights, save_model
+        >>> model = eqx.nn.MLP(16, 4, 32, 1, key=jax.random.key(0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_model(pathlib.Path(folder) / "m.safetensors", model, {"epoch": 3})
+        ...     sorted(read_weights(pathlib.Path(folder) / "m.safetensors"))[:2]
+        ['layers.0.bias', 'layers.0.weight']
     """
     adapter = adapter_for(model)
     arrays, _ = adapter.arrays(model)
@@ -70,6 +79,9 @@ def load_model(path: str | os.PathLike, model: Any) -> Any:
     Args:
         path: of the file.
         model: the dense model, with any weights: what the file's model was made of.
+
+    Returns:
+        A model with the networks and all arrays of the file.
 
     Raises:
         ValueError: if the file is damaged or not of this format, or its arrays do not fit.
@@ -129,9 +141,24 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Nested dicts of a PyTorch file are flattened ("model.fc.weight"); what is not a tensor in it is
     left out.
 
+    Args:
+        path: of the file; its ending says which format it has.
+
+    Returns:
+        An array for every tensor, with the shape and dtype of the file.
+
     Raises:
         ValueError: if the file is damaged, holds no tensor, or asks for more than tensors.
         OSError: if it cannot be read.
+
+    Example:
+        >>> import numpy as np, pathlib, safetensors.numpy, tempfile
+        >>> from tnjax.nn import read_weights
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "w.safetensors"
+        ...     safetensors.numpy.save_file({"fc.weight": np.ones((2, 3))}, file)
+        ...     read_weights(file)["fc.weight"].shape
+        (2, 3)
     """
     path = os.fspath(path)
     if path.endswith((".pt", ".pth", ".bin", ".ckpt")):

@@ -6,7 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from . import _flax_conv
 from . import flax as tnf
+from ._conv import Window
+from ._layers import FORWARD, Parts
 from .model import Adapter, Build, Slot
 
 _TN = (tnf.TNLinear, tnf.TNConv, tnf.TNEmbedding)
@@ -30,41 +33,23 @@ class FlaxAdapter(Adapter):
             )
         return found
 
-    def replaced(self, model, networks, biases=None, **options):
+    def replaced(self, model, networks, biases=None, *, forward=None):
         biases = biases or {}
         model = nnx.clone(model)
         for path, layer in list(nnx.iter_modules(model)):
             name = ".".join(map(str, path))
             if name not in networks:
                 continue
-            layout, cores = networks[name]
-            if isinstance(layer, nnx.Embed | tnf.TNEmbedding):
-                new = tnf.TNEmbedding(layout, cores=cores)
-            else:
-                bias = getattr(layer, "bias", None)
-                bias = None if bias is None else bias.get_value()
-                given = {"cores": cores, "bias": biases.get(name, bias), **options}
-                if isinstance(layer, tnf.TNConv):
-                    new = tnf.TNConv(
-                        layout,
-                        layer.kernel_size,
-                        stride=layer.stride,
-                        padding=layer.padding,
-                        dilation=layer.dilation,
-                        **given,
-                    )
-                elif isinstance(layer, nnx.Conv):
-                    new = tnf.TNConv(
-                        layout,
-                        tnf.kernel_size(layer),
-                        stride=1 if layer.strides is None else layer.strides,
-                        padding=layer.padding,
-                        dilation=1 if layer.kernel_dilation is None else layer.kernel_dilation,
-                        **given,
-                    )
-                else:
-                    new = tnf.TNLinear(layout, **given)
-            _set(model, path, new)
+            bias = getattr(layer, "bias", None)
+            bias = biases.get(name, None if bias is None else bias.get_value())
+            parts = Parts(
+                _kind(layer) or "linear",
+                *networks[name],
+                bias,
+                _window(layer),
+                forward or FORWARD,
+            )
+            _set(model, path, tnf.from_parts(parts))
         return model
 
     def arrays(self, model):
@@ -83,12 +68,18 @@ def _merge(kinds, leaves, graphdef):
     return nnx.merge(graphdef, nnx.from_flat_state(flat))
 
 
+def _window(layer: Any) -> Window | None:
+    if isinstance(layer, tnf.TNConv):
+        return layer.window
+    return _flax_conv.window(layer) if isinstance(layer, nnx.Conv) else None
+
+
 def _kind(layer: Any):
     """None for layers that a matrix of one group does not describe."""
     if isinstance(layer, nnx.Embed | tnf.TNEmbedding):
         return "embedding"
     if isinstance(layer, nnx.Conv):
-        one = layer.feature_group_count == 1 and layer.padding not in tnf.UNPADDED
+        one = layer.feature_group_count == 1 and layer.padding not in _flax_conv.UNPADDED
         return "conv" if one else None
     return "conv" if isinstance(layer, tnf.TNConv) else "linear"
 
@@ -99,9 +90,9 @@ def _matrix(layer: Any) -> np.ndarray:
     if isinstance(layer, nnx.Linear):
         return np.asarray(layer.kernel.get_value()).T
     if isinstance(layer, nnx.Conv):
-        return tnf.kernel_matrix(layer)
+        return _flax_conv.kernel_matrix(layer)
     weight = np.asarray(layer.weight)
-    return tnf.channels_first(weight) if isinstance(layer, tnf.TNConv) else weight
+    return _flax_conv.channels_first(weight) if isinstance(layer, tnf.TNConv) else weight
 
 
 def _set(model: Any, path: tuple, new: Any) -> None:

@@ -17,6 +17,9 @@ def factor(size: int, count: int, *, pad: bool = False) -> tuple[int, ...]:
         count: of digits.
         pad: allow a product above `size`; the smallest one whose digits differ by one at most.
 
+    Returns:
+        The digits, whose product is `size`, or above it with `pad`.
+
     Raises:
         ValueError: if the size has no such factors of 2 or more, or they are very uneven (the
             largest past eight times the even split), and `pad` is not set.
@@ -64,6 +67,16 @@ def _splits(size: int, count: int, least: int):
 def low_rank(rows: int, columns: int, rank: int) -> Layout:
     """W = A B with `rank` columns of A.
 
+    Args:
+        rows, columns: sizes of the matrix.
+        rank: of the bond.
+
+    Returns:
+        The layout of a matrix [rows, columns].
+
+    Raises:
+        ValueError: if a number is not positive.
+
     Example:
         >>> from tnjax.nn import low_rank
         >>> low_rank(20, 30, 4).num_params
@@ -83,6 +96,18 @@ def paired(
     """Node k carries digit k of the rows and digit k of the columns; any bonds.
 
     Without bonds it is a Kronecker product: the rank-one start of a search.
+
+    Args:
+        row_dims, column_dims: digits of the rows and of the columns, one of each for every node.
+        edges: rank of every bond; none by default.
+        rows, columns: sizes of the matrix, the products of the digits by default; a smaller
+            matrix is padded.
+
+    Returns:
+        The layout of a matrix [rows, columns].
+
+    Raises:
+        ValueError: if the numbers of digits or ranks do not fit, or the digits are too small.
 
     Example:
         >>> from tnjax.nn import paired
@@ -111,6 +136,18 @@ def tt_matrix(
 ) -> Layout:
     """TT-matrix (matrix product operator): a chain of nodes with a row and a column digit each.
 
+    Args:
+        row_dims, column_dims: digits of the rows and of the columns, one of each for every node.
+        ranks: of the bonds along the chain, or one for all.
+        rows, columns: sizes of the matrix, the products of the digits by default; a smaller
+            matrix is padded.
+
+    Returns:
+        The layout of a matrix [rows, columns].
+
+    Raises:
+        ValueError: if the numbers of digits or ranks do not fit, or the digits are too small.
+
     Example:
         >>> from tnjax.nn import tt_matrix
         >>> tt_matrix((4, 4), (4, 4), 3).num_params
@@ -135,8 +172,23 @@ def tr_matrix(
 ) -> Layout:
     """A closed TT-matrix; `ranks[k]` joins node k and node k + 1, the last one closes the ring.
 
+    Args:
+        row_dims, column_dims: digits of the rows and of the columns, one of each for every node.
+        ranks: of the bonds around the ring, or one for all.
+        rows, columns: sizes of the matrix, the products of the digits by default; a smaller
+            matrix is padded.
+
+    Returns:
+        The layout of a matrix [rows, columns].
+
     Raises:
-        ValueError: for fewer than three nodes.
+        ValueError: for fewer than three nodes, if the numbers of digits or ranks do not fit, or
+            the digits are too small.
+
+    Example:
+        >>> from tnjax.nn import tr_matrix
+        >>> tr_matrix((2, 2, 2), (2, 2, 2), 3).num_params
+        108
     """
     count = len(row_dims)
     if count < 3:
@@ -155,6 +207,18 @@ def tucker_matrix(
     columns: int = 0,
 ) -> Layout:
     """Tucker: one factor for each node of a row and a column digit, around a core tensor.
+
+    Args:
+        row_dims, column_dims: digits of the rows and of the columns, one of each for every node.
+        ranks: of the bonds to the core tensor, or one for all.
+        rows, columns: sizes of the matrix, the products of the digits by default; a smaller
+            matrix is padded.
+
+    Returns:
+        The layout of a matrix [rows, columns].
+
+    Raises:
+        ValueError: if the numbers of digits or ranks do not fit, or the digits are too small.
 
     Example:
         >>> from tnjax.nn import tucker_matrix
@@ -188,6 +252,19 @@ def block_tensor_train(
     Both cores carry the digits beta and gamma (two copy nodes), so that each costs
     `rank` x three digits, and a product with a vector about as many operations as parameters.
 
+    Args:
+        row_dims: digits alpha, beta of the rows.
+        column_dims: digits gamma, delta of the columns.
+        rank: of the blocks.
+        rows, columns: sizes of the matrix, the products of the digits by default; a smaller
+            matrix is padded.
+
+    Returns:
+        The layout of a matrix [rows, columns].
+
+    Raises:
+        ValueError: if a number is not positive, or the digits are too small.
+
     Example:
         >>> from tnjax.nn import block_tensor_train
         >>> block_tensor_train((4, 8), (4, 8), 1).num_params
@@ -207,7 +284,15 @@ def block_tensor_train(
 
 def monarch(rows: int, columns: int, blocks: int, *, pad: bool = False) -> Layout:
     """Monarch: two block-diagonal factors with a permutation between, a Block Tensor-Train of
-    rank 1. `blocks` is the number of blocks of the first factor.
+    rank 1.
+
+    Args:
+        rows, columns: sizes of the matrix.
+        blocks: of the first factor.
+        pad: allow sizes that are not multiples of `blocks`.
+
+    Returns:
+        The layout of a matrix [rows, columns].
 
     Raises:
         ValueError: if `blocks` does not divide rows and columns and `pad` is not set.

@@ -87,14 +87,17 @@ class Layout:
 
     @property
     def padded_rows(self) -> int:
+        """Product of the row digits, `rows` or more."""
         return math.prod(self.structure.dims[: self.num_row_modes])
 
     @property
     def padded_columns(self) -> int:
+        """Product of the column digits, `columns` or more."""
         return math.prod(self.structure.dims[self.num_row_modes :])
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Rows and columns of the matrix."""
         return self.rows, self.columns
 
     @functools.cached_property
@@ -104,6 +107,7 @@ class Layout:
 
     @property
     def core_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of the core of each of `nodes`."""
         return tuple(self.structure.core_shape(node) for node in self.nodes)
 
     @property
@@ -203,7 +207,20 @@ class Layout:
 @dataclasses.dataclass(frozen=True)
 class Forecast:
     """Flops and bytes of a forward pass: contracting the cores into the input, or rebuilding the
-    weight and multiplying, and what the dense layer would cost."""
+    weight and multiplying, and what the dense layer would cost.
+
+    Attributes:
+        input_flops, input_bytes: with the cores contracted into the input.
+        weight_flops, weight_bytes: with the weight rebuilt.
+        dense_flops, dense_bytes: of the dense layer.
+        input_score, weight_score: flops plus a charge for entries moved, as compared by `best`.
+
+    Example:
+        >>> from tnjax.nn import low_rank
+        >>> forecast = low_rank(64, 64, 4).forecast(batch=1)
+        >>> forecast.input_flops, forecast.dense_flops, forecast.best
+        (1024, 8192, 'input')
+    """
 
     input_flops: int
     input_bytes: int

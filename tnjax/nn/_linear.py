@@ -1,9 +1,10 @@
 """The arithmetic of tensor-network layers, for every framework: pure functions of a layout and
 its cores."""
 
+import dataclasses
 import functools
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,33 @@ from ._tap import TappedLayout
 
 Cores = tuple[Array, ...]
 Mode = Literal["auto", "input", "weight"]
+Scheme = Literal["even", "fan"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Forward:
+    """How a layer computes its outputs.
+
+    Args:
+        mode: "input" contracts the cores into the inputs, "weight" rebuilds the weight first,
+            "auto" takes the cheaper one by forecast for the batch.
+        checkpoint: recompute intermediates in the backward pass instead of keeping them.
+
+    Raises:
+        ValueError: if the mode is unknown.
+
+    Example:
+        >>> from tnjax.nn import Forward, Spectra
+        >>> Spectra(forward=Forward(mode="weight")).forward
+        Forward(mode='weight', checkpoint=False)
+    """
+
+    mode: Mode = "auto"
+    checkpoint: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise ValueError(f'mode={self.mode!r}; expected "auto", "input" or "weight".')
 
 
 def weight(layout: Layout, cores: Cores, *, precision=FULL) -> Inexact[Array, "rows columns"]:
@@ -104,7 +132,7 @@ def init_cores(
     key: PRNGKeyArray,
     variance: float,
     dtype=jnp.float32,
-    scheme: Literal["even", "fan"] = "even",
+    scheme: Scheme = "even",
 ) -> Cores:
     r"""Gaussian cores for which every entry of W has the variance of a dense layer's.
 
@@ -122,8 +150,18 @@ def init_cores(
             $\sqrt{\min(f_{in}, f_{out})} / f_{in}$ by its own fans, as maximal update
             parametrization asks (see `core_fans`), and one common factor for the variance.
 
+    Returns:
+        Cores of `layout.core_shapes`.
+
     Raises:
         ValueError: if the variance is not positive or the scheme is unknown.
+
+    Example:
+        >>> import jax
+        >>> from tnjax.nn import init_cores, low_rank
+        >>> cores = init_cores(low_rank(20, 30, 4), key=jax.random.key(0), variance=1 / 30)
+        >>> [core.shape for core in cores]
+        [(20, 4), (30, 4)]
     """
     if not variance > 0:
         raise ValueError(f"init_cores: the variance must be positive, got {variance!r}.")
@@ -151,6 +189,12 @@ def core_fans(layout: Layout) -> tuple[tuple[int, int], ...]:
     Cores are seen as applied one after the other: those with columns first, in the order of nodes.
     What a core sums over (its columns and its bonds to cores applied before) is its fan-in; rows
     and bonds to later cores are its fan-out. Digits of copies are batch axes and count in neither.
+
+    Args:
+        layout: of the weight.
+
+    Returns:
+        (fan-in, fan-out) for each of `layout.nodes`.
 
     Example:
         >>> from tnjax.nn import core_fans, low_rank
@@ -186,6 +230,18 @@ def learning_rate_scales(layout: Layout, *, base_fan_in: int = 1) -> tuple[float
     With them (and `scheme="fan"`) a rate that was tuned at a small width, whose fan-in is
     `base_fan_in`, holds at other widths and ranks. Use them with `optax.multi_transform` or by
     scaling the updates.
+
+    Args:
+        layout: of the weight.
+        base_fan_in: of the cores for which the rate was tuned.
+
+    Returns:
+        A factor for each of `layout.nodes`.
+
+    Example:
+        >>> from tnjax.nn import learning_rate_scales, low_rank
+        >>> learning_rate_scales(low_rank(20, 30, 4), base_fan_in=4)
+        (1.0, 0.13333333333333333)
 
     Reference:
         Qiu et al., arXiv 2406.06248, section 4; Yang et al., arXiv 2203.03466.

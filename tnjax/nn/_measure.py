@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from ._tap import Moments, tapped
 from ._task import Calibration, Task, fresh, gradient_program
@@ -13,7 +14,12 @@ from .model import Adapter, Slot, core_names
 
 
 def moments(
-    adapter: Adapter, model: Any, slots: Sequence[Slot], calibration: Calibration, *, seed: int = 0
+    adapter: Adapter,
+    model: Any,
+    slots: Sequence[Slot],
+    calibration: Calibration,
+    *,
+    key: PRNGKeyArray,
 ) -> dict[str, Moments]:
     """Input moments of layers, and the sensitivity of the outputs to theirs.
 
@@ -27,7 +33,6 @@ def moments(
         signs = lambda k, leaf: jax.random.rademacher(k, leaf.shape, leaf.dtype)
         return sum(jnp.sum(leaf * signs(k, leaf)) for k, leaf in zip(keys, leaves, strict=True))
 
-    key = jax.random.key(seed)
     batches = (
         (batch, jax.random.fold_in(key, n)) for n, batch in enumerate(fresh(calibration.batches))
     )

@@ -6,24 +6,41 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from .._network import TensorNetwork
 from .._structure import Edge
 from ..contract import host
 from ..problems import Decomposition
 from ..solve import fit
+from ._keys import generator, key_for_seed
 from ._layout import Layout
 
 
 @dataclasses.dataclass(frozen=True)
 class Projection:
-    """The cores found for a matrix, and their relative error ||W - found|| / ||W||."""
+    """The cores found for a matrix.
+
+    Attributes:
+        cores: of `layout.core_shapes`.
+        error: relative Frobenius error, ||W - found|| / ||W||.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.nn import low_rank, project
+        >>> found = project(low_rank(2, 2, 1), np.diag([4.0, 3.0]))
+        >>> [core.shape for core in found.cores], round(found.error, 6)
+        ([(2,), (2,)], 0.6)
+    """
 
     cores: tuple[np.ndarray, ...]
     error: float
 
 
-def project(layout: Layout, matrix: np.ndarray, *, sweeps: int = 20, seed: int = 0) -> Projection:
+@key_for_seed
+def project(
+    layout: Layout, matrix: np.ndarray, *, sweeps: int = 20, key: PRNGKeyArray | None = None
+) -> Projection:
     """Approximate a dense matrix by a layout.
 
     Bonds that form a tree (low rank, TT-matrix, Tucker, block-wise low rank) start at truncated
@@ -35,7 +52,10 @@ def project(layout: Layout, matrix: np.ndarray, *, sweeps: int = 20, seed: int =
         layout: gives the shapes.
         matrix: [rows, columns], finite.
         sweeps: of least squares at the most; none are made where the SVD is optimal.
-        seed: for the bonds outside the tree.
+        key: for the bonds outside the tree; `jax.random.key(0)` by default.
+
+    Returns:
+        The cores, of `layout.core_shapes`, and their error.
 
     Raises:
         ValueError: if the shape is not the layout's, an entry is not finite, or the layout has
@@ -56,7 +76,7 @@ def project(layout: Layout, matrix: np.ndarray, *, sweeps: int = 20, seed: int =
     dtype = matrix.dtype if matrix.dtype.kind == "f" else np.dtype(np.float32)
     tensor = padded_tensor(layout, matrix)
     tree = spanning_tree(layout)
-    cores = _tree_svd(layout, tensor, tree, np.random.default_rng(seed))
+    cores = _tree_svd(layout, tensor, tree, generator(key))
     norm = float(np.linalg.norm(tensor))
     bonds = [edge for edge in layout.structure.edges if not set(edge) & set(layout.copies)]
     if len(bonds) > 1 and sweeps and not layout.copies and norm > 0:

@@ -1,18 +1,54 @@
 """Compression by spectra: all layers approximated at once, ranks shared out by what they buy."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from ._allocate import Blocks, LowRank, allocate, root_pair
+from ._layers import FORWARD
 from ._layout import Layout
+from ._linear import Forward
 from ._project import rebuild
 from ._tap import Moments
 from .model import Slot
 
 Allocation = Literal["auto", "error", "relative", "output", "uniform"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spectra:
+    """Compression at once: all weights are approximated, ranks shared out by their spectra.
+
+    Args:
+        family: of the layouts, `LowRank()` by default, or `Blocks(...)`.
+        allocation: what ranks are shared out by, as in `approximate`.
+        ridge: how far the calibration is trusted, as in `approximate`.
+        forward: how the new layers compute.
+
+    Raises:
+        ValueError: if the allocation is unknown or the ridge is negative.
+
+    Example:
+        >>> import equinox as eqx, jax, tnjax
+        >>> from tnjax.nn import Blocks, Spectra
+        >>> model = eqx.nn.MLP(16, 4, 32, 1, key=jax.random.key(0))
+        >>> blocks = Spectra(family=Blocks(4, 4))
+        >>> tnjax.compress(model, layers="layers.0", budget=0.5, method=blocks).num_params
+        192
+    """
+
+    family: LowRank | Blocks | None = None
+    allocation: Allocation = "auto"
+    ridge: float = 0.01
+    forward: Forward = FORWARD
+
+    def __post_init__(self) -> None:
+        _check_allocation(self.allocation)
+        if not self.ridge >= 0:
+            raise ValueError(f"Spectra: ridge={self.ridge!r}; expected 0 or more.")
 
 
 def approximate(
@@ -41,18 +77,26 @@ def approximate(
             "auto": "uniform" with moments, "error" without, as measured best on two networks.
         ridge: added to C, relative to its mean variance: how far the calibration is trusted.
 
+    Returns:
+        Layout and cores by layer, and new biases [rows] of the layers that have moments and a
+        bias.
+
     Raises:
         ValueError: if the budget is below rank one, or an option does not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.nn import Slot, approximate
+        >>> slot = Slot("fc", "linear", np.diag([3.0, 2.0, 1.0]), None)
+        >>> networks, _ = approximate([slot], budget=12)
+        >>> networks["fc"][0].num_params
+        12
     """
     family = family or LowRank()
     moments = moments or {}
+    _check_allocation(allocation)
     if allocation == "auto":
         allocation = "uniform" if moments else "error"
-    if allocation not in ("error", "relative", "output", "uniform"):
-        raise ValueError(
-            f'allocation={allocation!r}; expected "auto", "error", "relative", "output" or '
-            '"uniform".'
-        )
     if moments and not isinstance(family, LowRank):
         raise ValueError(
             "Calibration whitens the inputs, which only low rank keeps exact; leave `family` out."
@@ -91,6 +135,14 @@ def approximate(
         cores = (cores[0] * balance, cores[1] / max(balance, 1e-300))
         networks[slot.name] = (layout, tuple(c.astype(slot.matrix.dtype) for c in cores))
     return networks, biases
+
+
+def _check_allocation(allocation: str) -> None:
+    if allocation not in get_args(Allocation):
+        raise ValueError(
+            f'allocation={allocation!r}; expected "auto", "error", "relative", "output" or '
+            '"uniform".'
+        )
 
 
 def _weights(allocation, slots, targets, moments) -> list[float]:

@@ -18,7 +18,22 @@ from ._layout import Layout
 
 
 def dense_layout(rows: int, columns: int) -> Layout:
-    """One node that is the whole matrix: the dense layer as a network."""
+    """One node that is the whole matrix: the dense layer as a network.
+
+    Args:
+        rows, columns: sizes of the matrix.
+
+    Returns:
+        A layout whose one core is the matrix [rows, columns].
+
+    Raises:
+        ValueError: if a size is not positive.
+
+    Example:
+        >>> from tnjax.nn import dense_layout
+        >>> dense_layout(3, 4).core_shapes
+        ((3, 4),)
+    """
     return Layout(Structure((rows, columns), ((0, 1),), {}), 1)
 
 

@@ -2,20 +2,17 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._compile import _options
-from .._status import Status
-from .model import Adapter, Build, adapter_for
+from .adapters import adapter_for
+from .model import Adapter, Build
 
 Batches = Iterable[Any] | Callable[[], Iterable[Any]]
-Schedule = Callable[[int], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +30,14 @@ class Task:
 
     Raises:
         ValueError: if the loss is not callable or there is no batch.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from tnjax.nn import Task
+        >>> loss = lambda model, batch: jnp.mean((jax.vmap(model)(batch[0]) - batch[1]) ** 2)
+        >>> batches = [(jnp.ones((4, 2)), jnp.ones((4, 1)))] * 3
+        >>> next(Task(loss, batches).epochs())[0].shape
+        (4, 2)
     """
 
     loss: Callable[[Any, Any], Any]
@@ -59,6 +64,7 @@ class Task:
             yield from fresh(self.batches)
 
     def held_out(self) -> Iterable[Any]:
+        """The validation batches from the first one."""
         return fresh(self.batches if self.validation is None else self.validation)
 
 
@@ -72,6 +78,16 @@ class Calibration:
 
     Raises:
         ValueError: if forward is not callable or there is no batch.
+
+    Example:
+        >>> import equinox as eqx, jax, tnjax
+        >>> from tnjax.nn import Calibration
+        >>> model = eqx.nn.MLP(16, 4, 32, 1, key=jax.random.key(0))
+        >>> batches = list(jax.random.normal(jax.random.key(1), (4, 8, 16)))
+        >>> calibration = Calibration(lambda model, x: jax.vmap(model)(x), batches)
+        >>> result = tnjax.compress(model, layers="layers.*", budget=0.5, calibration=calibration)
+        >>> result.num_params <= 320
+        True
     """
 
     forward: Callable[[Any, Any], Any]
@@ -107,30 +123,27 @@ def gradient_program(loss: Callable, build: Build, tier: str) -> Callable:
     )
 
 
-@functools.lru_cache(maxsize=256)
-def _step_program(loss: Callable, build: Build, transformation, tier: str) -> Callable:
-    def step(live, frozen, state, batch, factor):
-        value, gradient = jax.value_and_grad(lambda x: loss(build({**frozen, **x}), batch))(live)
-        change, state = transformation.update(gradient, state, live)
-        new = jax.tree.map(lambda x, d: x + (factor * d).astype(x.dtype), live, change)
-        return new, state, value
-
-    return jit(step, tier)
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """The best model on validation data, its metric there, the last model, and how it ended."""
-
-    model: Any
-    last: Any
-    metric: float
-    status: Status
-    steps: int
-
-
 def validate(model: Any, task: Task, adapter: Adapter | None = None) -> float:
-    """Mean metric over the validation batches."""
+    """Mean metric over the validation batches.
+
+    Args:
+        model: an Equinox model or a Flax nnx module.
+        task: gives the metric (the loss, where it has none) and the batches.
+        adapter: of the model's framework; found by default.
+
+    Returns:
+        The mean over the batches, each of them counted once.
+
+    Raises:
+        ValueError: if the model is of no known framework.
+
+    Example:
+        >>> import equinox as eqx, jax, jax.numpy as jnp
+        >>> from tnjax.nn import Task, validate
+        >>> model = eqx.nn.MLP(2, 1, 4, 1, key=jax.random.key(0))
+        >>> validate(model, Task(lambda model, x: jnp.mean(x), [jnp.ones(3), jnp.zeros(3)]))
+        0.5
+    """
     arrays, build = (adapter or adapter_for(model)).arrays(model)
     return mean_value(task.metric or task.loss, build, task.held_out())(arrays)
 
@@ -141,67 +154,3 @@ def mean_value(
     """arrays -> mean of `function(model, batch)` over the batches."""
     program = _value_program(function, build, tier)
     return lambda arrays: float(np.mean([float(program(arrays, batch)) for batch in batches]))
-
-
-def train(
-    model: Any,
-    task: Task,
-    *,
-    names: Callable[[str], bool],
-    transformation,
-    steps: int,
-    checks: int = 4,
-    schedule: Schedule | None = None,
-    batches: Iterator[Any] | None = None,
-    adapter: Adapter | None = None,
-    tier: str = "full",
-) -> Trained:
-    """Train the arrays whose path `names` accepts; all others stay as they are, bit by bit.
-
-    The model is validated before, `checks` times on the way, and at the end; the best one is
-    returned, the latest of equals, which is never worse than the start.
-
-    Args:
-        model: an Equinox model or a Flax nnx module; not changed.
-        task: loss, batches and validation batches.
-        names: of the arrays to train.
-        transformation: optax. Pass the same object again to reuse compiled programs.
-        steps: at the most; a loss that is not finite ends the training.
-        checks: validations on the way.
-        schedule: factor of the updates at step 0, 1, ...; always 1 by default.
-        batches: a running iterator to go on with; the task's from its start by default.
-        adapter, tier: of the model's framework, and of the compilation.
-
-    Raises:
-        ValueError: if no array is accepted.
-    """
-    adapter = adapter or adapter_for(model)
-    arrays, build = adapter.arrays(model)
-    live = {name: array for name, array in arrays.items() if names(name)}
-    frozen = {name: array for name, array in arrays.items() if name not in live}
-    if not live:
-        raise ValueError(f"train: nothing to train; arrays of the model: {', '.join(arrays)}.")
-
-    step = _step_program(task.loss, build, transformation, tier)
-    function = task.metric or task.loss
-    metric = lambda arrays: mean_value(function, build, task.held_out(), tier)(arrays)
-    state = transformation.init(live)
-    best, best_metric = live, metric(arrays)
-    if not math.isfinite(best_metric):
-        best_metric = math.inf
-    batches = task.epochs() if batches is None else batches
-    every, status, done = max(1, steps // max(checks, 1)), Status.MAX_STEPS, 0
-    for done in range(1, steps + 1):
-        factor = np.float32(1.0 if schedule is None else schedule(done - 1))
-        live, state, value = step(live, frozen, state, next(batches), factor)
-        if done % every and done < steps:
-            continue
-        if not bool(jnp.isfinite(value)):
-            status = Status.NON_FINITE
-            break
-        now = metric({**frozen, **live})
-        if now <= best_metric:  # of equals the one that has trained longer
-            best, best_metric = live, now
-    last = best if status is Status.NON_FINITE else live
-    model = lambda live: build({**frozen, **live})
-    return Trained(model(best), model(last), best_metric, status, done)

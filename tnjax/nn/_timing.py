@@ -24,6 +24,13 @@ class LayerCost:
             to cores and x (its forward pass included).
         forward_bytes, backward_bytes: arguments, results and temporaries, as the compiler plans
             them.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax.nn import dense_layout, layer_cost
+        >>> cost = layer_cost(dense_layout(8, 8), [jnp.ones((8, 8))], 4, repeats=1)
+        >>> cost.batch, cost.forward > 0
+        (4, True)
     """
 
     batch: int
@@ -49,6 +56,12 @@ def layer_cost(
         batch: vectors at once.
         mode, checkpoint: of the forward pass.
         repeats: timed runs, after two that are not.
+
+    Returns:
+        Seconds and bytes of the forward and the backward pass.
+
+    Raises:
+        ValueError: if the mode is unknown.
 
     Example:
         >>> import jax

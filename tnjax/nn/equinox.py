@@ -8,9 +8,9 @@
 (32,)
 """
 
-import math
+import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,13 +19,17 @@ import numpy as np
 from jaxtyping import Array, Inexact, Integer, PRNGKeyArray
 
 from . import _conv, _linear
+from ._layers import Parts, parameters
 from ._layout import Layout
-from ._linear import Mode
+from ._linear import Forward, Mode, Scheme
 from ._project import project
 
 # Of an entry of the weight, in units of 1 / fan-in: eqx.nn.Linear and Conv draw from
 # U(-1, 1) / sqrt(fan-in), eqx.nn.Embedding from N(0, 1).
 _UNIFORM_VARIANCE = 1 / 3
+
+# The constructors take more than eight arguments, since they have the names of Equinox's own: a
+# layer is replaced by changing the first arguments and leaving the others.
 
 
 class TNLinear(eqx.Module):
@@ -46,6 +50,15 @@ class TNLinear(eqx.Module):
 
     Raises:
         ValueError: if neither a key nor cores are given, or cores do not have the layout's shapes.
+
+    Example:
+        >>> import equinox as eqx, jax
+        >>> from tnjax.nn import low_rank
+        >>> from tnjax.nn.equinox import TNLinear
+        >>> dense = eqx.nn.Linear(8, 6, key=jax.random.key(0))
+        >>> layer = TNLinear.from_dense(dense, low_rank(6, 8, 2))
+        >>> layer(jax.numpy.ones((5, 8))).shape
+        (5, 6)
     """
 
     cores: tuple[Array, ...]
@@ -63,13 +76,20 @@ class TNLinear(eqx.Module):
         dtype: Any = jnp.float32,
         mode: Mode = "auto",
         checkpoint: bool = False,
-        scheme: Literal["even", "fan"] = "even",
+        scheme: Scheme = "even",
         cores: Sequence[Any] | None = None,
         bias: Any = None,
     ):
-        variance = _UNIFORM_VARIANCE / layout.columns
-        self.cores = as_cores(layout, cores, key, variance, dtype, scheme)
-        self.bias = as_bias(layout.rows, bias, use_bias and cores is None, self.cores[0].dtype)
+        self.cores, self.bias = parameters(
+            layout,
+            cores,
+            bias,
+            use_bias=use_bias,
+            key=key,
+            variance=_UNIFORM_VARIANCE / layout.columns,
+            dtype=dtype,
+            scheme=scheme,
+        )
         self.layout, self.mode, self.checkpoint = layout, mode, checkpoint
 
     @classmethod
@@ -89,11 +109,19 @@ class TNLinear(eqx.Module):
 
     @property
     def in_features(self) -> int:
+        """Entries of an input."""
         return self.layout.columns
 
     @property
     def out_features(self) -> int:
+        """Entries of an output."""
         return self.layout.rows
+
+    @property
+    def parts(self) -> Parts:
+        """The layer apart from its framework."""
+        forward = Forward(self.mode, self.checkpoint)
+        return Parts("linear", self.layout, self.cores, self.bias, forward=forward)
 
     def __call__(
         self, x: Inexact[Array, "*batch inputs"], *, key: PRNGKeyArray | None = None
@@ -150,20 +178,24 @@ class TNConv(eqx.Module):
         dtype: Any = jnp.float32,
         mode: Mode = "auto",
         checkpoint: bool = False,
-        scheme: Literal["even", "fan"] = "even",
+        scheme: Scheme = "even",
         cores: Sequence[Any] | None = None,
         bias: Any = None,
     ):
-        self.kernel_size = tuple(kernel_size)
-        count = len(self.kernel_size)
-        check_window(layout, self.kernel_size)
-        variance = _UNIFORM_VARIANCE / layout.columns
-        self.cores = as_cores(layout, cores, key, variance, dtype, scheme)
-        flat = None if bias is None else jnp.asarray(bias).reshape(-1)
-        self.bias = as_bias(layout.rows, flat, use_bias and cores is None, self.cores[0].dtype)
-        self.stride = _conv.per_axis(stride, count, "stride")
-        self.dilation = _conv.per_axis(dilation, count, "dilation")
-        self.padding = _conv.as_padding(padding, count)
+        window = _conv.Window(kernel_size, stride, padding, dilation)
+        window.channels(layout)  # raises if there is no such number
+        self.cores, self.bias = parameters(
+            layout,
+            cores,
+            None if bias is None else jnp.asarray(bias).reshape(-1),
+            use_bias=use_bias,
+            key=key,
+            variance=_UNIFORM_VARIANCE / layout.columns,
+            dtype=dtype,
+            scheme=scheme,
+        )
+        self.kernel_size, self.stride = window.kernel_size, window.stride
+        self.padding, self.dilation = window.padding, window.dilation
         self.layout, self.mode, self.checkpoint = layout, mode, checkpoint
 
     @classmethod
@@ -198,6 +230,17 @@ class TNConv(eqx.Module):
         flat = _linear.weight(self.layout, self.cores)
         return flat.reshape(self.layout.rows, -1, *self.kernel_size)
 
+    @property
+    def window(self) -> _conv.Window:
+        """Kernel size, stride, padding and dilation."""
+        return _conv.Window(self.kernel_size, self.stride, self.padding, self.dilation)
+
+    @property
+    def parts(self) -> Parts:
+        """The layer apart from its framework."""
+        forward = Forward(self.mode, self.checkpoint)
+        return Parts("conv", self.layout, self.cores, self.bias, self.window, forward)
+
     def __call__(
         self, x: Inexact[Array, "channels *space"], *, key: PRNGKeyArray | None = None
     ) -> Inexact[Array, "out *new_space"]:
@@ -206,10 +249,7 @@ class TNConv(eqx.Module):
             self.layout,
             self.cores,
             x[None],
-            kernel_size=self.kernel_size,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
+            self.window,
             mode=self.mode,
             checkpoint=self.checkpoint,
         )[0]
@@ -237,10 +277,10 @@ class TNEmbedding(eqx.Module):
         *,
         key: PRNGKeyArray | None = None,
         dtype: Any = jnp.float32,
-        scheme: Literal["even", "fan"] = "even",
+        scheme: Scheme = "even",
         cores: Sequence[Any] | None = None,
     ):
-        self.cores = as_cores(layout, cores, key, 1.0, dtype, scheme)
+        self.cores, _ = parameters(layout, cores, key=key, variance=1.0, dtype=dtype, scheme=scheme)
         self.layout = layout
 
     @classmethod
@@ -253,6 +293,11 @@ class TNEmbedding(eqx.Module):
         """The dense table, rebuilt."""
         return _linear.weight(self.layout, self.cores)
 
+    @property
+    def parts(self) -> Parts:
+        """The layer apart from its framework."""
+        return Parts("embedding", self.layout, self.cores)
+
     def __call__(
         self, index: Integer[Array, "*batch"], *, key: PRNGKeyArray | None = None
     ) -> Inexact[Array, "*batch size"]:
@@ -262,67 +307,77 @@ class TNEmbedding(eqx.Module):
 Layer = TNLinear | TNConv | TNEmbedding
 
 
+def from_parts(parts: Parts) -> Layer:
+    """The Equinox layer of given parts.
+
+    Args:
+        parts: such as `TNLinear.parts` of either framework.
+
+    Returns:
+        A layer with the same weight.
+
+    Raises:
+        ValueError: if the cores or the bias do not have the layout's shapes.
+
+    Example:
+        >>> import jax
+        >>> from tnjax.nn import low_rank
+        >>> from tnjax.nn.equinox import TNLinear, from_parts
+        >>> layer = TNLinear(low_rank(3, 4, 2), key=jax.random.key(0))
+        >>> eqx.tree_equal(from_parts(layer.parts), layer).item()
+        True
+    """
+    if parts.kind == "embedding":
+        return TNEmbedding(parts.layout, cores=parts.cores)
+    if parts.window is None:
+        return TNLinear(parts.layout, **parts.given())
+    return TNConv(parts.layout, **dataclasses.asdict(parts.window), **parts.given())
+
+
 def from_flax(layer: Any) -> Layer:
     """The Equinox layer with the cores of a layer of `tnjax.nn.flax`; outputs are the same (a
-    convolution takes channels first here, last there)."""
-    from . import flax
+    convolution takes channels first here, last there).
 
-    cores = [core.get_value() for core in layer.cores]
-    if isinstance(layer, flax.TNEmbedding):
-        return TNEmbedding(layer.layout, cores=cores)
-    bias = None if layer.bias is None else layer.bias.get_value()
-    shared = {"cores": cores, "bias": bias, "mode": layer.mode, "checkpoint": layer.checkpoint}
-    if isinstance(layer, flax.TNConv):
-        return TNConv(
-            layer.layout,
-            layer.kernel_size,
-            stride=layer.stride,
-            padding=layer.padding,
-            dilation=layer.dilation,
-            **shared,
-        )
-    return TNLinear(layer.layout, **shared)
+    Args:
+        layer: a `TNLinear`, `TNConv` or `TNEmbedding` of `tnjax.nn.flax`.
+
+    Returns:
+        The layer of the same name in this module.
+
+    Raises:
+        AttributeError: if it is another layer.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from tnjax.nn import flax, low_rank
+        >>> from tnjax.nn.equinox import from_flax
+        >>> there = flax.TNLinear(low_rank(3, 4, 2), rngs=nnx.Rngs(0))
+        >>> bool(jnp.allclose(from_flax(there)(jnp.ones(4)), there(jnp.ones(4))))
+        True
+    """
+    return from_parts(layer.parts)
 
 
 def dense_linear(weight: Array, bias: Array | None) -> "eqx.nn.Linear":
-    """An `eqx.nn.Linear` with these arrays."""
+    """An `eqx.nn.Linear` with these arrays.
+
+    Args:
+        weight: [outputs, inputs].
+        bias: [outputs], or None.
+
+    Returns:
+        The dense layer.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax.nn.equinox import dense_linear
+        >>> dense_linear(jnp.ones((2, 3)), None)(jnp.ones(3)).tolist()
+        [3.0, 3.0]
+    """
     rows, columns = weight.shape
     blank = eqx.filter_eval_shape(
         eqx.nn.Linear, columns, rows, use_bias=bias is not None, key=jax.random.key(0)
     )
     layer = eqx.tree_at(lambda m: m.weight, blank, weight)
     return layer if bias is None else eqx.tree_at(lambda m: m.bias, layer, bias)
-
-
-# Shared with the Flax layers ----------------------------------------------------------------
-
-
-def as_cores(layout: Layout, cores, key, variance: float, dtype, scheme) -> tuple[Array, ...]:
-    """Given cores, checked, or random ones."""
-    if cores is None:
-        if key is None:
-            raise ValueError("A layer needs `key=jax.random.key(seed)`, or `cores`.")
-        return _linear.init_cores(layout, key=key, variance=variance, dtype=dtype, scheme=scheme)
-    arrays = tuple(jnp.asarray(core) for core in cores)
-    shapes = tuple(core.shape for core in arrays)
-    if shapes != layout.core_shapes:
-        raise ValueError(f"Core shapes {shapes} do not fit {layout}: {layout.core_shapes}.")
-    return arrays
-
-
-def check_window(layout: Layout, kernel_size: tuple[int, ...]) -> None:
-    window = math.prod(kernel_size)
-    if not kernel_size or layout.columns % window:
-        raise ValueError(
-            f"TNConv: a kernel {kernel_size} has {window} positions, which do not divide the "
-            f"{layout.columns} columns of the layout (channels times positions)."
-        )
-
-
-def as_bias(size: int, bias, use_bias: bool, dtype) -> Array | None:
-    if bias is None:
-        return jnp.zeros(size, dtype) if use_bias else None
-    bias = jnp.asarray(bias)
-    if bias.shape != (size,):
-        raise ValueError(f"A bias for {size} outputs has the shape {bias.shape}.")
-    return bias

@@ -9,23 +9,27 @@
 (5, 32)
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Inexact, Integer
 
-from . import _conv, _linear
-from . import equinox as _equinox
+from . import _conv, _flax_conv, _linear
+from ._layers import Parts, parameters
 from ._layout import Layout
-from ._linear import Mode
+from ._linear import Forward, Mode, Scheme
 from ._project import project
 
 # Of an entry of the weight, in units of 1 / fan-in: nnx.Linear and Conv draw from LeCun's normal.
 _LECUN_VARIANCE = 1.0
+
+# The constructors take more than eight arguments, since they have the names of Flax's own: a layer
+# is replaced by changing the first arguments and leaving the others.
 
 
 class TNLinear(nnx.Module):
@@ -43,6 +47,14 @@ class TNLinear(nnx.Module):
 
     Raises:
         ValueError: if neither rngs nor cores are given, or cores do not have the layout's shapes.
+
+    Example:
+        >>> from flax import nnx
+        >>> from tnjax.nn import low_rank
+        >>> from tnjax.nn.flax import TNLinear
+        >>> dense = nnx.Linear(8, 6, rngs=nnx.Rngs(0))
+        >>> TNLinear.from_dense(dense, low_rank(6, 8, 2))(jnp.ones((5, 8))).shape
+        (5, 6)
     """
 
     def __init__(
@@ -53,14 +65,21 @@ class TNLinear(nnx.Module):
         param_dtype: Any = jnp.float32,
         mode: Mode = "auto",
         checkpoint: bool = False,
-        scheme: Literal["even", "fan"] = "even",
+        scheme: Scheme = "even",
         cores: Sequence[Any] | None = None,
         bias: Any = None,
         rngs: nnx.Rngs | None = None,
     ):
-        variance = _LECUN_VARIANCE / layout.columns
-        self.cores = _params(layout, cores, rngs, variance, param_dtype, scheme)
-        self.bias = _bias(layout.rows, bias, use_bias and cores is None, param_dtype)
+        self.cores, self.bias = _params(
+            layout,
+            cores,
+            bias,
+            use_bias=use_bias,
+            rngs=rngs,
+            variance=_LECUN_VARIANCE / layout.columns,
+            dtype=param_dtype,
+            scheme=scheme,
+        )
         self.layout, self.checkpoint = layout, checkpoint
         self.mode: Mode = mode
 
@@ -74,6 +93,13 @@ class TNLinear(nnx.Module):
     def weight(self) -> Inexact[Array, "outputs inputs"]:
         """The dense weight, rebuilt."""
         return _linear.weight(self.layout, _values(self.cores))
+
+    @property
+    def parts(self) -> Parts:
+        """The layer apart from its framework."""
+        cores, bias = _values(self.cores), _value(self.bias)
+        forward = Forward(self.mode, self.checkpoint)
+        return Parts("linear", self.layout, cores, bias, forward=forward)
 
     def __call__(self, x: Inexact[Array, "*batch inputs"]) -> Inexact[Array, "*batch outputs"]:
         out = _linear.apply(
@@ -110,20 +136,25 @@ class TNConv(nnx.Module):
         param_dtype: Any = jnp.float32,
         mode: Mode = "auto",
         checkpoint: bool = False,
-        scheme: Literal["even", "fan"] = "even",
+        scheme: Scheme = "even",
         cores: Sequence[Any] | None = None,
         bias: Any = None,
         rngs: nnx.Rngs | None = None,
     ):
-        self.kernel_size = tuple(kernel_size)
-        count = len(self.kernel_size)
-        _equinox.check_window(layout, self.kernel_size)
-        variance = _LECUN_VARIANCE / layout.columns
-        self.cores = _params(layout, cores, rngs, variance, param_dtype, scheme)
-        self.bias = _bias(layout.rows, bias, use_bias and cores is None, param_dtype)
-        self.stride = _conv.per_axis(stride, count, "stride")
-        self.dilation = _conv.per_axis(dilation, count, "dilation")
-        self.padding = _conv.as_padding(padding, count)
+        window = _conv.Window(kernel_size, stride, padding, dilation)
+        window.channels(layout)  # raises if there is no such number
+        self.cores, self.bias = _params(
+            layout,
+            cores,
+            bias,
+            use_bias=use_bias,
+            rngs=rngs,
+            variance=_LECUN_VARIANCE / layout.columns,
+            dtype=param_dtype,
+            scheme=scheme,
+        )
+        self.kernel_size, self.stride = window.kernel_size, window.stride
+        self.padding, self.dilation = window.padding, window.dilation
         self.layout, self.checkpoint = layout, checkpoint
         self.mode: Mode = mode
 
@@ -134,18 +165,15 @@ class TNConv(nnx.Module):
         Raises:
             ValueError: for more than one group, or a circular or causal padding.
         """
-        if conv.feature_group_count != 1 or conv.padding in UNPADDED:
+        if conv.feature_group_count != 1 or conv.padding in _flax_conv.UNPADDED:
             raise ValueError(
                 f"TNConv: feature_group_count={conv.feature_group_count}, padding="
                 f"{conv.padding!r}; only one group and zero padding are represented."
             )
-        found = project(layout, kernel_matrix(conv))
+        found = project(layout, _flax_conv.kernel_matrix(conv))
         return cls(
             layout,
-            kernel_size(conv),
-            stride=1 if conv.strides is None else conv.strides,
-            padding=conv.padding,
-            dilation=1 if conv.kernel_dilation is None else conv.kernel_dilation,
+            **dataclasses.asdict(_flax_conv.window(conv)),
             cores=found.cores,
             bias=_value(conv.bias),
             **options,
@@ -158,6 +186,18 @@ class TNConv(nnx.Module):
         kernel = flat.reshape(self.layout.rows, -1, *self.kernel_size)
         return jnp.moveaxis(kernel, (0, 1), (-1, -2))
 
+    @property
+    def window(self) -> _conv.Window:
+        """Kernel size, stride, padding and dilation."""
+        return _conv.Window(self.kernel_size, self.stride, self.padding, self.dilation)
+
+    @property
+    def parts(self) -> Parts:
+        """The layer apart from its framework."""
+        cores, bias = _values(self.cores), _value(self.bias)
+        forward = Forward(self.mode, self.checkpoint)
+        return Parts("conv", self.layout, cores, bias, self.window, forward)
+
     def __call__(self, x: Inexact[Array, "*batch space channels"]) -> Array:
         count = len(self.kernel_size)
         batch, space = x.shape[: -count - 1], x.shape[-count - 1 :]
@@ -166,10 +206,7 @@ class TNConv(nnx.Module):
             self.layout,
             _values(self.cores),
             first,
-            kernel_size=self.kernel_size,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
+            self.window,
             mode=self.mode,
             checkpoint=self.checkpoint,
         )
@@ -195,12 +232,19 @@ class TNEmbedding(nnx.Module):
         layout: Layout,
         *,
         param_dtype: Any = jnp.float32,
-        scheme: Literal["even", "fan"] = "even",
+        scheme: Scheme = "even",
         cores: Sequence[Any] | None = None,
         rngs: nnx.Rngs | None = None,
     ):
         # nnx.Embed draws from variance scaling with the size as fan-in's counterpart.
-        self.cores = _params(layout, cores, rngs, 1 / layout.columns, param_dtype, scheme)
+        self.cores, _ = _params(
+            layout,
+            cores,
+            rngs=rngs,
+            variance=1 / layout.columns,
+            dtype=param_dtype,
+            scheme=scheme,
+        )
         self.layout = layout
 
     @classmethod
@@ -214,65 +258,79 @@ class TNEmbedding(nnx.Module):
         """The dense table, rebuilt."""
         return _linear.weight(self.layout, _values(self.cores))
 
+    @property
+    def parts(self) -> Parts:
+        """The layer apart from its framework."""
+        return Parts("embedding", self.layout, _values(self.cores))
+
     def __call__(self, index: Integer[Array, "*batch"]) -> Inexact[Array, "*batch size"]:
         return _linear.rows(self.layout, _values(self.cores), jnp.asarray(index))
 
 
 Layer = TNLinear | TNConv | TNEmbedding
 
-# Paddings of nnx.Conv that are not zeros around the image.
-UNPADDED = ("CIRCULAR", "CAUSAL", "REFLECT")
+
+def from_parts(parts: Parts) -> Layer:
+    """The Flax layer of given parts.
+
+    Args:
+        parts: such as `TNLinear.parts` of either framework.
+
+    Returns:
+        A layer with the same weight.
+
+    Raises:
+        ValueError: if the cores or the bias do not have the layout's shapes.
+
+    Example:
+        >>> from flax import nnx
+        >>> from tnjax.nn import low_rank
+        >>> from tnjax.nn.flax import TNLinear, from_parts
+        >>> layer = TNLinear(low_rank(3, 4, 2), rngs=nnx.Rngs(0))
+        >>> bool((from_parts(layer.parts).weight == layer.weight).all())
+        True
+    """
+    if parts.kind == "embedding":
+        return TNEmbedding(parts.layout, cores=parts.cores)
+    if parts.window is None:
+        return TNLinear(parts.layout, **parts.given())
+    return TNConv(parts.layout, **dataclasses.asdict(parts.window), **parts.given())
 
 
-def kernel_size(conv: nnx.Conv) -> tuple[int, ...]:
-    """Sizes of the window of a dense convolution."""
-    return tuple(conv.kernel.get_value().shape[:-2])
-
-
-def kernel_matrix(conv: nnx.Conv) -> np.ndarray:
-    """The kernel of a dense convolution as the matrix [out, in x prod(kernel)] of a layout."""
-    return channels_first(np.asarray(conv.kernel.get_value()))
-
-
-def channels_first(kernel: np.ndarray) -> np.ndarray:
-    """[*kernel, in, out] -> [out, in x prod(kernel)]."""
-    return np.moveaxis(kernel, (-1, -2), (0, 1)).reshape(kernel.shape[-1], -1)
-
-
-def from_equinox(layer: "_equinox.Layer") -> Layer:
+def from_equinox(layer: Any) -> Layer:
     """The Flax layer with the cores of a layer of `tnjax.nn.equinox`; outputs are the same (a
-    convolution takes channels last here, first there)."""
-    if isinstance(layer, _equinox.TNEmbedding):
-        return TNEmbedding(layer.layout, cores=layer.cores)
-    shared = {
-        "cores": layer.cores,
-        "bias": layer.bias,
-        "mode": layer.mode,
-        "checkpoint": layer.checkpoint,
-    }
-    if isinstance(layer, _equinox.TNConv):
-        return TNConv(
-            layer.layout,
-            layer.kernel_size,
-            stride=layer.stride,
-            padding=layer.padding,
-            dilation=layer.dilation,
-            **shared,
-        )
-    return TNLinear(layer.layout, **shared)
+    convolution takes channels last here, first there).
+
+    Args:
+        layer: a `TNLinear`, `TNConv` or `TNEmbedding` of `tnjax.nn.equinox`.
+
+    Returns:
+        The layer of the same name in this module.
+
+    Raises:
+        AttributeError: if it is another layer.
+
+    Example:
+        >>> import jax
+        >>> from tnjax.nn import equinox, low_rank
+        >>> from tnjax.nn.flax import from_equinox
+        >>> there = equinox.TNLinear(low_rank(3, 4, 2), key=jax.random.key(0))
+        >>> bool(jnp.allclose(from_equinox(there)(jnp.ones(4)), there(jnp.ones(4))))
+        True
+    """
+    return from_parts(layer.parts)
 
 
-def _params(layout: Layout, cores, rngs, variance: float, dtype, scheme):
-    key = None if rngs is None else rngs.params()
-    if cores is None and key is None:
+def _params(layout: Layout, cores, bias=None, *, rngs, **start):
+    """The parameters of a new layer as Flax holds them."""
+    if cores is None and rngs is None:
         raise ValueError("A layer needs `rngs=nnx.Rngs(seed)`, or `cores`.")
-    arrays = _equinox.as_cores(layout, cores, key, variance, dtype, scheme)
-    return nnx.List([nnx.Param(core) for core in arrays])
-
-
-def _bias(size: int, bias, use_bias: bool, dtype) -> nnx.Param | None:
-    array = _equinox.as_bias(size, bias, use_bias, dtype)
-    return None if array is None else nnx.Param(array)
+    key = None if rngs is None else rngs.params()
+    arrays, bias = parameters(layout, cores, bias, key=key, **start)
+    return (
+        nnx.List([nnx.Param(core) for core in arrays]),
+        None if bias is None else nnx.Param(bias),
+    )
 
 
 def _value(param) -> Array | None:

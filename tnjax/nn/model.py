@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._layout import Layout
+from ._linear import Forward
 
 Network = tuple[Layout, Sequence[Any]]
 Kind = Literal["linear", "conv", "embedding"]
@@ -27,6 +28,14 @@ class Slot:
             entries by size.
         bias: its bias, if it has one.
         layout: of the network that it is already, if it is one.
+
+    Example:
+        >>> import equinox as eqx, jax
+        >>> from tnjax.nn import adapter_for
+        >>> model = eqx.nn.MLP(4, 2, 8, 1, key=jax.random.key(0))
+        >>> slot = adapter_for(model).slots(model)["layers.0"]
+        >>> slot.kind, slot.matrix.shape, slot.bias.shape
+        ('linear', (8, 4), (8,))
     """
 
     name: str
@@ -51,6 +60,14 @@ class Build:
         others: leaves that are not floating arrays.
         structure: what holds the leaves together, hashable.
         assemble: `assemble(names, leaves, structure)`, a module-level function.
+
+    Example:
+        >>> import equinox as eqx, jax
+        >>> from tnjax.nn import adapter_for
+        >>> model = eqx.nn.MLP(4, 2, 8, 1, key=jax.random.key(0))
+        >>> arrays, build = adapter_for(model).arrays(model)
+        >>> eqx.tree_equal(build(arrays), model).item()
+        True
     """
 
     names: tuple
@@ -83,7 +100,19 @@ def _same(x: Any, y: Any) -> bool:
 
 
 class Adapter(abc.ABC):
-    """What compression asks of a framework."""
+    """What compression asks of a framework. `adapter_for` gives the one of a model.
+
+    Example:
+        >>> import equinox as eqx, jax
+        >>> from tnjax.nn import adapter_for, init_cores, low_rank
+        >>> model = eqx.nn.MLP(4, 2, 8, 1, key=jax.random.key(0))
+        >>> layout = low_rank(8, 4, 2)
+        >>> cores = init_cores(layout, key=jax.random.key(1), variance=0.1)
+        >>> adapter = adapter_for(model)
+        >>> smaller = adapter.replaced(model, {"layers.0": (layout, cores)})
+        >>> adapter.layouts(smaller) == {"layers.0": layout}
+        True
+    """
 
     @abc.abstractmethod
     def slots(self, model: Any) -> dict[str, Slot]:
@@ -99,43 +128,43 @@ class Adapter(abc.ABC):
         model: Any,
         networks: Mapping[str, Network],
         biases: Mapping[str, np.ndarray] | None = None,
-        **options,
+        *,
+        forward: Forward | None = None,
     ) -> Any:
-        """A new model with networks in place of layers; other parts shared with the old one."""
+        """A new model with networks in place of layers; other parts shared with the old one.
+
+        Args:
+            model: not changed.
+            networks: layout and cores of every layer to replace, by its name.
+            biases: in place of the layers' own.
+            forward: how the new layers compute; `Forward()` by default.
+        """
 
     @abc.abstractmethod
     def arrays(self, model: Any) -> tuple[dict[str, Array], Build]:
         """All floating arrays by path, and the pure function that builds the model of them."""
 
 
-def adapter_for(model: Any) -> Adapter:
-    """The adapter of a model's framework.
-
-    Raises:
-        ValueError: if it is neither an Equinox module (or pytree of them) nor a Flax nnx module.
-    """
-    from flax import nnx
-
-    if isinstance(model, nnx.Module):
-        from ._flax_model import FlaxAdapter
-
-        return FlaxAdapter()
-    from ._equinox_model import EquinoxAdapter
-
-    adapter = EquinoxAdapter()
-    if not isinstance(model, type) and adapter.slots(model):
-        return adapter
-    raise ValueError(
-        f"compress: expected an Equinox model or a Flax nnx module with linear, convolution or "
-        f"embedding layers, got {type(model).__name__}."
-    )
-
-
 def pick(slots: Mapping[str, Slot], patterns: str | Iterable[str]) -> list[Slot]:
     """The slots that the patterns name ("*" and "?" match as in a shell), in the model's order.
 
+    Args:
+        slots: by name.
+        patterns: one or several.
+
+    Returns:
+        Those whose name one of the patterns matches.
+
     Raises:
         ValueError: if a pattern names no layer; the message lists those that there are.
+
+    Example:
+        >>> import equinox as eqx, jax
+        >>> from tnjax.nn import adapter_for
+        >>> from tnjax.nn.model import pick
+        >>> model = eqx.nn.MLP(4, 2, 8, 1, key=jax.random.key(0))
+        >>> [slot.name for slot in pick(adapter_for(model).slots(model), "layers.*")]
+        ['layers.0', 'layers.1']
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     for pattern in patterns:
@@ -149,5 +178,19 @@ def pick(slots: Mapping[str, Slot], patterns: str | Iterable[str]) -> list[Slot]
 
 
 def core_names(slot_name: str, layout: Layout) -> list[str]:
-    """Paths of the cores of a replaced layer."""
+    """Paths of the cores of a replaced layer.
+
+    Args:
+        slot_name: of the layer.
+        layout: in its place.
+
+    Returns:
+        A path in `Adapter.arrays` for each of `layout.nodes`.
+
+    Example:
+        >>> from tnjax.nn import low_rank
+        >>> from tnjax.nn.model import core_names
+        >>> core_names("fc", low_rank(3, 4, 2))
+        ['fc.cores.0', 'fc.cores.1']
+    """
     return [f"{slot_name}.cores.{k}" for k in range(len(layout.core_shapes))]

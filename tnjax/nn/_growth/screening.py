@@ -10,19 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import PRNGKeyArray
 
-from .._network import TensorNetwork
-from .._search.screening.candidates import draw_slices, slice_position
-from .._structure import Edge, Structure
-from ..contract import kernels
-from ._formats import complete_edges
-from ._layout import Layout
-from ._leading import Target
-from ._measure import functional_gradients
-from ._project import rebuild
-from ._tap import dense_layout
-from ._task import Task, jit, mean_value
-from .model import Adapter, Slot, core_names
+from ..._network import TensorNetwork
+from ..._search.screening.candidates import draw_slices, slice_position
+from ..._structure import Edge, Structure
+from ...contract import kernels
+from .._formats import complete_edges
+from .._keys import generator, host_seed
+from .._layout import Layout
+from .._measure import functional_gradients
+from .._project import rebuild
+from .._tap import dense_layout
+from .._task import Task, jit, mean_value
+from ..model import Adapter, Slot, core_names
+from .leading import Target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,14 @@ class Candidate:
         edge: the bond.
         gain: predicted decrease of the loss, old cores frozen.
         cost: parameters that it adds.
-        slices: for each new rank, one array for each node of the bond.
+        slices: for each new rank, one array for each node of the bond, of the core's shape
+            without the bond's axis.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.nn import Candidate
+        >>> Candidate("layers.0", (0, 1), 0.5, 24, ((np.ones(16), np.ones(8)),)).gain
+        0.5
     """
 
     layer: str
@@ -45,7 +54,18 @@ class Candidate:
 
 
 class LayerScreen(abc.ABC):
-    """How candidates of all layers are evaluated."""
+    """How candidates of all layers are evaluated. A screen of your own is a subclass.
+
+    Example:
+        >>> import dataclasses
+        >>> from tnjax.nn import GradientScreen, Grow, LayerScreen
+        >>> class Cheapest(LayerScreen):
+        ...     def __call__(self, *given, increment, key):
+        ...         found = GradientScreen()(*given, increment=increment, key=key)
+        ...         return [dataclasses.replace(c, gain=1 / c.cost) for c in found]
+        >>> isinstance(Grow(screen=Cheapest()).layer_screen, Cheapest)
+        True
+    """
 
     @abc.abstractmethod
     def __call__(
@@ -57,10 +77,23 @@ class LayerScreen(abc.ABC):
         batches: Sequence[Any],
         *,
         increment: int,
-        seed: int,
+        key: PRNGKeyArray,
     ) -> list[Candidate]:
-        """The bonds of all `networks` (paired layouts without copies), each with its gain; a bond
-        whose cores can tell no more ranks apart may be left out."""
+        """The bonds of all networks with what growing each of them promises.
+
+        Args:
+            adapter: of the model's framework.
+            model: with the networks in it.
+            networks: paired layouts without copies, and their cores, by layer.
+            task: loss, batches and validation batches.
+            batches: training batches to look at.
+            increment: ranks that a bond may grow by.
+            key: for all random numbers.
+
+        Returns:
+            A candidate for each bond; one whose cores can tell no more ranks apart may be left
+            out.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +112,11 @@ class GradientScreen(LayerScreen):
         sweeps: of least squares for the slices of a bond.
         lengths: factors of the slices that are tried; none takes the predicted gains as they are.
 
+    Example:
+        >>> from tnjax.nn import GradientScreen, Grow
+        >>> Grow(screen=GradientScreen(sweeps=1)).layer_screen.sweeps
+        1
+
     Reference:
         Evci et al., arXiv 2201.05125; Martens and Grosse, arXiv 1503.05671.
     """
@@ -86,7 +124,7 @@ class GradientScreen(LayerScreen):
     sweeps: int = 3
     lengths: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
-    def __call__(self, adapter, model, networks, task, batches, *, increment, seed):
+    def __call__(self, adapter, model, networks, task, batches, *, increment, key):
         slots = [_slot(adapter, model, name) for name in networks]
         gradients, moments = functional_gradients(adapter, model, slots, task, batches)
         out = []
@@ -95,7 +133,7 @@ class GradientScreen(LayerScreen):
             gradient, found = gradients[slot.name], moments[slot.name]
             second, slope = found.second, found.curvature(len(batches))
             target = Target.of(layout, cores, -gradient, second)
-            rng = np.random.default_rng(seed)
+            rng = generator(key)
             for edge in complete_edges(layout.structure.num_nodes):
                 terms = target.slices(edge, increment, self.sweeps, rng)
                 if not terms:
@@ -154,6 +192,11 @@ class TrialScreen(LayerScreen):
         transformation: `optax.adam(1e-2)` by default.
         std: of the new slices at the start.
 
+    Example:
+        >>> from tnjax.nn import Grow, TrialScreen
+        >>> Grow(screen=TrialScreen(steps=20)).layer_screen.steps
+        20
+
     Reference:
         arXiv 2008.05437, algorithm 1.
     """
@@ -162,20 +205,20 @@ class TrialScreen(LayerScreen):
     transformation: Any = None
     std: float = 0.01
 
-    def __call__(self, adapter, model, networks, task, batches, *, increment, seed):
+    def __call__(self, adapter, model, networks, task, batches, *, increment, key):
         transformation = self.transformation or optax.adam(1e-2)
         slots = [_slot(adapter, model, name) for name in networks]
         dense = {s.name: (dense_layout(*s.matrix.shape), (s.matrix,)) for s in slots}
         arrays, build = adapter.arrays(adapter.replaced(model, dense))
         metric = mean_value(task.metric or task.loss, build, list(task.held_out()))
-        before = metric(arrays)
+        before, seed = metric(arrays), (host_seed(key),)
         out = []
         for slot in slots:
             layout, cores = networks[slot.name]
             structure, edges = layout.structure, complete_edges(layout.structure.num_nodes)
             (path,) = core_names(slot.name, dense[slot.name][0])
             starts = draw_slices(
-                structure, structure, edges, np.dtype(slot.matrix.dtype), (seed,), increment=1
+                structure, structure, edges, np.dtype(slot.matrix.dtype), seed, increment=1
             )
             old = TensorNetwork(structure, [jnp.asarray(core) for core in cores])
 

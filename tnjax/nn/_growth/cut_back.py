@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from .._structure import Edge, Structure
-from ._layout import Layout
-from ._project import rebuild
-from ._whiten import Whitening
+from ..._structure import Edge, Structure
+from .._layout import Layout
+from .._project import rebuild
+from .whiten import Whitening
 
 _SWEEPS = 50  # over all bonds; a tree of n nodes needs about n / 2
 _SETTLED = 1e-6  # change of the weights of all bonds in a sweep
 _NEGLIGIBLE = 1e-10  # singular values below this part of a bond's largest are zeros
+
+Bond = tuple[str, Edge]  # of a layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,65 +140,98 @@ def cut_back(
     Raises:
         ValueError: if the networks without bonds exceed the budget.
     """
-    whitenings, gauged, worth, ranks = {}, {}, {}, {}
+    whitenings, gauged, worth = {}, {}, {}
     for name, (layout, cores) in networks.items():
         whitenings[name] = Whitening.of(layout, moments[name])
         white = whitenings[name].into(cores)
-        found = gauged[name] = Gauged.of(layout.structure, white)
+        gauged[name] = Gauged.of(layout.structure, white)
         size = float(np.linalg.norm(rebuild(layout, white)) ** 2)
         variance = float(np.trace(moments[name])) / layout.padded_columns
         worth[name] = importance[name] * variance * size
-        ranks[name] = {edge: len(weights) for edge, weights in found.weights.items()}
-    shapes = {name: _with_ranks(networks[name][0].structure, own) for name, own in ranks.items()}
-    total = sum(shape.num_params for shape in shapes.values())
-
-    def change(name: str, edge: Edge, by: int) -> int:
-        """Parameters that a rank more or less makes."""
-        shape = shapes[name]
-        return shape.with_rank(edge, ranks[name][edge] + by).num_params - shape.num_params
-
-    def take(name: str, edge: Edge, by: int) -> None:
-        nonlocal total
-        total += change(name, edge, by)
-        ranks[name][edge] += by
-        shapes[name] = shapes[name].with_rank(edge, ranks[name][edge])
-
-    def lost(name: str, edge: Edge, rank: int) -> float:
-        """What the rank of this number is worth."""
-        return worth[name] * float(gauged[name].weights[edge][rank - 1]) ** 2
-
-    bonds = [(name, edge) for name, own in ranks.items() for edge in own]
-    while total > budget:
-        costs = {
-            (name, edge): lost(name, edge, ranks[name][edge]) / -change(name, edge, -1)
-            for name, edge in bonds
-            if ranks[name][edge] > 1
-        }
-        if not costs:
-            raise ValueError(
-                f"compress: the networks without bonds have {total} parameters, more than the "
-                f"budget of {budget}. Give starting layouts of smaller or more digits."
-            )
-        take(*min(costs, key=lambda bond: costs[bond]), -1)
-    while True:  # use what the last cuts have left over
-        gains = {
-            (name, edge): lost(name, edge, ranks[name][edge] + 1)
-            for name, edge in bonds
-            if ranks[name][edge] < len(gauged[name].weights[edge])
-            and total + change(name, edge, 1) <= budget
-        }
-        if not gains:
-            break
-        take(*max(gains, key=lambda bond: gains[bond]), 1)
+    ranks = _Ranks(gauged, worth)
+    ranks.shrink(budget)
+    ranks.fill(budget)
     new, cuts = {}, []
     for name, (layout, cores) in networks.items():
-        structure, parts = gauged[name].truncated(ranks[name])
-        layout = dataclasses.replace(layout, structure=structure)
+        structure, parts = gauged[name].truncated(ranks.ranks[name])
         parts = [whitenings[name].out_of(part, node) for node, part in enumerate(parts)]
         dtypes = [np.asarray(core).dtype for core in cores]
         parts = tuple(part.astype(dtype) for part, dtype in zip(parts, dtypes, strict=True))
-        new[name] = layout, parts
-        for edge, rank in networks[name][0].structure.edges.items():
+        new[name] = dataclasses.replace(layout, structure=structure), parts
+        for edge, rank in layout.structure.edges.items():
             if structure.rank(edge) < rank:
                 cuts.append((name, edge, structure.rank(edge) - rank))
     return new, tuple(cuts)
+
+
+class _Ranks:
+    """The ranks of all bonds of all layers, and what they cost and are worth.
+
+    Attributes:
+        gauged: the networks by layer.
+        worth: of a network's whole tensor, by layer.
+        ranks: of every bond, by layer.
+        shapes: the structures of these ranks, by layer.
+        total: parameters of all of them.
+    """
+
+    def __init__(self, gauged: Mapping[str, Gauged], worth: Mapping[str, float]):
+        self.gauged, self.worth = gauged, worth
+        self.ranks = {
+            name: {edge: len(weights) for edge, weights in found.weights.items()}
+            for name, found in gauged.items()
+        }
+        self.shapes = {
+            name: _with_ranks(found.structure, self.ranks[name]) for name, found in gauged.items()
+        }
+        self.total = sum(shape.num_params for shape in self.shapes.values())
+
+    def shrink(self, budget: int) -> None:
+        """Take ranks away, the one that is worth the least per parameter first."""
+        while self.total > budget:
+            costs = {
+                bond: self._lost(bond, self._rank(bond)) / -self._change(bond, -1)
+                for bond in self._bonds()
+                if self._rank(bond) > 1
+            }
+            if not costs:
+                raise ValueError(
+                    f"compress: the networks without bonds have {self.total} parameters, more than "
+                    f"the budget of {budget}. Give starting layouts of smaller or more digits."
+                )
+            self._take(min(costs, key=lambda bond: costs[bond]), -1)
+
+    def fill(self, budget: int) -> None:
+        """Give back what fits into the parameters that the last cuts have left over."""
+        while True:
+            gains = {
+                bond: self._lost(bond, self._rank(bond) + 1)
+                for bond in self._bonds()
+                if self._rank(bond) < len(self.gauged[bond[0]].weights[bond[1]])
+                and self.total + self._change(bond, 1) <= budget
+            }
+            if not gains:
+                return
+            self._take(max(gains, key=lambda bond: gains[bond]), 1)
+
+    def _bonds(self) -> list[Bond]:
+        return [(name, edge) for name, own in self.ranks.items() for edge in own]
+
+    def _rank(self, bond: Bond) -> int:
+        return self.ranks[bond[0]][bond[1]]
+
+    def _change(self, bond: Bond, by: int) -> int:
+        """Parameters that a rank more or less makes."""
+        shape = self.shapes[bond[0]]
+        return shape.with_rank(bond[1], self._rank(bond) + by).num_params - shape.num_params
+
+    def _take(self, bond: Bond, by: int) -> None:
+        name, edge = bond
+        self.total += self._change(bond, by)
+        self.ranks[name][edge] += by
+        self.shapes[name] = self.shapes[name].with_rank(edge, self.ranks[name][edge])
+
+    def _lost(self, bond: Bond, rank: int) -> float:
+        """What the rank of this number is worth."""
+        name, edge = bond
+        return self.worth[name] * float(self.gauged[name].weights[edge][rank - 1]) ** 2

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._structure import Edge, Structure
-from ..contract import host
-from ..contract.equation import Equation, environment_equation, gram_equation, node_labels
-from ._layout import Layout
-from ._project import low_rank_factors, padded_tensor
-from ._whiten import Whitening
+from ..._structure import Edge, Structure
+from ...contract import host
+from ...contract.equation import Equation, environment_equation, gram_equation, node_labels
+from .._layout import Layout
+from .._project import low_rank_factors, padded_tensor
+from .whiten import Whitening
 
 _EXACT = 256  # up to this size a matrix is decomposed exactly
 _LARGEST_FORMED = 1 << 22  # entries of an environment; larger ones are only multiplied with

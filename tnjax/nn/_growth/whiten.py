@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._allocate import root_pair
-from ._layout import Layout
+from .._allocate import root_pair
+from .._layout import Layout
 
 _DAMPING = 0.1  # of the inputs' covariance, relative to its mean
 

@@ -1,0 +1,1 @@
+"""Growth of layers under a task: which bonds grow, by how much, and cutting back."""

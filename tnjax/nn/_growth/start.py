@@ -1,0 +1,54 @@
+"""Where a growth begins: layouts for dense layers, and cores fitted to their weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._formats import factor, paired
+from .._layout import Layout
+from .._project import project
+from ..model import Adapter, Slot
+from .grow import Starts
+from .increments import current
+
+
+def default_start(slot: Slot) -> Layout:
+    """Digits of sizes near 4, a row and a column digit on every node, padded where needed."""
+    rows, columns = slot.matrix.shape
+    count = max(2, round(np.log(max(min(rows, columns), 4)) / np.log(4)))
+    return paired(
+        factor(rows, count, pad=True), factor(columns, count, pad=True), rows=rows, columns=columns
+    )
+
+
+def starting_networks(
+    adapter: Adapter, model: Any, chosen: Sequence[Slot], start: Starts | None
+) -> dict:
+    """Layouts and cores by layer.
+
+    Raises:
+        ValueError: if `start` lacks a layer, or a layout does not have the weight's shape.
+    """
+    networks = {}
+    for slot in chosen:
+        if start is None and slot.layout is not None:
+            networks |= current(adapter, model, {slot.name: (slot.layout, ())})
+            continue
+        if start is None:
+            layout = default_start(slot)
+        elif callable(start):
+            layout = start(slot)
+        elif slot.name in start:
+            layout = start[slot.name]
+        else:
+            raise ValueError(f"compress: `start` has no layout for layer {slot.name!r}.")
+        if layout.shape != slot.matrix.shape:
+            raise ValueError(
+                f"compress: the layout for {slot.name!r} is {layout.shape}, its weight "
+                f"{slot.matrix.shape}. Sizes that do not factor are padded: give larger dims with "
+                f"rows={slot.matrix.shape[0]}, columns={slot.matrix.shape[1]}, or use "
+                "`factor(size, count, pad=True)`."
+            )
+        networks[slot.name] = (layout, project(layout, slot.matrix).cores)
+    return networks
