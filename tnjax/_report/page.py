@@ -49,7 +49,7 @@ def page_html(
             f'<section aria-labelledby="part-{number}"><h2 id="part-{number}">{heading}</h2>'
             f"{section.body()}</section>"
         )
-    files = importlib.resources.files("tnjax.report")
+    files = importlib.resources.files("tnjax._report")
     style = (files / "page.css").read_text(encoding="utf-8")
     script = (files / "page.js").read_text(encoding="utf-8")
     name = html.escape(title)
