@@ -69,7 +69,11 @@ def compare(seed: int, options: argparse.Namespace) -> dict:
         steps=options.pretrain,
     ).model
     adapter = adapter_for(model)
-    networks = {f"layers.{k}": (model.layers[k].layout, model.layers[k].cores) for k in (0, 2)}
+    networks = {
+        f"layers.{k}": (layer.layout, tuple(map(np.asarray, layer.cores)))
+        for k, layer in enumerate(model.layers[:3])
+        if isinstance(layer, TNLinear)
+    }
     trial = TrialScreen(steps=options.trial_steps, transformation=optax.adam(options.rate))
     given = (adapter, model, networks, task, batches)
     found, seconds = {}, {}
