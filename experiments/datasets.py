@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tnjax._install import install_hint
+
 _WEEK = 7 * 24 * 3600  # seconds
 
 
@@ -101,7 +103,7 @@ def il2() -> np.ndarray:
     """Responses to IL-2 mutants, [13 ligands, 4 times, 12 doses, 8 cells], with gaps (NaN)."""
     spec = importlib.util.find_spec("tensorly")
     if spec is None or spec.origin is None:
-        raise DataMissing("tensorly is not installed: pip install 'tnjax[experiments]'")
+        raise DataMissing(f"tensorly is not installed: {install_hint('experiments')}")
     from tensorly.datasets import load_IL2data
 
     return np.asarray(load_IL2data().tensor, np.float64)

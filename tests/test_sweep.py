@@ -21,6 +21,7 @@ import yaml
 
 from tests.cli_helpers import check_refusal
 from tnjax import Move, Status, Step, Structure
+from tnjax._install import install_hint
 from tnjax.cli._board import live_table
 from tnjax.cli._trials import CommandTask
 from tnjax.sweep import (
@@ -329,7 +330,7 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     np.save("x.npy", np.ones((3, 3)))
     Path("s.yaml").write_text(yaml.safe_dump(GOOD), encoding="utf-8")
-    assert "tnjax[ray]" in check_refusal(tmp_path, "sweep", "s.yaml", "--out", "out")
+    assert install_hint("ray") in check_refusal(tmp_path, "sweep", "s.yaml", "--out", "out")
 
 
 def test_a_cluster_that_does_not_answer_is_named(tmp_path, monkeypatch):

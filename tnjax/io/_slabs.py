@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._install import install_hint
 from ._readers import check_file, choose, read_header
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", ".nc4")
@@ -287,6 +288,4 @@ def _module(name: str, path: Path) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(
-            f"{path}: reading it needs {name}: pip install 'tnjax[arrays]'."
-        ) from error
+        raise ImportError(f"{path}: reading it needs {name}: {install_hint('arrays')}.") from error

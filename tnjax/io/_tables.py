@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .._install import install_hint
+
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _CHUNK = 2**20
@@ -203,4 +205,4 @@ def _pyarrow() -> tuple[Any, Any, Any]:
         load = importlib.import_module
         return load("pyarrow"), load("pyarrow.csv"), load("pyarrow.parquet")
     except ImportError as error:
-        raise ImportError("Reading tables needs pyarrow: pip install 'tnjax[tables]'") from error
+        raise ImportError(f"Reading tables needs pyarrow: {install_hint('tables')}.") from error

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._atomic import atomic_path
+from .._install import install_hint
 
 # The container is named, and data come from memory: a file cannot make FFmpeg read others.
 _CONTAINERS = {".mp4": "mov", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
@@ -85,4 +86,4 @@ def _av() -> Any:
     try:
         return importlib.import_module("av")
     except ImportError as error:
-        raise ImportError("Videos need PyAV: pip install 'tnjax[video]'") from error
+        raise ImportError(f"Videos need PyAV: {install_hint('video')}.") from error

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from .._install import install_hint
 from .._search.result import Step
 
 
@@ -34,7 +35,7 @@ class TensorBoard:
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise ImportError(
-                "The TensorBoard logger needs tensorboardX: pip install 'tnjax[tensorboard]'."
+                f"The TensorBoard logger needs tensorboardX: {install_hint('tensorboard')}."
             ) from error
         self._writer: Any = SummaryWriter(os.fspath(folder))
         self._step = first

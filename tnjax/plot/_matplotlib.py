@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._install import install_hint
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -15,5 +17,5 @@ def axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     try:
         from matplotlib import pyplot as plt
     except ImportError as error:
-        raise ImportError("Drawing needs matplotlib: pip install 'tnjax[plot]'.") from error
+        raise ImportError(f"Drawing needs matplotlib: {install_hint('plot')}.") from error
     return plt.subplots(figsize=size, layout="constrained")[1]

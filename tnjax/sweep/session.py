@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .._install import install_hint
+
 # Ray keeps the objects of trials here; those of a sweep are a few kilobytes (Ray's least).
 _OBJECT_STORE = 80 * 2**20
 _LOG_BYTES = 2**20
@@ -114,9 +116,7 @@ def need_ray(cluster: Cluster) -> Any:
             import ray
             import ray.tune
         except ImportError as error:
-            raise ImportError(
-                f"sweeps run on Ray ({error}): install the extra, pip install 'tnjax[ray]'."
-            ) from error
+            raise ImportError(f"sweeps run on Ray ({error}): {install_hint('ray')}.") from error
     if cluster.address is not None:
         _check_address(cluster.address)
     return ray
