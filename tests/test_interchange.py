@@ -264,15 +264,87 @@ def test_from_tensorly_notices_cores_that_do_not_fit():
 # quimb --------------------------------------------------------------------------------
 
 
-@given(networks())
-def test_quimb_holds_the_same_tensor(network):
+@given(networks(), st.booleans())
+def test_quimb_holds_the_same_tensor(network, hyper_indices):
     pytest.importorskip("quimb")
-    tn = to_quimb(network)
+    tn = to_quimb(network, hyper_indices=hyper_indices)
     close(tn.contract(output_inds=outer(network)).data, oracle(network))
     back = from_quimb(tn, outer(network))
     assert back.structure == network.structure
     for ours, theirs in zip(network.cores, back.cores, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@given(networks())
+def test_quimb_contracts_it_as_it_is(network):
+    pytest.importorskip("quimb")
+    tn = to_quimb(network)
+    assert max((len(tids) for tids in tn.ind_map.values()), default=0) <= 2
+    whole = tn.contract(preserve_tensor=True)
+    close(whole.transpose(*outer(network)).data, oracle(network))
+
+
+LEARNED = {
+    "cp": Structure.cp((3, 4, 5), 2),
+    "cp of six modes": Structure.cp((2, 3, 2, 3, 2, 3), 4),
+    "two hyperedges that share nodes": Structure(
+        (2, 3, 4, 2), ((0,), (1,), (2,), (3,)), {(0, 1, 2): 3, (1, 2, 3): 2, (0, 3): 2}
+    ),
+    "a hyperedge on internal nodes": Structure(
+        (3, 4), ((0,), (1,), (), ()), {(0, 2): 2, (1, 2, 3): 2, (2, 3): 3}
+    ),
+    "two modes of one node, a leg of size 1": MIXED,
+    "tucker": Structure.tucker((3, 4, 5), 2),
+    "rank one": Structure.rank_one((3, 1, 2)),
+    "one node": Structure.rank_one((4,)),
+}
+
+
+@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("dtype", ["float64", "complex64"])
+def test_quimb_contracts_learned_networks(name, dtype):
+    pytest.importorskip("quimb")
+    network = random_network(LEARNED[name], dtype)
+    tn = to_quimb(network)
+    close(tn.contract().transpose(*outer(network)).data, oracle(network), 1e-5)
+    back = from_quimb(tn, outer(network))
+    assert back.structure == network.structure
+    for ours, theirs in zip(network.cores, back.cores, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_quimb_copy_tensors_are_small():
+    """A hyperedge of eight nodes: 8 cores of 4 x 3, and six copies of 4^3, not one of 4^8."""
+    pytest.importorskip("quimb")
+    tn = to_quimb(random_network(Structure.cp((3,) * 8, 4)))
+    assert sorted(tensor.size for tensor in tn.tensors) == [12] * 8 + [64] * 6
+
+
+def test_other_copy_tensors_of_quimb_are_nodes():
+    qtn = pytest.importorskip("quimb.tensor")
+    diagonal = np.zeros((2, 2, 2))
+    diagonal[0, 0, 0] = diagonal[1, 1, 1] = 1
+    x, y = normal((3, 2)), normal((4, 2), seed=1)
+    cases = {
+        "an open index": ([qtn.Tensor(x, "ka"), qtn.Tensor(diagonal, "abc", ["COPY"])], "kb"),
+        "joined to nothing": (
+            [qtn.Tensor(x, "ka"), qtn.Tensor(y, "la"), qtn.Tensor(diagonal, "bcd", ["COPY"])],
+            "kl",
+        ),
+        "other numbers": (
+            [qtn.Tensor(x, "ka"), qtn.Tensor(2 * diagonal, "abc", ["COPY"]), qtn.Tensor(y, "lb")],
+            "kl",
+        ),
+        "without the tag": (
+            [qtn.Tensor(x, "ka"), qtn.Tensor(diagonal, "abc"), qtn.Tensor(y, "lb")],
+            "kl",
+        ),
+    }
+    for tensors, output in cases.values():
+        tn = qtn.TensorNetwork(tensors)
+        network = from_quimb(tn, output)
+        assert network.structure.num_nodes == len(tensors)
+        close(network.to_dense(), tn.contract(output_inds=tuple(output)).data)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -286,15 +358,22 @@ def test_quimb_keeps_the_dtype(dtype):
 
 def test_quimb_names():
     pytest.importorskip("quimb")
-    tn = to_quimb(random_network(MIXED))
-    assert [tensor.inds for tensor in tn.tensors] == [
+    expected = [
         ("k3", "b0-1", "b0-2-4"),
         ("k0", "k2", "b0-1", "b1-2"),
         ("b0-2-4", "b1-2"),
         (),
         ("k1", "b0-2-4"),
     ]
-    assert [set(tensor.tags) for tensor in tn.tensors] == [{f"N{node}"} for node in range(5)]
+    tn = to_quimb(random_network(MIXED), hyper_indices=True)
+    assert [tensor.inds for tensor in tn.tensors] == expected
+    tags = [{f"N{node}"} for node in range(5)]
+    assert [set(tensor.tags) for tensor in tn.tensors] == tags
+    tn = to_quimb(random_network(MIXED))
+    ends = [f"b0-2-4:{node}" for node in (0, 2, 4)]
+    own = [tuple(f"{i}:{n}" if i == "b0-2-4" else i for i in x) for n, x in enumerate(expected)]
+    assert [tensor.inds for tensor in tn.tensors] == [*own, tuple(ends)]
+    assert [set(tensor.tags) for tensor in tn.tensors] == [*tags, {"COPY"}]
 
 
 def test_quimb_arrays_are_our_own():
