@@ -13,6 +13,7 @@ import tnjax
 from tests.helpers import make_result, random_network
 from tests.test_report import MOVES, START, Page
 from tnjax import Move, Structure
+from tnjax._install import install_hint
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_tensorboard_has_a_curve_for_each_number(tmp_path, path):
 
 def test_without_tensorboardx_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ImportError, match=r"tnjax\[tensorboard\]"):
+    with pytest.raises(ImportError, match=re.escape(install_hint("tensorboard"))):
         tnjax.log.TensorBoard(tmp_path / "board")
     assert list(tmp_path.iterdir()) == []
 

@@ -2,8 +2,10 @@
 
 import itertools
 import math
+import re
 import sys
 
+import jax
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
@@ -11,8 +13,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import tnjax
-from tests.helpers import make_result
+from tests.helpers import make_result, random_network
 from tnjax import Move, SearchResult, Structure, draw, plot_pareto, plot_path
+from tnjax._install import install_hint
 
 STRUCTURES = {
     "one node": Structure.rank_one((5,)),
@@ -48,6 +51,29 @@ def points(ax) -> np.ndarray:
 
 
 # Structures ---------------------------------------------------------------------------------
+
+
+def test_draw_takes_whatever_has_a_structure(ax):
+    structure = STRUCTURES["internal hyperedge"]
+    tensor = random_network(structure)
+    result = make_result([(Move("start"), structure, 0.5)])
+    problem = tnjax.Decomposition(np.ones((3, 4)))
+    fitted = tnjax.fit(problem, Structure.rank_one((3, 4)), key=jax.random.key(0), max_steps=1)
+    draw(structure, ax)
+    for value in (tensor, result, result.path[0], *result.archive):
+        other = Figure().subplots()
+        assert draw(value, other) is other
+        assert texts(other) == texts(ax)
+        assert np.array_equal(points(other), points(ax))
+    draw(fitted, ax)
+
+
+@pytest.mark.parametrize("value", [np.ones(3), "run", None, object()])
+@pytest.mark.usefixtures("unchecked")
+def test_draw_says_what_it_takes(ax, value):
+    with pytest.raises(ValueError, match=f"got {type(value).__name__}") as caught:
+        draw(value, ax)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
@@ -235,5 +261,5 @@ def test_plot_pareto_of_nothing_is_refused(ax):
 def test_missing_matplotlib_is_an_import_error_with_advice(monkeypatch, found, name):
     for module in ("matplotlib", "matplotlib.pyplot", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=r"tnjax\[plot\]"):
+    with pytest.raises(ImportError, match=re.escape(install_hint("plot"))):
         getattr(tnjax, name)(START if name == "draw" else found)

@@ -1,11 +1,13 @@
 """Videos: read, written, refused."""
 
+import re
 import sys
 
 import numpy as np
 import pytest
 
 from tests.cli_helpers import run, strict_json
+from tnjax._install import install_hint
 from tnjax.io import read_tensor, write_video
 
 
@@ -59,7 +61,7 @@ def test_a_cut_video_is_refused_or_shorter(tmp_path):
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ImportError, match=r"tnjax\[video\]"):
+    with pytest.raises(ImportError, match=re.escape(install_hint("video"))):
         write_video(tmp_path / "x.mp4", frames(), white=255, rate=25)
     assert list(tmp_path.iterdir()) == []
 

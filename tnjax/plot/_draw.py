@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from .._structure import Structure
 from ._layout import layout
@@ -16,14 +16,23 @@ if TYPE_CHECKING:
 _BOND = "#444444"  # on paper; darker than on a screen of unknown color
 
 
-def draw(structure: Structure, ax: Axes | None = None) -> Axes:
+@runtime_checkable
+class HasStructure(Protocol):
+    """A network, or a result that holds one."""
+
+    @property
+    def structure(self) -> Structure: ...
+
+
+def draw(structure: Structure | HasStructure, ax: Axes | None = None) -> Axes:
     """Draw a structure: nodes, open legs with their sizes, bonds as wide as their ranks are large.
 
     Blue circles carry open legs, orange squares are internal, and a small red diamond is a
     hyperedge, joined to each of its nodes.
 
     Args:
-        structure: what to draw.
+        structure: what to draw: a `Structure`, or what has one, such as a `TensorNetwork`, the
+            result of `search` or `fit`, or an entry of an archive.
         ax: matplotlib axes; a new figure by default.
 
     Returns:
@@ -31,6 +40,7 @@ def draw(structure: Structure, ax: Axes | None = None) -> Axes:
 
     Raises:
         ImportError: if matplotlib is not installed.
+        ValueError: if there is no structure to draw.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -38,6 +48,7 @@ def draw(structure: Structure, ax: Axes | None = None) -> Axes:
         >>> draw(Structure.tensor_ring((4, 5, 6), 2), Figure().subplots()).get_title()
         '60 parameters'
     """
+    structure = _structure_of(structure)
     ax = axes(ax, (5.0, 5.0))
     position = layout(structure)
     text: Any = dict(fontsize=9, ha="center", va="center", zorder=4)
@@ -76,3 +87,14 @@ def draw(structure: Structure, ax: Axes | None = None) -> Axes:
     ax.set_title(f"{structure.num_params:,} parameters")
     ax.set_axis_off()
     return ax
+
+
+def _structure_of(value: object) -> Structure:
+    found = value if isinstance(value, Structure) else getattr(value, "structure", None)
+    if not isinstance(found, Structure):
+        raise ValueError(
+            "draw: expected a Structure, or a network or result that has one, got "
+            f"{type(value).__name__}. Of a saved network: draw(load(path)), of a run folder: "
+            "draw(load_result(folder))."
+        )
+    return found
