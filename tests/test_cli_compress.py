@@ -1,6 +1,7 @@
 """`tnjax compress` from end to end, and what it says to bad input."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -61,6 +62,10 @@ def test_a_run_leaves_a_model_and_a_report(here, capsys):
     assert "layers.0" in page
     config = yaml.safe_load((here / "run" / "config.yaml").read_text(encoding="utf-8"))
     assert config["budget"] == 60
+    assert main(["show", "run"]) == 0
+    shown = capsys.readouterr().out
+    assert "parameters: 48 for 128" in shown
+    assert re.search(r"layers\.0 +linear +16x8 +128 +48 ", shown)
 
     import equinox as eqx
     import jax
@@ -117,7 +122,5 @@ def test_bad_input_is_one_line(here, capsys, words, message):
     assert run(*words) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    import re
-
     assert re.search(message, said)
     assert not (here / "run").exists()
