@@ -1,6 +1,7 @@
 """Sweeps: what is tried, tables over trials, bad files, and trials on Ray with workers that die."""
 
 import csv
+import dataclasses
 import datetime as dt
 import itertools
 import json
@@ -31,6 +32,7 @@ from tnjax.sweep import (
     Progress,
     Resources,
     Trial,
+    Watch,
     expand,
     mean_and_error,
     pareto,
@@ -365,13 +367,24 @@ def test_a_folder_without_a_sweep_is_left_alone(tmp_path):
     assert "holds no sweep" in check_refusal(tmp_path, "sweep", *options)
 
 
-def test_the_example_names_only_what_there_is(tmp_path, monkeypatch):
+EXAMPLES = sorted((Path(__file__).parent.parent / "configs" / "sweep").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda path: path.stem)
+def test_every_setting_of_an_example_runs_as_it_is(tmp_path, monkeypatch, file):
+    """From the folder of the source, as its first line says; two moves and one seed of each."""
     from tnjax.cli._sweep_file import read_sweep_file
 
-    file = Path(__file__).parent.parent / "configs" / "sweep" / "powers.yaml"
-    monkeypatch.chdir(tmp_path)
-    Path("photo.png").write_bytes(b"any")
-    assert len(read_sweep_file(file).trials) == 12
+    monkeypatch.chdir(file.parent.parent.parent)
+    sweep = read_sweep_file(file)
+    first = {json.dumps(dict(trial.settings)): trial for trial in reversed(sweep.trials)}
+    for n, trial in enumerate(first.values()):
+        few = dataclasses.replace(
+            trial, settings={**trial.settings, "max_steps": 2, "cache": "none"}
+        )
+        never = Watch(lambda step: None, lambda: False)
+        CommandTask(sweep.command)(few, tmp_path / str(n), False, never)
+        assert (tmp_path / str(n) / "network.safetensors").is_file()
 
 
 # On Ray -------------------------------------------------------------------------------------
