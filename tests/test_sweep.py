@@ -379,9 +379,8 @@ def test_every_setting_of_an_example_runs_as_it_is(tmp_path, monkeypatch, file):
     sweep = read_sweep_file(file)
     first = {json.dumps(dict(trial.settings)): trial for trial in reversed(sweep.trials)}
     for n, trial in enumerate(first.values()):
-        few = dataclasses.replace(
-            trial, settings={**trial.settings, "max_steps": 2, "cache": "none"}
-        )
+        small = {**trial.settings, "max_steps": 2, "cache": "none"}
+        few = dataclasses.replace(trial, settings=small)
         never = Watch(lambda step: None, lambda: False)
         CommandTask(sweep.command)(few, tmp_path / str(n), False, never)
         assert (tmp_path / str(n) / "network.safetensors").is_file()

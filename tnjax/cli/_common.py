@@ -1,4 +1,4 @@
-"""What the subcommands share: options, checks of them, signals, progress, whole run folders."""
+"""What the subcommands share: checks of options, signals, progress, whole run folders."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ._devices import DeviceOptions, InputError, check_device_options, make_mesh
+from ._devices import InputError, check_device_options, make_mesh
+from ._options import SearchOptions
 
 if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
     from jax.sharding import Mesh
@@ -23,55 +24,6 @@ if TYPE_CHECKING:  # imported late, so that --help and bad options are answered 
     from ..sweep import Watch
 
 CHECKPOINTS = "checkpoints"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SearchOptions(DeviceOptions):
-    """Options of every subcommand that runs a search and leaves a run folder."""
-
-    out: Path
-    """Folder to write; it must not exist, or be empty."""
-    target_error: float | None = None
-    """Stop at this relative Frobenius error ||X - T|| / ||X|| (not squared)."""
-    max_params: int | None = None
-    """Never use more core entries than this."""
-    max_steps: int | None = None
-    """Stop after so many moves."""
-    max_seconds: float | None = None
-    """Stop after so much time."""
-    strategy: str = "greedy"
-    """greedy (spectral screen, gain / cost^0.5), greedy-trial (the paper's; it never prunes), or
-    another of those that tnjax.strategies.strategy_names() lists. An option that it does not have
-    is refused."""
-    format: str | None = None
-    """Of --strategy fixed: tt, tr, tucker, ht, cp or svd."""
-    power: float | None = None
-    """Exponent of the cost in the score gain / cost^power; 0 scores the raw gain."""
-    increment: int | None = None
-    """Ranks added in one move."""
-    max_rank: int | None = None
-    """Largest rank of a bond."""
-    max_degree: int | None = None
-    """Largest number of bonds on a node."""
-    prune: bool = True
-    """Take superfluous ranks away at the end."""
-    effort: Literal["quick", "normal", "thorough"] | None = None
-    """Work to make the network smaller once the target is met: quick takes ranks away only, normal
-    (the default) does about as much work again as it took to meet it, thorough tries everything."""
-    infer: bool = True
-    """Try at first the graphs that the ranks of a dense tensor tell; of a completion that has
-    nothing to grow from, modes in groups."""
-    seed: int = 0
-    """Seed of all random numbers."""
-    dtype: Literal["float64", "float32"] = "float64"
-    """Precision to compute in; complex data become complex128 or complex64."""
-    memory_limit: str | None = None
-    """Do not try structures whose fit is forecast to need more, such as 4GiB. A tensor that needs
-    more stays on disk, where it can (by default half of the machine's memory)."""
-    resume: bool = False
-    """Go on with the run in --out, which was stopped or killed, from its last whole checkpoint."""
-    cache: str = "auto"
-    """Folder for compiled programs, reused by later runs; auto: the user's cache folder; none."""
 
 
 def check_search_options(options: SearchOptions) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 import tyro
 
+from ._arguments import ARRAYS, MaybePath, MaybeText, Share
 from ._common import (
     InputError,
-    SearchOptions,
     check_search_options,
     run_search,
     set_up_devices,
@@ -21,13 +21,64 @@ from ._common import (
     written_by_first,
     written_together,
 )
+from ._options import InputOptions, SearchOptions
 
 if TYPE_CHECKING:
     from ..sweep import Watch
 
+_INPUT = (
+    f"{ARRAYS}; or entries: a table (.csv, .tsv, .parquet), .tns (these also as .gz), an .npz "
+    "with indices and values, or a folder with indices.npy and values.npy."
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Complete(SearchOptions):
+class CompletionOptions:
+    """What may be seen, what is predicted, and the loss."""
+
+    GROUP = "completion"
+
+    observed: MaybeText = None
+    """Of dense input: a mask (an image, bright where observed, or an array), or a share such as
+    0.1 or 10%, drawn with --seed."""
+    predict: MaybePath = None
+    """Entries to predict: a table with a column for each mode, a .tns, or an .npz with indices."""
+    validation: Share = 0.1
+    """Share of the observed entries to hold out; 0 for none."""
+    test: Share = 0.0
+    """Share of the observed entries to put aside for the error that is reported at the end."""
+    loss: Literal["squared", "huber", "poisson", "bernoulli"] = "squared"
+    """Loss of an entry: of real values, with outliers, of counts, of truth values (0 or 1)."""
+    offsets: Literal["none", "mean", "modes"] = "none"
+    """Add to the network the mean, or the mean and a bias for each index of each mode."""
+    ridge: float = 0.0
+    """Weight of the squared cores in the loss, in units of one entry."""
+    nonnegative: bool = False
+    """Only cores without negative entries."""
+    smooth: MaybeText = None
+    """Modes along which the tensor is smooth and how much, such as 2:0.1,5:0.1 (from 0)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EntriesOptions(InputOptions):
+    """How to read an image or an array, or the columns of a table."""
+
+    GROUP = "input"
+
+    value: MaybeText = None
+    """Of a table: the column of values, by default the last."""
+    modes: MaybeText = None
+    """Of a table: the columns that are modes, such as user,film; by default all others."""
+    weights: MaybeText = None
+    """Of a table: a column with the weight of each entry."""
+    duplicates: Literal["refuse", "sum", "mean", "keep"] = "refuse"
+    """What to do with an entry that is given more than once (keep: it counts as often)."""
+    subset: int = 500_000
+    """Of entries that stay on disk: on how many of them to search, at most."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Complete(CompletionOptions, EntriesOptions, SearchOptions):
     """Learn a tensor network from some entries of a tensor, and predict the others.
 
     INPUT is a dense tensor or an image, of which --observed tells what may be seen (without it,
@@ -46,46 +97,7 @@ class Complete(SearchOptions):
     Example: tnjax complete photo.png --observed 0.1 --max-params 4000 --reshape auto --out run
     """
 
-    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
-    """An image, a video, .npy, .npz, .mat, .tns, .csv, .tsv or .parquet file, or a folder with
-    indices.npy and values.npy."""
-    observed: str | None = None
-    """Of dense input: a mask (an image, bright where observed, or an array), or a share such as
-    0.1, drawn with --seed."""
-    validation: float = 0.1
-    """Share of the observed entries to hold out; 0 for none."""
-    test: float = 0.0
-    """Share of the observed entries to put aside for the error that is reported at the end."""
-    loss: Literal["squared", "huber", "poisson", "bernoulli"] = "squared"
-    """Loss of an entry: of real values, with outliers, of counts, of truth values (0 or 1)."""
-    offsets: Literal["none", "mean", "modes"] = "none"
-    """Add to the network the mean, or the mean and a bias for each index of each mode."""
-    ridge: float = 0.0
-    """Weight of the squared cores in the loss, in units of one entry."""
-    nonnegative: bool = False
-    """Only cores without negative entries."""
-    smooth: str | None = None
-    """Modes along which the tensor is smooth and how much, such as 2:0.1,5:0.1 (from 0)."""
-    predict: Path | None = None
-    """Entries to predict: a table with a column for each mode, a .tns, or an .npz with indices."""
-    value: str | None = None
-    """Of a table: the column of values, by default the last."""
-    modes: str | None = None
-    """Of a table: the columns that are modes, such as user,film; by default all others."""
-    weights: str | None = None
-    """Of a table: a column with the weight of each entry."""
-    duplicates: Literal["refuse", "sum", "mean", "keep"] = "refuse"
-    """What to do with an entry that is given more than once (keep: it counts as often)."""
-    subset: int = 500_000
-    """Of entries that stay on disk: on how many of them to search, at most."""
-    reshape: str | None = None
-    """Of dense input: sizes of the modes to work in, such as 4,4,4,4,4,4,4,4, or auto."""
-    digits: Literal["row-major", "interleaved"] = "row-major"
-    """How --reshape splits modes: one after another, or each new mode from all old ones."""
-    fit: Literal["exact", "pad", "crop"] = "exact"
-    """If the sizes of --reshape do not multiply up: refuse, leave the rest unobserved, or drop."""
-    variable: str | None = None
-    """Name of the array, for .npz and .mat files that hold several."""
+    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT", help=_INPUT)]
 
     def run(self, watch: Watch | None = None) -> int:
         return _complete(self, watch)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 import yaml
 
+from ._arguments import MaybePath, MaybeText
 from ._common import InputError, check_out, written_together
 
 if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
@@ -39,12 +40,12 @@ class Compress:
     """Paths of layers, or patterns such as "blocks.*"."""
     budget: float
     """Parameters of all networks, or a fraction (below 1) of the weights that they replace."""
-    config: Path | None = None
+    config: MaybePath = None
     """YAML or JSON file with keyword arguments: of the model's function under `model`, of the
     task's under `task`, of the calibration's under `calibration`."""
-    task: str | None = None
+    task: MaybeText = None
     """module:function that returns a tnjax.nn.Task: loss, batches, validation batches."""
-    calibration: str | None = None
+    calibration: MaybeText = None
     """module:function that returns a tnjax.nn.Calibration: unlabeled batches."""
     method: Literal["auto", "grow", "spectra"] = "auto"
     """Grow under the loss, or approximate by spectra; auto: grow if there is a task and no

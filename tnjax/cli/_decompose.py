@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import tyro
 
+from ._arguments import ARRAYS
 from ._common import (
     InputError,
-    SearchOptions,
     check_search_options,
     parse_dims,
     run_search,
@@ -22,13 +22,30 @@ from ._common import (
     written_by_first,
     written_together,
 )
+from ._options import SearchOptions
 
 if TYPE_CHECKING:
     from ..sweep import Watch
 
+_INPUT = (
+    f"{ARRAYS}. An .npy, HDF5 or Zarr tensor that memory does not hold stays on disk, given a "
+    "--target-error, and is read slab by slab."
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Decompose(SearchOptions):
+class CertificateOptions:
+    """What to say beside the network."""
+
+    GROUP = "result"
+
+    certificate: bool = False
+    """Also say, and write to certificate.json, how small a network could be at --target-error, as
+    far as the ranks of the data's unfoldings tell."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Decompose(SearchOptions, CertificateOptions):
     """Learn a tensor network that approximates a tensor or an image.
 
     Grows a network from rank one until the error is reached or the parameters are used, prunes
@@ -38,20 +55,7 @@ class Decompose(SearchOptions):
     Example: tnjax decompose photo.png --reshape auto --target-error 0.1 --out run
     """
 
-    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
-    """An image, .npy, .npz or .mat file, HDF5, or a .zarr folder. An .npy, HDF5 or Zarr tensor that
-    memory does not hold stays on disk, given a --target-error, and is read slab by slab."""
-    reshape: str | None = None
-    """Sizes of the modes to work in, such as 4,4,4,4,4,4,4,4 for a 256x256 grey image, or auto."""
-    digits: Literal["row-major", "interleaved"] = "row-major"
-    """How --reshape splits modes: one after another, or each new mode from all old ones."""
-    fit: Literal["exact", "pad", "crop"] = "exact"
-    """If the sizes of --reshape do not multiply up: refuse, repeat last entries, or drop them."""
-    variable: str | None = None
-    """Name of the array, for .npz and .mat files that hold several."""
-    certificate: bool = False
-    """Also say, and write to certificate.json, how small a network could be at --target-error, as
-    far as the ranks of the data's unfoldings tell."""
+    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT", help=_INPUT)]
 
     def run(self, watch: Watch | None = None) -> int:
         return _decompose(self, watch)
@@ -59,6 +63,12 @@ class Decompose(SearchOptions):
 
 def _decompose(options: Decompose, watch: Watch | None) -> int:
     check_search_options(options)
+    if options.target_error is not None and options.target_error > 1:
+        raise InputError(
+            f"--target-error {options.target_error:g}: zeros have a relative error of 1 already; "
+            f"write {options.target_error / 100:g} or {options.target_error:g}% for "
+            f"{options.target_error:g} percent."
+        )
     if options.certificate and not 0 < (options.target_error or 0.0) < 1:
         raise InputError("--certificate needs a --target-error below 1.")
     parse_dims(options.reshape)

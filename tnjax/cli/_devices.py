@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
+from ._arguments import MaybeInt, MaybeText
+
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
@@ -27,12 +29,12 @@ class InputError(ValueError):
 class ProcessOptions:
     """With whom a search runs; alone by default."""
 
-    coordinator: str | None = None
+    coordinator: MaybeText = None
     """HOST:PORT of process 0, to run one search in several processes, each started with the same
     options but --process-id; auto: the cluster's environment tells (Slurm, Open MPI, ...)."""
-    num_processes: int | None = None
+    num_processes: MaybeInt = None
     """Processes in all."""
-    process_id: int | None = None
+    process_id: MaybeInt = None
     """Of this process, from 0 on; process 0 writes --out."""
     coordinator_timeout: float = 60.0
     """Seconds to wait for the other processes."""
@@ -40,11 +42,13 @@ class ProcessOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeviceOptions(ProcessOptions):
-    """Where a search runs; on one device by default."""
+    """On which devices, and in how many processes; by default on one device."""
 
-    devices: int | None = None
+    GROUP = "cluster"
+
+    devices: MaybeInt = None
     """Devices to use, of all processes together; the data are shared out among them."""
-    mesh: str | None = None
+    mesh: MaybeText = None
     """How: such as candidates=4,data=2 for 8 devices, where each pair holds all the data and looks
     at a fourth of the candidate networks."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import tyro
 
@@ -12,6 +13,7 @@ from ._complete import Complete
 from ._compress import Compress
 from ._decompose import Decompose
 from ._devices import LOST, is_lost, lost_line, watched
+from ._groups import grouped
 from ._report import Report
 from ._show import Show
 from ._sweep import Sweep
@@ -28,12 +30,13 @@ _COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0, or 2 on bad input)."""
-    command = tyro.extras.subcommand_cli_from_dict(
-        _COMMANDS,
+    parsed: Any = tyro.extras.subcommand_cli_from_dict(
+        {name: grouped(command) for name, command in _COMMANDS.items()},
         prog="tnjax",
         description="Learn tensor networks from data: the graph, the ranks and the cores.",
         args=arguments,
     )
+    command = parsed.flat()
     if getattr(command, "coordinator", None) is not None:
         return watched(command, lambda: _run(command))
     return _run(command)

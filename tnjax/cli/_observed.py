@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._arguments import share
 from ._common import InputError, parse_dims
 
 if TYPE_CHECKING:
@@ -85,14 +86,14 @@ def _mask(options: Complete, shape: tuple[int, ...]) -> np.ndarray:
     if options.observed is None:
         return np.ones(shape, bool)
     try:
-        share = float(options.observed)
+        part = share(options.observed)
     except ValueError:
         return read_mask(options.observed, shape)
-    if not 0 < share <= 1:
+    if not 0 < part <= 1:
         raise InputError(
             f"--observed {options.observed}: expected a file, or a share above 0 and at most 1."
         )
-    return random_mask(shape, share, abs(options.seed))
+    return random_mask(shape, part, abs(options.seed))
 
 
 def _prepared(

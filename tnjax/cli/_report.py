@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from ._arguments import MaybePath
 from ._common import InputError
 
 
@@ -24,7 +25,7 @@ class Report:
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder, as decompose leaves it."""
-    out: Path | None = None
+    out: MaybePath = None
     """File to write; report.html in the run folder by default."""
 
     def run(self) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 import yaml
 
+from ._arguments import MaybeInt, MaybeText
 from ._common import InputError
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ class Sweep:
     """Let trials that differ only in their seed share one worker and one device: programs that they
     need at the same time run as one batched call. Each takes the moves that it takes alone; what
     --max-seconds counts contains waiting for the others."""
-    workers: int | None = None
+    workers: MaybeInt = None
     """Most trials at a time; as many as the cores allow by default."""
-    address: str | None = None
+    address: MaybeText = None
     """Of a Ray cluster; without it Ray is started on this machine and ends with the sweep. All
     machines of a cluster must see --out and the inputs."""
     dashboard: bool = False

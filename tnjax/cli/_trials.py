@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ._common import InputError, SearchOptions, check_search_options
+from ._arguments import SHARE, share
+from ._common import InputError, check_search_options
 from ._complete import Complete, check_completion
 from ._decompose import Decompose
 from ._devices import ProcessOptions
+from ._options import SearchOptions
 
 if TYPE_CHECKING:
     from ..sweep import Trial, Watch
@@ -48,12 +50,15 @@ def settled(command: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         InputError: for an option that the command does not have, lacks, or that is of another type.
     """
     hints = _hints(command)
+    full = typing.get_type_hints(COMMANDS[command], include_extras=True)
+    shares = [name for name in hints if SHARE in getattr(full[name], "__metadata__", ())]
     out = {}
     for name, value in settings.items():
         if name not in hints:
             raise InputError(f"{command} has no option {name!r}{meant(name, hints)}.")
         try:
-            out[name] = _converted(value, hints[name])
+            read = name in shares and isinstance(value, str)
+            out[name] = share(value) if read else _converted(value, hints[name])
         except (TypeError, ValueError) as error:
             raise InputError(f"{name}: expected {_words(hints[name])}, got {value!r}.") from error
     if "input" not in out:

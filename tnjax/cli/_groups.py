@@ -1,0 +1,100 @@
+"""What tyro parses for a subcommand, so that --help shows its options in groups.
+
+A subcommand is one flat dataclass that inherits its options, a base class for each group. Here it
+becomes a dataclass with a field for each group, and what tyro has parsed becomes flat again.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import shutil
+import textwrap
+from typing import Annotated, Any, get_type_hints
+
+import tyro
+
+_WIDEST = 100  # columns of a paragraph; longer lines are hard to read
+_MARGIN = 3  # columns that tyro leaves free
+
+
+def grouped(command: type) -> Any:
+    """A class for tyro to parse instead of a subcommand.
+
+    Args:
+        command: a dataclass. Its own options, and those of a base class whose `GROUP` is "", come
+            first; every other base class with a `GROUP` is a group of that name, and the docstring
+            of the class is its first line.
+
+    Returns:
+        A dataclass whose values have a method `flat`, which gives the value of `command`.
+    """
+    marked = [base for base in command.__mro__ if "GROUP" in vars(base)]
+    groups = {
+        f"group_{base.GROUP}": base
+        for base in sorted(marked, key=lambda base: base.GROUP != "")
+        if not any(issubclass(other, base) for other in marked if other is not base)
+    }
+    theirs = {field.name for base in groups.values() for field in dataclasses.fields(base)}
+    own = [field for field in dataclasses.fields(command) if field.name not in theirs]
+    parts: list[Any] = _fields(command, own)
+    for name, base in groups.items():
+        group: Any = dataclasses.make_dataclass(
+            base.__name__, _fields(base, dataclasses.fields(base)), kw_only=True
+        )
+        group.__doc__ = base.__doc__
+        conf = tyro.conf.arg(name=base.GROUP)
+        parts.append((name, Annotated[group, conf, tyro.conf.OmitArgPrefixes]))
+
+    def flat(self: Any) -> Any:
+        values = {field.name: getattr(self, field.name) for field in own}
+        for name in groups:
+            values |= vars(getattr(self, name))
+        return command(**values)
+
+    made: Any = dataclasses.make_dataclass(
+        command.__name__, parts, namespace={"flat": flat}, kw_only=True
+    )
+    made.__doc__ = _wrapped(inspect.getdoc(command) or "")
+    return made
+
+
+def _fields(cls: type, fields: Any) -> list[tuple[str, Any, Any]]:
+    """Fields for `make_dataclass`, each with its docstring as the text that --help shows."""
+    hints = get_type_hints(cls, include_extras=True)
+    texts: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            texts |= _docstrings(base)
+    return [
+        (
+            field.name,
+            Annotated[hints[field.name], tyro.conf.arg(help=texts.get(field.name))],
+            dataclasses.field(default=field.default),
+        )
+        for field in fields
+    ]
+
+
+def _docstrings(cls: type) -> dict[str, str]:
+    """The strings below the fields of a class, each as one line: tyro would keep the breaks."""
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(node, ast.ClassDef)
+    found = {}
+    for field, text in zip(node.body, node.body[1:]):
+        if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+            continue
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            found[field.target.id] = " ".join(str(text.value.value).split())
+    return found
+
+
+def _wrapped(text: str) -> str:
+    """Paragraphs as wide as the terminal; tyro joins lines that begin with a letter."""
+    width = min(shutil.get_terminal_size().columns, _WIDEST) - _MARGIN
+    wrap = lambda paragraph: textwrap.fill(" ".join(paragraph.split()), width, **_HANGING)
+    return "\n\n".join(map(wrap, text.split("\n\n")))
+
+
+_HANGING: Any = {"subsequent_indent": " ", "break_on_hyphens": False, "break_long_words": False}

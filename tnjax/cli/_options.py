@@ -1,0 +1,119 @@
+"""Options that subcommands share: a class for each group that --help shows.
+
+`GROUP` is the name of the group; the options of the class where it is empty come first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from ._arguments import MaybeFloat, MaybeInt, MaybeShare, MaybeText
+from ._devices import DeviceOptions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UsualOptions:
+    """What everybody needs."""
+
+    GROUP = ""
+
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    """Folder to write; it must not exist, or be empty."""
+    target_error: MaybeShare = None
+    """Stop at this relative Frobenius error ||X - T|| / ||X|| (not squared), such as 0.1 or 10%."""
+    max_params: MaybeInt = None
+    """Never use more core entries than this."""
+    max_seconds: MaybeFloat = None
+    """Stop after so much time."""
+    effort: Annotated[
+        Literal["quick", "normal", "thorough"] | None,
+        tyro.conf.arg(metavar="{quick,normal,thorough}", help_behavior_hint=""),
+    ] = None
+    """Work to make the network smaller once the target is met: quick takes ranks away only, normal
+    (the default) does about as much work again as it took to meet it, thorough tries everything."""
+    reshape: MaybeText = None
+    """Of images and arrays: sizes of the modes to work in, such as 4,4,4,4,4,4,4,4 for a 256x256
+    grey image, or auto."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StopOptions:
+    """When to stop, beside --target-error, --max-params and --max-seconds, and how to go on."""
+
+    GROUP = "stop"
+
+    max_steps: MaybeInt = None
+    """Stop after so many moves."""
+    max_rank: MaybeInt = None
+    """Largest rank of a bond."""
+    max_degree: MaybeInt = None
+    """Largest number of bonds on a node."""
+    resume: bool = False
+    """Go on with the run in --out, which was stopped or killed, from its last whole checkpoint."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HowOptions:
+    """How to search."""
+
+    GROUP = "search"
+
+    strategy: Annotated[str, tyro.conf.arg(metavar="NAME")] = "greedy"
+    """greedy; tree (read off singular values, little time); fixed (a --format); greedy-trial (the
+    paper's; it never prunes); to compare with: sparse-diagonal, local-sampling,
+    local-enumeration, genetic, random-search, random-walk; or a class of yours, module:Class. An
+    option below that the strategy does not have is refused."""
+    format: MaybeText = None
+    """Of --strategy fixed: tt, tr, tucker, ht, cp or svd."""
+    power: MaybeFloat = None
+    """Exponent of the cost in the score gain / cost^power; 0 scores the raw gain."""
+    increment: MaybeInt = None
+    """Ranks added in one move."""
+    prune: bool = True
+    """Take superfluous ranks away at the end."""
+    infer: bool = True
+    """Try at first the graphs that the ranks of a dense tensor tell; of a completion that has
+    nothing to grow from, modes in groups."""
+    seed: int = 0
+    """Seed of all random numbers."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """How to read an image or an array."""
+
+    GROUP = "input"
+
+    digits: Literal["row-major", "interleaved"] = "row-major"
+    """How --reshape splits modes: one after another, or each new mode from all old ones."""
+    fit: Literal["exact", "pad", "crop"] = "exact"
+    """If the sizes of --reshape do not multiply up: refuse; fill up (repeat last entries, or leave
+    them unobserved); or drop what is too much."""
+    variable: MaybeText = None
+    """Name of the array, in files that hold several."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComputingOptions:
+    """Precision, memory, and what is kept for later runs."""
+
+    GROUP = "computing"
+
+    dtype: Literal["float64", "float32"] = "float64"
+    """Precision to compute in; complex data become complex128 or complex64."""
+    memory_limit: MaybeText = None
+    """Do not try structures whose fit is forecast to need more, such as 4GiB. A tensor that needs
+    more stays on disk, where it can (by default half of the machine's memory)."""
+    cache: Annotated[str, tyro.conf.arg(metavar="FOLDER")] = "auto"
+    """Folder for compiled programs, reused by later runs; auto: the user's cache folder; none."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SearchOptions(
+    UsualOptions, StopOptions, HowOptions, InputOptions, ComputingOptions, DeviceOptions
+):
+    """Options of every subcommand that runs a search and leaves a run folder."""
