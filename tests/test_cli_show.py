@@ -7,7 +7,8 @@ import statistics
 import pytest
 
 from tests.cli_helpers import check_refusal, run, snapshot
-from tnjax import Move, Status, Step, Structure
+from tnjax import Move, Status, Structure
+from tnjax._search.result import Step
 from tnjax.sweep import Outcome, Trial, write_tables
 
 SCREEN = 24  # lines

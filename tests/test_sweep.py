@@ -21,8 +21,9 @@ import pytest
 import yaml
 
 from tests.cli_helpers import check_refusal
-from tnjax import Move, Status, Step, Structure
+from tnjax import Move, Status, Structure
 from tnjax._install import install_hint
+from tnjax._search.result import Step
 from tnjax.cli._board import live_table
 from tnjax.cli._trials import CommandTask
 from tnjax.sweep import (

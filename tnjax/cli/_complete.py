@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 import tyro
 
 from ._arguments import ARRAYS, MaybePath, MaybeText, Share
@@ -115,6 +114,7 @@ def _complete(options: Complete, watch: Watch | None) -> int:
         return complete_streamed(options, file, watch)
 
     import jax
+    import numpy as np
 
     from .._report.run import write_run
     from .._report.run_complete import completed_tensor, completion_run, predicted

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
-import yaml
 
 from ._arguments import MaybePath, MaybeText
 from ._common import InputError, check_out, written_together
@@ -71,6 +70,7 @@ def _compress(options: Compress) -> int:
         raise InputError(f"--batch-sizes must be positive, got {options.batch_sizes}.")
     given = _config(options.config)
     import jax
+    import yaml
 
     from .. import compress
     from .._report import page_html
@@ -126,6 +126,8 @@ def _compress(options: Compress) -> int:
 def _config(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
+    import yaml
+
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import tyro
 
 from ._arguments import ARRAYS
@@ -25,6 +24,8 @@ from ._common import (
 from ._options import SearchOptions
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..sweep import Watch
 
 _INPUT = (
@@ -73,6 +74,8 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
         raise InputError("--certificate needs a --target-error below 1.")
     parse_dims(options.reshape)
     mesh = set_up_devices(options)
+
+    import numpy as np
 
     from ..io import plan_reshape, read_tensor
     from ._streamed import decompose_streamed, too_large
@@ -145,6 +148,8 @@ def _certify(values: np.ndarray, target_error: float | None, folder: Path) -> No
 
 
 def _check_finite(path: Path, array: np.ndarray) -> None:
+    import numpy as np
+
     bad = int(array.size - np.isfinite(array).sum())
     if bad:
         raise InputError(

@@ -30,11 +30,12 @@ _COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0, or 2 on bad input)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     parsed: Any = tyro.extras.subcommand_cli_from_dict(
-        {name: grouped(command) for name, command in _COMMANDS.items()},
+        {k: grouped(v) if words[:1] == [k] else v for k, v in _COMMANDS.items()},
         prog="tnjax",
         description="Learn tensor networks from data: the graph, the ranks and the cores.",
-        args=arguments,
+        args=words,
     )
     command = parsed.flat()
     if getattr(command, "coordinator", None) is not None:

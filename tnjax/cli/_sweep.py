@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-import yaml
 
 from ._arguments import MaybeInt, MaybeText
 from ._common import InputError
@@ -65,6 +64,8 @@ def _sweep(options: Sweep) -> int:
     file = read_sweep_file(options.file)
     if options.vmap_seeds:
         _check_shared(options.file, file)
+    import yaml
+
     from ..sweep import Cluster, run_sweep, write_sweep_page, write_tables
     from ..sweep.session import need_ray
     from ._board import live_table
