@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._devices import InputError, check_device_options, make_mesh
+from ._imports import import_all
 from ._options import SearchOptions
 
 if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
@@ -119,6 +120,7 @@ def set_up_jax(options: SearchOptions) -> None:
 
 def _strategy(options: SearchOptions):
     """The strategy that the options name, with those of its own options that were given."""
+    import_all()
     from .._search.registry import make_strategy
 
     names = ("format", "power", "increment", "max_rank", "max_degree", "effort")

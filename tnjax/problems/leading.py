@@ -7,8 +7,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, eigsh
 
 from .._network import TensorNetwork
 from .coordinates import entry_keys
@@ -204,6 +202,8 @@ def best_product(
 
 def _leading(rows, columns, values, dim: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The largest eigenvalues of A Aᵀ without its diagonal, descending, and their vectors."""
+    from scipy import sparse
+
     unfolded = sparse.csr_matrix((values, (rows, columns)), (dim, columns.max() + 1))
     diagonal = np.asarray(unfolded.multiply(unfolded).sum(1)).ravel()
     if dim <= _DENSE_DIM:
@@ -211,6 +211,8 @@ def _leading(rows, columns, values, dim: int, count: int) -> tuple[np.ndarray, n
         gram[np.arange(dim), np.arange(dim)] -= diagonal
         eigenvalues, vectors = np.linalg.eigh(gram)
     else:
+        from scipy.sparse.linalg import LinearOperator, eigsh
+
         product = lambda x: unfolded @ (unfolded.T @ x.ravel()) - diagonal * x.ravel()
         # SciPy's annotations do not know its own constructor.
         operator = LinearOperator((dim, dim), matvec=product, dtype=np.float64)  # pyright: ignore

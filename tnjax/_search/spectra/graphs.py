@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import optimize
 
 from ... import _interrupt
 from ..._structure import Structure
@@ -151,6 +150,8 @@ class _MinCuts:
     def sparsest(self) -> np.ndarray:
         """The graph with the smallest sum of logarithms whose bonds across every cut carry its
         rank, by linear programming, ranks rounded."""
+        from scipy import optimize  # a third of what a small search imports; not all need it
+
         crossing = self.crossing[:, self.alone].T.astype(float)
         found = optimize.linprog(
             np.ones(len(self.pairs)), A_ub=-crossing, b_ub=-self.measured, method="highs"

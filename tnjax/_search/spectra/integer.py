@@ -13,7 +13,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import optimize, sparse
 
 from ... import _interrupt
 
@@ -78,6 +77,8 @@ def minimize_cost(program: Program, costs: Sequence[np.ndarray], max_params: flo
 
 
 def _solve(program, costs, max_params, at_most, at_least, seconds) -> Solution:
+    from scipy import optimize  # a third of what a small search imports; not all need it
+
     starts = np.cumsum([0, *(len(logs) for logs in program.logs)])
     binaries, cores = int(starts[-1]), len(program.nodes)
     low = program.sizes([int(np.argmin(logs)) for logs in program.logs])
@@ -163,6 +164,8 @@ def _solve(program, costs, max_params, at_most, at_least, seconds) -> Solution:
 
 
 def _assemble(rows, width: int):
+    from scipy import sparse
+
     entries = [(r, c, v) for r, (row, _, _) in enumerate(rows) for c, v in row.items()]
     index, column, value = (np.asarray(x) for x in zip(*entries, strict=True))
     matrix = sparse.csr_array((value, (index, column)), shape=(len(rows), width))

@@ -1,0 +1,132 @@
+"""What is imported when: public names when asked for, heavy packages when used."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tnjax
+
+SOURCE = Path(tnjax.__file__).read_text(encoding="utf-8")
+
+
+def fresh(code: str) -> str:
+    """What a new process prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def declared() -> dict[str, str]:
+    """Public names and where they come from, as type checkers see it."""
+    found = {}
+    for node in ast.walk(ast.parse(SOURCE)):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            for alias in node.names:
+                if alias.asname == alias.name:
+                    home = f"tnjax.{node.module}" if node.module else "tnjax"
+                    found[alias.name] = home
+    return found
+
+
+def test_type_checkers_and_python_see_the_same_names():
+    names = declared()
+    assert set(names) == set(tnjax.__all__)
+    assert set(names) <= set(dir(tnjax))
+    for name, home in names.items():
+        value = getattr(tnjax, name)
+        if home == "tnjax":
+            assert value is sys.modules[f"tnjax.{name}"]
+        else:
+            assert value is getattr(sys.modules[home], name), name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'serach'"):
+        _ = tnjax.serach
+
+
+HEAVY = ("jax", "numpy", "scipy", "equinox", "optax", "flax", "chex", "rich", "PIL", "matplotlib")
+
+
+def imported(code: str) -> set[str]:
+    found = fresh(f"{code}\nimport sys\nprint('>', *[m for m in {HEAVY!r} if m in sys.modules])")
+    return set(found.splitlines()[-1].split()) - {">"}
+
+
+def test_importing_tnjax_imports_nothing_heavy():
+    assert imported("import tnjax") == set()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["decompose", "--help"], ["sweep", "--help"]])
+def test_help_imports_nothing_heavy(words):
+    code = f"""
+from tnjax.cli import main
+try:
+    main({words!r})
+except SystemExit as end:
+    assert end.code == 0"""
+    assert imported(code) == set()
+
+
+def test_a_search_imports_no_neural_networks():
+    code = """
+import jax, numpy as np, tnjax
+problem = tnjax.Decomposition(np.ones((2, 2)))
+tnjax.search(problem, key=jax.random.key(0), target_error=0.5, max_steps=1)"""
+    assert not imported(code) & {"flax", "chex", "rich", "PIL", "matplotlib"}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import tnjax.search",
+        "from tnjax.search import Greedy",
+        "import tnjax.report",
+        "from tnjax.solve import fit",
+        "tnjax.Greedy",
+        "tnjax.search",
+        "from tnjax.cli import main",
+        "import tnjax.sweep",
+    ],
+)
+def test_search_and_report_are_functions_whatever_was_imported_first(first):
+    """Python sets an imported package as an attribute of its parent, over what was there."""
+    code = f"""
+import tnjax
+{first}
+import tnjax.search as s, tnjax.report as r
+assert s is tnjax.search and r is tnjax.report
+print(tnjax.search.__name__, tnjax.report.__name__, callable(s), callable(r))"""
+    assert fresh(code) == "search report True True"
+
+
+def test_values_show_themselves_though_pictures_are_imported_late():
+    code = """
+import tnjax, sys
+structure = tnjax.Structure.rank_one((2, 3))
+assert "tnjax.plot" not in sys.modules
+print(structure._repr_html_().count("<svg"))"""
+    assert fresh(code) == "1"
+
+
+def test_everything_comes_with_a_star():
+    assert fresh("from tnjax import *\nprint(search.__name__, Structure.__name__)") == (
+        "search Structure"
+    )
+
+
+def test_the_garbage_collector_is_as_it_was():
+    code = """
+import gc
+from tnjax.cli._imports import import_all
+for switch in (gc.disable, gc.enable):
+    switch()
+    before = gc.isenabled()
+    import_all()
+    assert gc.isenabled() == before
+import sys
+print("tnjax.search" in sys.modules)"""
+    assert fresh(code) == "True"
