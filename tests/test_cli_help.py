@@ -51,6 +51,17 @@ def test_what_everybody_needs_comes_first_then_groups(monkeypatch, command):
     assert "--coordinator" in found["cluster options"]
 
 
+def test_the_list_of_commands_fits_on_two_screens(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, err = run("--help")
+    assert (status, err) == (0, "")
+    assert len(out.splitlines()) <= 48
+    text = EDGES.sub(" ", out)
+    for name, cls in _COMMANDS.items():
+        first = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+        assert f"{name} {first}" in text
+
+
 @pytest.mark.parametrize("command", list(_COMMANDS))
 @pytest.mark.parametrize("columns", [80, 200])
 def test_help_is_plain_and_fits(monkeypatch, command, columns):

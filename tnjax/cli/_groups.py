@@ -64,6 +64,13 @@ def grouped(command: type) -> Any:
     return made
 
 
+def listed(command: type) -> type:
+    """The command with what the list of all commands says: its first paragraph, its example."""
+    first, *rest = (inspect.getdoc(command) or "").split("\n\n")
+    paragraphs = [first, *(text for text in rest if text.startswith("Example: "))]
+    return type(command.__name__, (command,), {"__doc__": "\n\n".join(paragraphs)})
+
+
 def _fields(cls: type, fields: Any) -> list[tuple[str, Any, Any]]:
     """Fields for `make_dataclass`, each with its docstring as the text that --help shows."""
     hints = get_type_hints(cls, include_extras=True)

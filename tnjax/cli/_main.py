@@ -13,7 +13,7 @@ from ._complete import Complete
 from ._compress import Compress
 from ._decompose import Decompose
 from ._devices import LOST, is_lost, lost_line, watched
-from ._groups import grouped
+from ._groups import grouped, listed
 from ._report import Report
 from ._show import Show
 from ._sweep import Sweep
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0, or 2 on bad input)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parsed: Any = tyro.extras.subcommand_cli_from_dict(
-        {k: grouped(v) if words[:1] == [k] else v for k, v in _COMMANDS.items()},
+        {k: grouped(v) if words[:1] == [k] else listed(v) for k, v in _COMMANDS.items()},
         prog="tnjax",
         description="Learn tensor networks from data: the graph, the ranks and the cores.",
         args=words,
