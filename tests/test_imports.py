@@ -82,13 +82,9 @@ tnjax.search(problem, key=jax.random.key(0), target_error=0.5, max_steps=1)"""
 @pytest.mark.parametrize(
     "first",
     [
-        "import tnjax.search",
         "from tnjax.search import Greedy",
         "import tnjax.report",
-        "from tnjax.solve import fit",
         "tnjax.Greedy",
-        "tnjax.search",
-        "from tnjax.cli import main",
         "import tnjax.sweep",
     ],
 )
