@@ -6,7 +6,7 @@ import gc
 import importlib
 import sys
 
-_NEEDED = ("tnjax.search", "tnjax.io", "tnjax.objectives", "tnjax.report")
+_NEEDED = ("tnjax._search.search", "tnjax.io", "tnjax.problems", "tnjax._report")
 
 
 def import_all() -> None:
