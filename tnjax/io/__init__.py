@@ -6,6 +6,7 @@ from ._coordinates import read_coordinates as read_coordinates
 from ._files import load as load
 from ._files import load_metadata as load_metadata
 from ._files import save as save
+from ._images import write_image as write_image
 from ._interchange import from_einsum as from_einsum
 from ._interchange import to_einsum as to_einsum
 from ._labels import Mode as Mode
@@ -17,7 +18,6 @@ from ._quimb import from_quimb as from_quimb
 from ._quimb import to_quimb as to_quimb
 from ._readers import TensorData as TensorData
 from ._readers import read_tensor as read_tensor
-from ._readers import write_image as write_image
 from ._requests import read_requests as read_requests
 from ._requests import write_predictions as write_predictions
 from ._reshape import Reshape as Reshape
@@ -26,8 +26,8 @@ from ._reshape import plan_reshape as plan_reshape
 from ._samples import SampleFile as SampleFile
 from ._samples import open_samples as open_samples
 from ._samples import write_samples as write_samples
-from ._slabs import TensorFile as TensorFile
 from ._slabs import open_tensor as open_tensor
+from ._tensor_file import TensorFile as TensorFile
 from ._tensorly import from_tensorly as from_tensorly
 from ._tensorly import to_tensorly as to_tensorly
 from ._video import write_video as write_video

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ._checks import check_file
+from ._indices import check_folder, check_indices, in_brackets
 from ._labels import Mode
-from ._readers import check_file, npz_members, read_member
+from ._npy import npz_members, read_member
+from ._samples import open_samples
 from ._tables import TABLE_SUFFIXES, Table, table_suffix
 
 _CHUNK_ROWS = 2**16
@@ -126,22 +129,7 @@ def read_coordinates(
     return _finished(path, found, shape, limit)
 
 
-def check_folder(path: Path) -> bool:
-    """Raise `ValueError` unless it holds entries."""
-    missing = [n for n in ("indices.npy", "values.npy") if not (path / n).is_file()]
-    if missing:
-        raise ValueError(
-            f"{path}: expected a file, or a folder of entries with indices.npy and values.npy; "
-            f"{' and '.join(missing)} is not there."
-        )
-    if (path / "weights.npy").exists():
-        raise ValueError(f"{path}: entries in a folder have no weights; give them in an .npz file.")
-    return True
-
-
 def _read_folder(path: Path, shape: Sequence[int] | None, max_bytes: int) -> Coordinates:
-    from ._samples import open_samples
-
     check_folder(path)
     file = open_samples(path)
     assert file is not None
@@ -231,14 +219,14 @@ def split_rows(path: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not whole.all():
         row = int(np.argmin(whole.all(axis=1)))
         raise ValueError(
-            f"{path}: entry {row + 1} has the indices {_word(places[row])}; expected whole numbers "
-            "from 1."
+            f"{path}: entry {row + 1} has the indices {in_brackets(places[row])}; expected "
+            "whole numbers from 1."
         )
     if places.min() < 1:
         row = int(np.argmin(places.min(axis=1)))
         raise ValueError(
-            f"{path}: entry {row + 1} has the indices {_word(places[row])}, but in .tns files they "
-            "are counted from 1."
+            f"{path}: entry {row + 1} has the indices {in_brackets(places[row])}, but in .tns "
+            "files they are counted from 1."
         )
     return places.astype(np.int64) - 1, rows[:, -1].copy()
 
@@ -285,8 +273,8 @@ def _finished(
     check_indices(indices, found.shape, str(path))
     if 8 * sum(found.shape) > limit:
         raise ValueError(
-            f"{path}: the shape {_word(found.shape)} is too large for max_bytes={limit}. Number "
-            "the indices that occur, or read a table, whose labels are numbered."
+            f"{path}: the shape {in_brackets(found.shape)} is too large for max_bytes={limit}. "
+            "Number the indices that occur, or read a table, whose labels are numbered."
         )
     for name, array in (("values", values), ("weights", found.weights)):
         if array is None:
@@ -299,29 +287,8 @@ def _finished(
         bad = np.flatnonzero(~np.isfinite(array))
         if bad.size:
             raise ValueError(
-                f"{path}: {bad.size} of {len(values)} {name} are NaN or infinite, the first at the "
-                f"indices {_word(indices[bad[0]])} (from 0). Leave out entries that are missing."
+                f"{path}: {bad.size} of {len(values)} {name} are NaN or infinite, the first at "
+                f"the indices {in_brackets(indices[bad[0]])} (from 0). Leave out entries that are "
+                "missing."
             )
     return found
-
-
-def check_indices(indices: np.ndarray, shape: Sequence[int], what: str) -> None:
-    """Raise `ValueError` unless all indices, [entries, order], are inside the shape."""
-    if indices.ndim != 2 or indices.shape[1] != len(shape):
-        raise ValueError(
-            f"{what}: the indices have the shape {list(indices.shape)}, but the tensor has "
-            f"{len(shape)} modes: {_word(shape)}."
-        )
-    if not len(indices):
-        return
-    outside = (indices < 0) | (indices >= np.asarray(shape))
-    if outside.any():
-        row = int(np.argmax(outside.any(axis=1)))
-        raise ValueError(
-            f"{what}: entry {row} has the indices {_word(indices[row])} (from 0), outside of the "
-            f"shape {_word(shape)}."
-        )
-
-
-def _word(numbers) -> str:
-    return "(" + ", ".join(f"{float(n):.16g}" for n in numbers) + ")"

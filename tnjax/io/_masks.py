@@ -19,8 +19,8 @@ def read_mask(
     """Read which entries are observed.
 
     Args:
-        path: an image, whose bright pixels (half of white or more, in any channel) are observed,
-            or an array (`.npy`, `.npz`, `.mat`), whose entries that are not zero are.
+        path: an image, of one page or several, or a video, whose bright pixels (half of white or
+            more, in any channel) are observed, or an array, whose entries that are not zero are.
         shape: of the tensor. A mask of its first or last modes, such as one picture for all
             channels or for all frames, is repeated along the others.
         variable: which array of a file that holds several.
@@ -48,10 +48,10 @@ def read_mask(
     mask = data.array
     if np.isnan(mask).any():
         raise ValueError(f"{path}: the mask holds NaN; mark what is observed with 1, else with 0.")
-    if data.is_image:
+    if data.is_picture:
         mask = mask >= data.white / 2
-        if mask.ndim == 3 and mask.shape != shape:
-            mask = mask.any(axis=2)
+        if mask.ndim == (3 if data.is_image else 4) and mask.shape != shape:
+            mask = mask.any(axis=-1)
     mask = mask != 0
     free = len(shape) - mask.ndim
     for first in (0, free, 1):  # the middle modes: a picture for color frames

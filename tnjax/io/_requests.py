@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from .._atomic import atomic_path
-from ._coordinates import check_indices, read_tns, split_rows
+from ._checks import check_file
+from ._coordinates import read_tns, split_rows
+from ._indices import check_indices
 from ._labels import Mode
-from ._readers import check_file, npz_members, read_member
+from ._npy import npz_members, read_member
 from ._tables import TABLE_SUFFIXES, Table, table_suffix, write_table
 
 

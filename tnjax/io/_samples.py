@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from .._atomic import umask
-from ._coordinates import check_folder, check_indices
-from ._readers import npz_members, read_header
+from ._indices import check_folder, check_indices
+from ._npy import npz_members, read_header
 
 _NAMES = ("indices", "values", "shape")
 _KNOWN = (*_NAMES, "weights")

@@ -1,7 +1,6 @@
 """Tables with named columns: `.csv`, `.tsv`, `.parquet`, read by Apache Arrow."""
 
 import csv
-import gzip
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._install import install_hint
+from ._checks import unpacked
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -162,22 +161,6 @@ class Table:
                 f"{self.path}: some rows have nothing in the column {name!r}; leave them out."
             )
         return encoded.indices.to_numpy().astype(np.int64), words
-
-
-def unpacked(path: Path, max_bytes: int) -> bytes:
-    """The contents of a gzipped file.
-
-    Raises:
-        ValueError: if they are more than `max_bytes`.
-    """
-    parts, size = [], 0
-    with gzip.open(path) as file:
-        for part in iter(lambda: file.read(_CHUNK), b""):
-            size += len(part)
-            if size > max_bytes:
-                raise ValueError(f"{path}: unpacks to more than max_bytes={max_bytes}.")
-            parts.append(part)
-    return b"".join(parts)
 
 
 def write_table(path: Path, columns: dict[str, Sequence], suffix: str) -> None:
