@@ -92,7 +92,8 @@ def image_run(tmp_path_factory):
 
 def test_a_table_leaves_a_whole_run_folder(table_run):
     folder, (status, out, err), _ = table_run
-    assert (status, err) == (0, "")
+    assert status == 0
+    assert re.fullmatch(r"ratings.csv: modes user .*; values 'stars' \(\d+ rows\)\n", err)
     assert out.count("\n") == 1
     found = {path.name for path in (folder / "run").iterdir()}
     assert found == FILES | {"labels.json", "predictions.csv"}
@@ -142,7 +143,7 @@ def test_an_image_is_completed_and_judged_on_what_was_hidden(image_run):
     folder, (status, _, err) = image_run
     assert (status, err) == (0, "")
     images = {"observed.png", "completed.png", "reconstruction.png", "original.png"}
-    assert {path.name for path in (folder / "run").iterdir()} == FILES | images
+    assert {path.name for path in (folder / "run").iterdir()} == FILES | images | {"completed.npy"}
 
     def read(name):
         with Image.open(folder / "run" / name) as image:

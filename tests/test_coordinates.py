@@ -229,7 +229,7 @@ BAD = {
     "unknown value": ("x.csv", TABLE, {"value": "rating"}, "'rating'.*user, day, stars"),
     "unknown mode": ("x.csv", TABLE, {"modes": ("user", "week")}, "'week'"),
     "unknown weights": ("x.csv", TABLE, {"weights": "w"}, "'w'"),
-    "a column twice": ("x.csv", TABLE, {"modes": ("user", "stars")}, "different"),
+    "a column twice": ("x.csv", TABLE, {"modes": ("user", "user")}, "different"),
     "only values": ("x.csv", "v\n1\n", {}, "no column is left"),
     "text as parquet": ("x.parquet", "text", {}, "x.parquet"),
     "not utf-8": ("x.csv", b"a,v\n\xff\xfe,1\n", {}, "x.csv"),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tnjax.io import random_mask, read_mask
+from tnjax import Completion, Decomposition
+from tnjax.io import Mode, modes_of, random_mask, read_mask
 
 # As users see it: type checks would turn some wrong exceptions into right ones.
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -69,3 +70,41 @@ def test_a_random_mask_has_its_share_and_follows_its_seed():
 def test_a_share_out_of_range_is_refused(share):
     with pytest.raises(ValueError, match="share"):
         random_mask((3, 3), share, seed=0)
+
+
+def test_masked_entries_of_numpy_are_not_observed():
+    x = np.ma.masked_greater(np.array([[1.0, 2.0], [3.0, 1e20]]), 10)
+    known = Completion.from_mask(x).training
+    assert {tuple(row) for row in np.asarray(known.indices).tolist()} == {(0, 0), (0, 1), (1, 0)}
+    some = Completion.from_mask(x, np.array([[True, False], [True, True]])).training
+    assert {tuple(row) for row in np.asarray(some.indices).tolist()} == {(0, 0), (1, 0)}
+    with pytest.raises(ValueError, match=r"1 of 4 entries are masked.*Completion\.from_mask"):
+        Decomposition(x)
+    assert Decomposition(np.ma.array([[1.0, 2.0], [3.0, 4.0]])).shape == (2, 2)
+
+
+class Labeled:
+    """What is used of an `xarray.DataArray`."""
+
+    def __init__(self, values, **coords):
+        self.values, self.dims, self.shape = values, tuple(coords), values.shape
+        self.coords = {k: Labeled1d(v) for k, v in coords.items() if v is not None}
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+
+class Labeled1d:
+    def __init__(self, values):
+        self.values, self.attrs = np.asarray(values), {}
+
+
+def test_named_arrays_are_taken_and_their_labels_given():
+    days = np.arange("2024-01-01", "2024-01-04", dtype="M8[D]")
+    array = Labeled(np.array([[1.0, np.nan], [2.0, 3.0], [4.0, 5.0]]), day=days, site=None)
+    assert Completion.from_mask(array).training.count == 5
+    assert Decomposition(Labeled(np.eye(3), a=[1, 2, 3], b=None)).shape == (3, 3)
+    day, site = modes_of(array)
+    assert day == Mode("day", ("2024-01-01", "2024-01-02", "2024-01-03"))
+    assert site == Mode("site", ("0", "1"))
+    assert modes_of(np.eye(2)) is None

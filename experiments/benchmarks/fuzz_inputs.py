@@ -18,6 +18,7 @@ import numpy as np
 import scipy.io
 import scipy.sparse
 from fuzz_coordinates import hostile_coordinates, sound_coordinates
+from fuzz_gridded import sound_gridded
 from PIL import Image
 
 import tnjax
@@ -47,6 +48,16 @@ SUFFIXES = {
     "parquet": ".parquet",
     "labels": ".json",
     "requests": ".csv",
+    "csv plain": ".csv",
+    "csv layout": ".csv",
+    "hdf5": ".h5",
+    "netcdf 4": ".nc",
+    "netcdf 3": ".nc",
+    "matlab 7.3": ".mat",
+    "nifti": ".nii",
+    "nifti packed": ".nii.gz",
+    "pages": ".tif",
+    "animation": ".gif",
 }
 Seeds = dict[str, list[bytes]]
 
@@ -84,6 +95,8 @@ def sound_files(folder: Path) -> Seeds:
         "load_metadata": _networks(folder),
         "from_json": [s.to_json().encode() for s in _structures()],
         **sound_coordinates(folder),
+        **sound_gridded(folder),
+        **_stacks(grey),
     }
 
 
@@ -110,6 +123,23 @@ def _images(grey: np.ndarray, rgb: np.ndarray) -> Seeds:
         ],
         "webp": [save(rgb, "webp"), save(alpha, "webp", lossless=True)],
         "pnm": [save(x, "ppm") for x in (grey, rgb, deep, grey > 127)] + [b"P2 2 2 9 1 2 3 4"],
+    }
+
+
+def _stacks(grey: np.ndarray) -> Seeds:
+    pages = [Image.fromarray(np.roll(grey, k, 0)) for k in range(3)]
+    more = {"save_all": True, "append_images": pages[1:]}
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    deep = [Image.fromarray(np.asarray(page).astype(np.float32)) for page in pages]
+    return {
+        "pages": [
+            _written(pages[0].save, "tiff", **more),
+            _written(pages[0].save, "tiff", **more, compression="tiff_lzw"),
+            _written(deep[0].save, "tiff", save_all=True, append_images=deep[1:]),
+            _written(pages[0].save, "tiff", exif=exif),
+        ],
+        "animation": [_written(pages[0].save, "gif", **more)],
     }
 
 

@@ -103,10 +103,10 @@ def completion_run(
         tensor["source_shape"] = list(observed.plan.source)
         tensor["padded_shape"] = list(observed.plan.padded)
         tensor["splits"] = [list(split) for split in observed.plan.splits]
-    if observed.modes is not None:
+    if observed.modes is not None and observed.plan is None:
         tensor["modes"] = [mode.name for mode in observed.modes]
     sections: list[Section] = []
-    if (observed.is_image or observed.rate) and dense is not None:
+    if observed.data is not None and observed.data.is_picture and dense is not None:
         sections.append(_pictures(observed, dense))
     errors = _errors(observed, problem, result.network)
     cells = math.prod(observed.dims)
@@ -237,9 +237,9 @@ def _pictures(observed: Observed, dense: np.ndarray) -> Pictures:
         "Original": original,
     }
     note = "Completed: what was observed, and predictions elsewhere. Reconstruction: predictions."
-    if observed.rate:
+    if not observed.is_image:
         middle = len(original) // 2
         pictures = {caption: frames[middle] for caption, frames in pictures.items()}
-        note = f"Frame {middle + 1} of {len(original)}. {note}"
+        note = f"{'Frame' if observed.rate else 'Page'} {middle + 1} of {len(original)}. {note}"
     png = {caption: image_png(image, observed.data.white) for caption, image in pictures.items()}
     return Pictures("Images", png, note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,8 +22,10 @@ from ._common import (
     written_together,
 )
 from ._options import InputOptions, SearchOptions
+from ._words import warned_in_labels
 
 if TYPE_CHECKING:
+    from ..io import Mode
     from ..sweep import Watch
 
 _INPUT = (
@@ -55,7 +58,8 @@ class CompletionOptions:
     nonnegative: bool = False
     """Only cores without negative entries."""
     smooth: MaybeText = None
-    """Modes along which the tensor is smooth and how much, such as 2:0.1,5:0.1 (from 0)."""
+    """Modes along which the tensor is smooth and how much, such as 2:0.1,5:0.1 (from 0), or, where
+    modes have names, week:0.1."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,9 +69,12 @@ class EntriesOptions(InputOptions):
     GROUP = "input"
 
     value: MaybeText = None
-    """Of a table: the column of values, by default the last."""
+    """Of a table: the column of values, by default the last if it holds numbers."""
     modes: MaybeText = None
     """Of a table: the columns that are modes, such as user,film; by default all others."""
+    labels: MaybeText = None
+    """Of a table: all labels of a mode, such as week=1..60, day=2024-01-01..2024-12-31 or
+    week=FILE (a label on each line), several with commas between them."""
     weights: MaybeText = None
     """Of a table: a column with the weight of each entry."""
     duplicates: Literal["refuse", "sum", "mean", "keep"] = "refuse"
@@ -90,7 +97,7 @@ class Complete(CompletionOptions, EntriesOptions, SearchOptions):
     not observed, and the share --test, are looked at only at the end.
 
     Writes a run folder: as decompose, and labels.json (the labels of a table's modes), the
-    completed image, completed.npy (of other dense input), completed.mp4 (of a video), predictions.*
+    completed image, completed.npy (of dense input), completed.mp4 (of a video), predictions.*
     (with --predict). At least one of --target-error and --max-params is needed.
 
     Example: tnjax complete photo.png --observed 0.1 --max-params 4000 --reshape auto --out run
@@ -104,7 +111,7 @@ class Complete(CompletionOptions, EntriesOptions, SearchOptions):
 
 def _complete(options: Complete, watch: Watch | None) -> int:
     check_search_options(options)
-    smooth = check_completion(options)
+    check_completion(options)
     from ._streamed_samples import complete_streamed, too_many
 
     file = too_many(options)
@@ -124,6 +131,8 @@ def _complete(options: Complete, watch: Watch | None) -> int:
 
     set_up_jax(options)
     observed = read_observed(options)
+    named = observed.modes if observed.dims == observed.source_shape else None
+    smooth = parse_smooth(options.smooth, named)
     wanted = places = None
     if options.predict is not None:
         wanted = read_requests(options.predict, observed.source_shape, observed.modes)
@@ -133,21 +142,22 @@ def _complete(options: Complete, watch: Watch | None) -> int:
             raise InputError(f"{options.predict}: {error}") from error
     entries = observed.training
     try:
-        problem = Completion(
-            entries.indices,
-            entries.values,
-            observed.dims,
-            weights=entries.weights,
-            duplicates="keep",  # what remained of them
-            loss=options.loss,
-            validation=options.validation or None,
-            key=jax.random.key(options.seed),
-            offsets=None if options.offsets == "none" else options.offsets,
-            ridge=options.ridge,
-            nonnegative=options.nonnegative,
-            smooth=smooth,
-            mesh=mesh,
-        )
+        with warned_in_labels(named):
+            problem = Completion(
+                entries.indices,
+                entries.values,
+                observed.dims,
+                weights=entries.weights,
+                duplicates="keep",  # what remained of them
+                loss=options.loss,
+                validation=options.validation or None,
+                key=jax.random.key(options.seed),
+                offsets=None if options.offsets == "none" else options.offsets,
+                ridge=options.ridge,
+                nonnegative=options.nonnegative,
+                smooth=smooth,
+                mesh=mesh,
+            )
     except ValueError as error:
         raise InputError(f"{options.input}: {error}") from error
     result = run_search(options, problem, f"{options.input.name}: {observed.describe()}", watch)
@@ -164,7 +174,7 @@ def _complete(options: Complete, watch: Watch | None) -> int:
             write_run(folder, run)
             if observed.modes is not None:
                 write_labels(folder / "labels.json", observed.modes)
-            if dense is not None and not observed.is_image:
+            if dense is not None:
                 np.save(folder / "completed.npy", observed.filled(dense))
             if dense is not None and observed.rate and observed.data is not None:
                 video = observed.filled(dense)
@@ -179,8 +189,8 @@ def _complete(options: Complete, watch: Watch | None) -> int:
     return written_by_first(options, mesh, result, write)
 
 
-def check_completion(options: Complete) -> dict[int, float] | None:
-    """Raise `InputError` for an option that cannot be meant; returns the modes of --smooth."""
+def check_completion(options: Complete) -> None:
+    """Raise `InputError` for an option that cannot be meant."""
     for name, most in (("validation", 1), ("test", 1), ("ridge", math.inf)):
         value = getattr(options, name)
         if not 0 <= value < most:
@@ -188,15 +198,35 @@ def check_completion(options: Complete) -> dict[int, float] | None:
             raise InputError(f"--{name} must be {word}, got {value}.")
     if options.subset < 1:
         raise InputError(f"--subset must be 1 or more, got {options.subset}.")
-    if options.smooth is None:
-        return None
+    _smooth_pairs(options.smooth)
+
+
+def _smooth_pairs(text: str | None) -> list[tuple[str, float]]:
+    if text is None:
+        return []
     try:
-        pairs = [word.split(":") for word in options.smooth.split(",")]
-        found = {int(mode): float(strength) for mode, strength in pairs}
+        pairs = [word.rpartition(":") for word in text.split(",")]
+        found = [(mode.strip(), float(strength)) for mode, _, strength in pairs]
     except ValueError:
-        found = {}
-    if not found or not all(0 <= strength < math.inf for strength in found.values()):
+        found = []
+    sound = all(mode and 0 <= strength < math.inf for mode, strength in found)
+    if not found or not sound:
         raise InputError(
-            f"--smooth {options.smooth!r}: expected modes and strengths such as 2:0.1,5:0.1."
+            f"--smooth {text!r}: expected modes and strengths such as 2:0.1,5:0.1 or week:0.1."
         )
     return found
+
+
+def parse_smooth(text: str | None, modes: Sequence[Mode] | None) -> dict[int, float] | None:
+    """The strength for each mode of --smooth, which may be told by its name."""
+    names = [] if modes is None else [mode.name for mode in modes]
+    found = {}
+    for mode, strength in _smooth_pairs(text):
+        if mode in names:
+            found[names.index(mode)] = strength
+        elif mode.isdecimal():
+            found[int(mode)] = strength
+        else:
+            known = f"; the modes are {', '.join(names)}" if names else ", counted from 0"
+            raise InputError(f"--smooth {text!r}: {mode!r} is no mode{known}.")
+    return found or None

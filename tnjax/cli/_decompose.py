@@ -77,7 +77,8 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
 
     import numpy as np
 
-    from ..io import plan_reshape, read_tensor
+    from ..io import plan_reshape, write_labels
+    from ._observed import read_named
     from ._streamed import decompose_streamed, too_large
 
     file = too_large(options)
@@ -89,7 +90,7 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
             )
         set_up_jax(options)
         return decompose_streamed(options, file, watch)
-    data = read_tensor(options.input, options.variable)
+    data = read_named(options.input, options.variable)
     array = data.array
     _check_finite(options.input, array)
     dims = parse_dims(options.reshape, array.shape) or array.shape
@@ -121,6 +122,8 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
         )
         with written_together(options.out) as folder:
             write_run(folder, run)
+            if data.modes is not None:
+                write_labels(folder / "labels.json", data.modes)
             if options.certificate:
                 _certify(values, options.target_error, folder)
         return ""
@@ -153,7 +156,8 @@ def _check_finite(path: Path, array: np.ndarray) -> None:
     bad = int(array.size - np.isfinite(array).sum())
     if bad:
         raise InputError(
-            f"{path}: {bad} of {array.size} entries are NaN or infinite; replace or crop them."
+            f"{path}: {bad} of {array.size} entries are NaN or infinite; replace or crop them, "
+            "or let tnjax complete predict them."
         )
     if array.size and not np.any(array):
         raise InputError(f"{path}: every entry is zero, so a relative error has no meaning.")

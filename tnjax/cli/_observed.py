@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ._arguments import share
 from ._common import InputError, parse_dims
+from ._words import in_labels, in_options
 
 if TYPE_CHECKING:
     from .._report.run_complete import Observed
+    from ..io import Mode, TensorData
     from ..problems.coordinates import Entries
     from ._complete import Complete
 
@@ -26,31 +30,42 @@ def read_observed(options: Complete) -> Observed:
 
 def _from_coordinates(options: Complete) -> Observed:
     from .._report.run_complete import Observed
-    from ..io import read_coordinates
+    from ..io import parse_labels, read_coordinates
 
     for name in ("observed", "reshape", "variable"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} is for dense input; {options.input} lists entries.")
     names = parse_names(options.modes)
-    found = read_coordinates(
-        options.input, value=options.value, modes=names, weights=options.weights
-    )
-    training, test = _prepared(
-        options, found.indices, found.values, found.shape, weights=found.weights
-    )
+    try:
+        found = read_coordinates(
+            options.input,
+            value=options.value,
+            modes=names,
+            weights=options.weights,
+            labels=parse_labels(options.labels),
+        )
+    except ValueError as error:
+        raise InputError(in_options(str(error))) from error
+    print(f"{options.input.name}: {found.describe()}", file=sys.stderr)
+    try:
+        training, test = _prepared(
+            options, found.indices, found.values, found.shape, weights=found.weights
+        )
+    except InputError as error:
+        raise InputError(in_options(in_labels(str(error), found.modes))) from error
     return Observed(found.shape, training, test, found.modes)
 
 
 def _from_dense(options: Complete) -> Observed:
     from .._report.run_complete import Observed, places, unraveled
-    from ..io import plan_reshape, read_tensor
+    from ..io import plan_reshape
 
-    for name in ("value", "modes", "weights"):
+    for name in ("value", "modes", "weights", "labels"):
         if getattr(options, name) is not None:
             raise InputError(
                 f"--{name} names columns of a table; {options.input} is a dense tensor."
             )
-    data = read_tensor(options.input, options.variable)
+    data = read_named(options.input, options.variable)
     array = data.array
     known = ~np.isnan(array)
     infinite = int(np.isinf(array).sum())
@@ -76,7 +91,31 @@ def _from_dense(options: Complete) -> Observed:
         plan.dims,
         unseen=(unraveled(where[rest], plan.dims), array[kept][rest]),
     )
-    return Observed(plan.dims, training, test, None, data, mask, plan)
+    return Observed(plan.dims, training, test, data.modes, data, mask, plan)
+
+
+def read_named(path: Path, variable: str | None) -> TensorData:
+    """Read a dense tensor, and say what its axes are and what was done to it, if there is
+    something to say."""
+    from ..io import read_tensor
+
+    try:
+        data = read_tensor(path, variable)
+    except ValueError as error:
+        raise InputError(in_options(str(error))) from error
+    words = list(data.notes)
+    if data.modes is not None:
+        words.insert(0, ", ".join(_axis(mode) for mode in data.modes))
+    if words:
+        print(f"{path.name}: {'; '.join(words)}", file=sys.stderr)
+    return data
+
+
+def _axis(mode: Mode) -> str:
+    """Name and size of a mode, and its first and last label where they say more than numbers."""
+    if mode.labels == tuple(map(str, range(mode.size))) or not mode.labels:
+        return f"{mode.name} {mode.size}"
+    return f"{mode.name} {mode.size} ({mode.labels[0]} to {mode.labels[-1]})"
 
 
 def _mask(options: Complete, shape: tuple[int, ...]) -> np.ndarray:

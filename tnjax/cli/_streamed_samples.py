@@ -42,7 +42,7 @@ def too_many(options: Complete) -> SampleFile | None:
         (f"--duplicates {options.duplicates}", options.duplicates in ("sum", "mean")),
         *(
             (f"--{name}", getattr(options, name) is not None)
-            for name in ("observed", "reshape", "variable", "value", "modes", "weights")
+            for name in ("observed", "reshape", "variable", "value", "modes", "weights", "labels")
         ),
         ("--devices, --mesh or --coordinator", _shared(options)),
     ):

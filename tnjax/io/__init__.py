@@ -1,11 +1,13 @@
 """Files in and out."""
 
+from ._axes import modes_of as modes_of
 from ._coordinates import Coordinates as Coordinates
 from ._coordinates import holds_coordinates as holds_coordinates
 from ._coordinates import read_coordinates as read_coordinates
 from ._files import load as load
 from ._files import load_metadata as load_metadata
 from ._files import save as save
+from ._given_labels import parse_labels as parse_labels
 from ._images import write_image as write_image
 from ._interchange import from_einsum as from_einsum
 from ._interchange import to_einsum as to_einsum

@@ -46,6 +46,39 @@ def modes_of_axes(
     return tuple(modes)
 
 
+def modes_of(array: Any) -> tuple[Mode, ...] | None:
+    """Names of the modes and labels of their indices, of an `xarray.DataArray`.
+
+    Args:
+        array: anything with `dims`, `coords` and `shape` as xarray has them.
+
+    Returns:
+        a mode for each axis, labeled 0, 1, ... where it has no coordinates; None if the array has
+        no names.
+
+    Example:
+        >>> import types
+        >>> import numpy as np
+        >>> from tnjax.io import modes_of
+        >>> day = types.SimpleNamespace(values=np.array(["2024-01-01", "2024-01-02"]), attrs={})
+        >>> array = types.SimpleNamespace(dims=("day", "x"), coords={"day": day}, shape=(2, 3))
+        >>> [mode.labels for mode in modes_of(array)]
+        [('2024-01-01', '2024-01-02'), ('0', '1', '2')]
+    """
+    names = getattr(array, "dims", None)
+    if names is None:
+        return None
+    coordinates = getattr(array, "coords", {})
+
+    def coordinate(axis: int) -> tuple[Any, Mapping[str, Any]] | None:
+        if names[axis] not in coordinates:
+            return None
+        found = coordinates[names[axis]]
+        return np.asarray(found.values), dict(found.attrs)
+
+    return modes_of_axes([str(name) for name in names], array.shape, coordinate)
+
+
 def _labels(values: Any, attributes: Mapping[str, Any], size: int) -> tuple[str, ...] | None:
     """One label for each index, or None if the coordinates are none that tell indices apart."""
     values = np.asarray(values)

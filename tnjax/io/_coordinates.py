@@ -4,7 +4,7 @@ import dataclasses
 import gzip
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from ._checks import check_file
 from ._indices import check_folder, check_indices, in_brackets
 from ._labels import Mode
 from ._npy import npz_members, read_member
+from ._roles import Roles, roles_of
 from ._samples import open_samples
 from ._tables import TABLE_SUFFIXES, Table, table_suffix
 
@@ -31,6 +32,8 @@ class Coordinates:
         shape: of the tensor.
         modes: the user's names for the modes and their indices, where the file has them.
         weights: [num_entries], where the file has them.
+        value_name: of a table, the column of the values.
+        notes: what there is to say about how the file was read.
     """
 
     indices: np.ndarray
@@ -38,6 +41,17 @@ class Coordinates:
     shape: tuple[int, ...]
     modes: tuple[Mode, ...] | None = None
     weights: np.ndarray | None = None
+    value_name: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """One line about what was read: the modes with their sizes, the values, and the notes."""
+        if self.modes is None:
+            words = [f"{len(self.values)} entries of a tensor {'x'.join(map(str, self.shape))}"]
+        else:
+            sizes = ", ".join(f"{mode.name} ({mode.size} labels)" for mode in self.modes)
+            words = [f"modes {sizes}; values {self.value_name!r} ({len(self.values)} rows)"]
+        return "; ".join((*words, *self.notes))
 
 
 def holds_coordinates(path: str | os.PathLike) -> bool:
@@ -66,6 +80,7 @@ def read_coordinates(
     modes: Sequence[str] | None = None,
     weights: str | None = None,
     shape: Sequence[int] | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
     max_bytes: int = 2**32,
 ) -> Coordinates:
     """Read entries of a tensor and where they are. Duplicates are kept as they are.
@@ -76,20 +91,25 @@ def read_coordinates(
     - FROSTT `.tns` or `.tns.gz`: on each line the indices, counted from 1, and the value; text
       after `#` is a comment.
     - `.csv`, `.tsv` (or either with `.gz`), `.parquet`: one column for each mode, whose distinct
-      cells (text, integers, dates) are the labels of its indices, and one for the values.
+      cells (text, numbers, dates) are the labels of its indices in the order of `Mode.of`, and one
+      for the values. Separators and decimal commas are seen from the cells.
 
     Args:
         path: of the file.
-        value: name of the column of values; the last one by default.
-        modes: names of the columns that are modes; by default all but those of values and weights.
+        value: name of the column of values; by default the last one if it holds numbers, else the
+            only one that does.
+        modes: names of the columns that are modes; by default all others, without an index of rows
+            that has no name.
         weights: name of the column of weights, if there is one.
         shape: of the tensor; by default as the file says, or just large enough.
+        labels: of a table, for some modes all labels in the order of the indices, those that no
+            row has among them.
         max_bytes: compressed data may unpack to so many bytes (4 GiB by default), or to the size
             of the file if that is more.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ImportError: for tables, if pyarrow is not installed.
+        ImportError: for `.parquet`, if pyarrow is not installed.
         ValueError: if it is not of a known kind, is damaged or empty, holds an index outside the
             shape or a value that is NaN, infinite or no number, or lacks a column.
 
@@ -106,7 +126,7 @@ def read_coordinates(
         Smith et al., "FROSTT: The Formidable Repository of Open Sparse Tensors and Tools" (2017).
     """
     if Path(path).is_dir():
-        if (value, modes, weights) != (None, None, None):
+        if (value, modes, weights, labels or None) != (None,) * 4:
             raise ValueError(
                 f"{path}: columns can be chosen in tables only (.csv, .tsv, .parquet)."
             )
@@ -115,8 +135,10 @@ def read_coordinates(
     limit = max(max_bytes, path.stat().st_size)
     suffix = table_suffix(path)
     if suffix in TABLE_SUFFIXES:
-        found = _read_table(path, value, modes, weights, limit)
-    elif (value, modes, weights) != (None, None, None):
+        table = Table(path, limit)
+        roles = roles_of(table, value, modes, weights)
+        found = _read_table(path, roles, table, labels or {}, modes is not None)
+    elif (value, modes, weights, labels or None) != (None,) * 4:
         raise ValueError(f"{path}: columns can be chosen in tables only (.csv, .tsv, .parquet).")
     elif suffix == ".tns":
         rows = read_tns(path, limit)
@@ -139,34 +161,33 @@ def _read_folder(path: Path, shape: Sequence[int] | None, max_bytes: int) -> Coo
 
 
 def _read_table(
-    path: Path,
-    value: str | None,
-    modes: Sequence[str] | None,
-    weights: str | None,
-    limit: int,
+    path: Path, roles: Roles, table: Table, labels: Mapping[str, Sequence[str]], named: bool
 ) -> Coordinates:
-    table = Table(path, limit)
-    table.check([name for name in (value, weights, *(modes or ())) if name is not None])
-    value = table.names[-1] if value is None else value
-    if modes is None:
-        modes = [name for name in table.names if name not in (value, weights)]
-    names = [value, *modes, *([] if weights is None else [weights])]
-    if len(set(names)) != len(names):
-        raise ValueError(f"{path}: the columns {', '.join(names)} are not all different.")
-    if not modes:
-        raise ValueError(f"{path}: no column is left for the modes beside {value!r}.")
-    values = table.numbers(value)
-    columns, labels = [], []
-    for name in modes:
-        codes, words = table.words(name)
-        labels.append(Mode.of(name, words))
-        columns.append(labels[-1].encode(words)[codes])
+    values = table.numbers(roles.value)
+    columns, modes = [], []
+    unknown = [name for name in labels if name not in roles.modes]
+    if unknown:
+        raise ValueError(
+            f"{path}: there is no mode {unknown[0]!r} to give labels for; the modes are "
+            f"{', '.join(roles.modes)}."
+        )
+    for name in roles.modes:
+        codes, words = table.words(name, named=named or name in labels)
+        try:
+            given = tuple(labels.get(name, ()))
+            mode = Mode(name, given) if given else Mode.of(name, words)
+            columns.append(mode.encode(words)[codes])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        modes.append(mode)
     return Coordinates(
         np.stack(columns, axis=1),
         values,
-        tuple(mode.size for mode in labels),
-        tuple(labels),
-        None if weights is None else table.numbers(weights),
+        tuple(mode.size for mode in modes),
+        tuple(modes),
+        None if roles.weights is None else table.numbers(roles.weights),
+        roles.value,
+        (*table.notes, *roles.notes),
     )
 
 
@@ -286,9 +307,15 @@ def _finished(
             )
         bad = np.flatnonzero(~np.isfinite(array))
         if bad.size:
+            place = f"the indices {in_brackets(indices[bad[0]])} (from 0)"
+            if found.modes is not None:
+                words = [m.decode(indices[bad[:1], k])[0] for k, m in enumerate(found.modes)]
+                named = zip(found.modes, words, strict=True)
+                place = ", ".join(f"{mode.name} {word!r}" for mode, word in named)
+            if name == "values" and found.value_name is not None:
+                name = f"values in the column {found.value_name!r}"
             raise ValueError(
                 f"{path}: {bad.size} of {len(values)} {name} are NaN or infinite, the first at "
-                f"the indices {in_brackets(indices[bad[0]])} (from 0). Leave out entries that are "
-                "missing."
+                f"{place}. Leave out entries that are missing."
             )
     return found

@@ -180,13 +180,13 @@ def _check_imagej(path: Path, image: Image.Image) -> None:
 def _page(image: Image.Image, animated: bool) -> tuple[np.ndarray, float, list[str]]:
     """The numbers of one picture, the value of white, and what was done."""
     notes = []
-    image.load()
     is_tiff = image.format == "TIFF"
+    orientation = image.getexif().get(0x0112, 1)  # which Pillow forgets of TIFF once it has turned
+    image.load()
     extra = _tag(image, _EXTRA, -1) if is_tiff else -1
     sample = _tag(image, _SAMPLE_FORMAT, _UNSIGNED) if is_tiff else _UNSIGNED
     bits = _tag(image, _BITS, 8) if is_tiff else 8
     inverted = is_tiff and _tag(image, _PHOTOMETRIC, 1) == _ZERO_IS_WHITE
-    orientation = image.getexif().get(0x0112, 1)
     turned = ImageOps.exif_transpose(image)
     if orientation not in (1, None) and orientation in range(2, 9):
         notes.append("turned as its EXIF orientation says")

@@ -3,18 +3,16 @@
 import dataclasses
 import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .._atomic import atomic_path
+from ._label_order import in_order, reader_of
 
 _FORMAT = "tnjax.labels"
 _VERSION = 1
-_INTEGER = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
-_LONGEST_INTEGER = 18  # digits; longer ones stay words
 _SHOWN = 40
 
 
@@ -40,23 +38,33 @@ class Mode:
 
     @classmethod
     def of(cls, name: str, words: Iterable[str]) -> "Mode":
-        """The mode of a column: integers in numeric order if all words are integers, else text in
-        the order of its letters, which for ISO dates is the order of time."""
-        distinct = set(words)
-        plain = all(map(_is_integer, distinct))
-        return cls(name, tuple(sorted(distinct, key=int if plain else None)))
+        """The mode of a column, its labels in the order of what they are: numbers by size, dates
+        by time, names of months and weekdays as in the calendar, text by letters, with numbers
+        inside of it by size. Words that mean the same (`1`, `1.0`) are one label.
+
+        Raises:
+            ValueError: for dates whose order cannot be told (day first or month first).
+        """
+        return cls(name, tuple(in_order(name, words)))
 
     @property
     def size(self) -> int:
         return len(self.labels)
 
     def encode(self, words: Sequence[str]) -> np.ndarray:
-        """The index of every word, shape [len(words)].
+        """The index of every word, shape [len(words)]; numbers and dates may be written otherwise
+        than in the labels.
 
         Raises:
             ValueError: for a word that is none of the labels.
         """
         places = {label: index for index, label in enumerate(self.labels)}
+        if any(word not in places for word in words):
+            read = reader_of(self.name, self.labels)
+            by_meaning = {read(label): index for label, index in places.items()}
+            for word in words:
+                if word not in places and read(word) in by_meaning:
+                    places[word] = by_meaning[read(word)]
         try:
             return np.fromiter((places[word] for word in words), np.int64, len(words))
         except KeyError as error:
@@ -69,10 +77,6 @@ class Mode:
     def decode(self, indices: np.ndarray) -> list[str]:
         """The words of indices."""
         return [self.labels[index] for index in np.asarray(indices).tolist()]
-
-
-def _is_integer(word: str) -> bool:
-    return len(word) <= _LONGEST_INTEGER and _INTEGER.fullmatch(word) is not None
 
 
 def write_labels(path: str | os.PathLike, modes: Sequence[Mode]) -> None:

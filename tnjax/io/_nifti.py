@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._install import install_hint
 from ._checks import unpacked
 
 NIFTI_SUFFIX = ".nii"
@@ -29,9 +30,7 @@ def read_nifti(path: Path, limit: int) -> tuple[np.ndarray, tuple[str, ...]]:
     try:
         nibabel = importlib.import_module("nibabel")
     except ImportError as error:
-        raise ImportError(
-            f"{path}: reading it needs nibabel: pip install 'tnjax[nifti]'."
-        ) from error
+        raise ImportError(f"{path}: reading it needs nibabel: {install_hint('nifti')}.") from error
     try:
         data = unpacked(path, limit) if path.suffix.lower() == ".gz" else path.read_bytes()
         kind = _MAGIC.get(data[344:348]) or _MAGIC.get(data[4:8])

@@ -45,7 +45,7 @@ def read_requests(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ImportError: for tables, if pyarrow is not installed.
+        ImportError: for `.parquet`, if pyarrow is not installed.
         ValueError: if it is damaged, empty, or names what the tensor does not have.
     """
     path = check_file(path)
@@ -55,7 +55,7 @@ def read_requests(
         table = Table(path, limit)
         columns = []
         for k, name in enumerate(mode_names(modes, order)):
-            codes, words = table.words(name)
+            codes, words = table.words(name, named=True)
             try:
                 known = _integers(words, name) if modes is None else modes[k].encode(words)
             except ValueError as error:

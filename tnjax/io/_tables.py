@@ -1,19 +1,21 @@
-"""Tables with named columns: `.csv`, `.tsv`, `.parquet`, read by Apache Arrow."""
+"""Tables with named columns: `.csv` and `.tsv`, by Apache Arrow or the standard library, and
+`.parquet`."""
 
 import csv
 import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._install import install_hint
 from ._checks import unpacked
+from ._columns import ArrowColumn, Column, PlainColumn, are_fractions
+from ._delimited import DELIMITERS, TEXT_SUFFIXES, Layout, layout_of, read_columns
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_CHUNK = 2**20
-_LONGEST_LINE = 2**20
+TABLE_SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
 _SHOWN = 40
 
 
@@ -33,54 +35,58 @@ class Table:
             or `.parquet`.
         max_bytes: what compressed data may unpack to.
 
+    Attributes:
+        names: of the columns, without blanks around them.
+        index: names of the columns that are levels of an index of pandas and have a name.
+        nameless_index: the column of an index of pandas without one, if there is a single one.
+        notes: what there is to say about how it was read.
+
     Raises:
-        ImportError: if pyarrow is not installed.
+        ImportError: for `.parquet`, if pyarrow is not installed.
         ValueError: if the file is damaged or of another kind, or names a column twice.
     """
 
     def __init__(self, path: Path, max_bytes: int):
         self.path = path
-        self._arrow, self._csv, self._parquet = _pyarrow()
-        reader = self._read_parquet if table_suffix(path) == ".parquet" else self._read_text
+        self.index: tuple[str, ...] = ()
+        self.nameless_index: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        is_parquet = table_suffix(path) == ".parquet"
+        arrow = _pyarrow(path) if is_parquet else _pyarrow_if_there()
         try:
-            self._data = reader(path, max_bytes)
+            if is_parquet:
+                columns = self._read_parquet(arrow, max_bytes)
+            else:
+                columns = self._read_text(arrow, max_bytes)
         except Exception as error:  # on damaged files the libraries raise almost anything
             if str(error).startswith(str(path)):
                 raise
             line = " ".join(str(error).split())[:300]
             raise ValueError(f"{path}: not a table, or a damaged one ({line}).") from error
-        self.names: tuple[str, ...] = tuple(self._data.column_names)
+        self.names: tuple[str, ...] = tuple(name.strip() for name, _ in columns)
         if len(set(self.names)) != len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise ValueError(f"{path}: the column {twice[:_SHOWN]!r} is there twice.")
+        self._columns = dict(zip(self.names, (column for _, column in columns), strict=True))
 
-    def _read_text(self, path: Path, max_bytes: int) -> Any:
-        packed = path.suffix.lower() == ".gz"
-        data = unpacked(path, max_bytes) if packed else path.read_bytes()
-        end = data.find(b"\n")
-        first = data[: end if end >= 0 else len(data)]
-        if not first.strip():
-            raise ValueError(f"{path}: the file is empty; expected names of columns and rows.")
-        if len(first) > _LONGEST_LINE:
-            raise ValueError(f"the first line has {len(first)} bytes")
-        delimiter = _DELIMITERS[table_suffix(path)]
-        text = first.decode("utf-8-sig").strip("\r\n")
-        names = next(csv.reader([text], delimiter=delimiter, strict=True))
-        if all(map(_is_number, names)):
-            raise ValueError(
-                f"{path}: the first line must name the columns, but holds only numbers."
-            )
-        return self._csv.read_csv(
-            self._arrow.BufferReader(data),
-            read_options=self._csv.ReadOptions(use_threads=False),
-            parse_options=self._csv.ParseOptions(delimiter=delimiter),
-            convert_options=self._csv.ConvertOptions(
-                column_types=dict.fromkeys(names, self._arrow.string()), null_values=[]
-            ),
-        )
+    def _read_text(self, arrow: Any, max_bytes: int) -> list[tuple[str, Column]]:
+        packed = self.path.suffix.lower() == ".gz"
+        data = unpacked(self.path, max_bytes) if packed else self.path.read_bytes()
+        try:
+            layout = layout_of(data, table_suffix(self.path))
+        except UnicodeDecodeError:
+            raise
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}.") from error
+        self.notes = layout.notes
+        if arrow is None:
+            columns: list[Column] = [PlainColumn(cells) for cells in read_columns(data, layout)]
+        else:
+            columns = _columns_of_arrow(arrow, data, layout)
+        return list(zip(layout.names, columns, strict=True))
 
-    def _read_parquet(self, path: Path, max_bytes: int) -> Any:
-        with self._parquet.ParquetFile(path, pre_buffer=False) as file:
+    def _read_parquet(self, arrow: Any, max_bytes: int) -> list[tuple[str, Column]]:
+        with arrow.parquet.ParquetFile(self.path, pre_buffer=False) as file:
             meta = file.metadata
             claimed = sum(meta.row_group(k).total_byte_size for k in range(meta.num_row_groups))
             claimed = max(claimed, meta.num_rows * meta.num_columns)
@@ -92,18 +98,33 @@ class Table:
                 if size > max_bytes:
                     raise ValueError(f"the columns need more than max_bytes={max_bytes}")
                 batches.append(batch)
-            return self._arrow.Table.from_batches(batches, schema=file.schema_arrow)
+            data = arrow.Table.from_batches(batches, schema=file.schema_arrow)
+        names = data.column_names
+        levels = _levels(data.schema.metadata or {})
+        known = [name for name, label in levels if label is not None and name in names]
+        nameless = [name for name, label in levels if label is None and name in names]
+        if len(nameless) == 1:
+            self.nameless_index = tuple(nameless)
+        else:  # levels that tell rows apart together
+            known = [name for name, _ in levels if name in names]
+        self.index = tuple(name.strip() for name in known)
+        return [(name, ArrowColumn(arrow, data[name])) for name in names]
 
     def __len__(self) -> int:
-        return self._data.num_rows
+        return len(next(iter(self._columns.values())).encoded()[0])
 
     def check(self, names: Sequence[str]) -> None:
         """Raise `ValueError` unless all of these are columns."""
         for name in names:
-            if name not in self.names:
+            if name not in self._columns:
                 raise ValueError(
                     f"{self.path}: there is no column {name!r}; it has {', '.join(self.names)}."
                 )
+
+    def column(self, name: str) -> Column:
+        """The column of a name. Raises `ValueError` if there is none."""
+        self.check([name])
+        return self._columns[name]
 
     def numbers(self, name: str) -> np.ndarray:
         """A column as float64, shape [rows].
@@ -111,81 +132,99 @@ class Table:
         Raises:
             ValueError: if a cell is empty or no number.
         """
-        self.check([name])
-        column = self._data[name]
         try:
-            found = column.cast(self._arrow.float64(), safe=False)
-        except (ValueError, self._arrow.ArrowException):
-            raise ValueError(f"{self.path}: {self._not_numeric(name)}") from None
-        if found.null_count:
-            raise ValueError(
-                f"{self.path}: {found.null_count} rows have no value in the column {name!r}; "
-                "leave those rows out."
-            )
-        return found.to_numpy()
+            return self.column(name).numbers()
+        except ValueError as error:
+            if str(error).startswith(str(self.path)):
+                raise
+            raise ValueError(f"{self.path}: the column {name!r} {error}.") from None
 
-    def _not_numeric(self, name: str) -> str:
-        kind = self._data[name].type
-        if self._arrow.types.is_string(kind) or self._arrow.types.is_large_string(kind):
-            words = enumerate(self._data[name].to_pylist(), start=1)
-            row, word = next((pair for pair in words if not _is_number(str(pair[1]))), (0, ""))
-            word = "nothing" if word == "" else repr(str(word)[:_SHOWN])
-            return f"the column {name!r} must hold numbers, but row {row} holds {word}."
-        return f"the column {name!r} must hold numbers, but is of kind {kind}."
-
-    def words(self, name: str) -> tuple[np.ndarray, list[str]]:
+    def words(self, name: str, *, named: bool = False) -> tuple[np.ndarray, list[str]]:
         """A column as text: codes [rows], and the distinct words that they number.
+
+        Args:
+            name: of the column.
+            named: whether the user named it as a mode: then fractions are labels if they repeat.
 
         Raises:
             ValueError: if a cell is empty, or the column holds fractions or lists.
         """
-        self.check([name])
-        column, types = self._data[name], self._arrow.types
-        if types.is_floating(column.type):
-            raise ValueError(
-                f"{self.path}: the column {name!r} holds fractions ({column.type}); labels must be "
-                "text, integers or dates. Round it or put it into bins first."
-            )
         try:
-            if types.is_dictionary(column.type):
-                column = column.cast(column.type.value_type)
-            encoded = column.cast(self._arrow.string()).dictionary_encode().combine_chunks()
-        except (ValueError, self._arrow.ArrowException) as error:
+            codes, words = self.column(name).encoded()
+        except ValueError as error:
+            if str(error).startswith(str(self.path)):
+                raise
+            raise ValueError(f"{self.path}: the column {name!r} {error}.") from error
+        if (codes < 0).any():
+            row = int(np.argmax(codes < 0)) + 1
             raise ValueError(
-                f"{self.path}: the column {name!r} of kind {column.type} cannot be read as labels; "
-                "they must be text, integers or dates."
-            ) from error
-        words = encoded.dictionary.to_pylist()
-        if encoded.null_count or "" in words:
-            raise ValueError(
-                f"{self.path}: some rows have nothing in the column {name!r}; leave them out."
+                f"{self.path}: {int((codes < 0).sum())} rows have nothing in the column {name!r}, "
+                f"the first is row {row}; leave them out."
             )
-        return encoded.indices.to_numpy().astype(np.int64), words
+        if are_fractions(words) and not (named and 2 * len(words) <= len(codes)):
+            why = "each distinct one would be a label of its own"
+            if not named:
+                why += "; if that is meant, name it among the modes"
+            raise ValueError(
+                f"{self.path}: the column {name!r} holds fractions ({len(words)} different ones in "
+                f"{len(codes)} rows), and {why}. Round it or put it into bins, or name the other "
+                "columns as modes; if these are the values, name it as the value column."
+            )
+        return codes, words
+
+
+def _levels(metadata: dict[bytes, bytes]) -> list[tuple[str, str | None]]:
+    """Columns that are levels of an index of pandas, and their names, None if they have none."""
+    try:
+        found = json.loads(metadata.get(b"pandas", b"{}"))
+        labels = {c["field_name"]: c["name"] for c in found.get("columns", [])}
+        fields = [name for name in found.get("index_columns", []) if isinstance(name, str)]
+        return [(name, labels.get(name)) for name in fields]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return []
+
+
+def _columns_of_arrow(arrow: Any, data: bytes, layout: Layout) -> list[Column]:
+    table = arrow.csv.read_csv(
+        arrow.BufferReader(data),
+        read_options=arrow.csv.ReadOptions(use_threads=False),
+        parse_options=arrow.csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
+        convert_options=arrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(layout.names, arrow.string()), null_values=[]
+        ),
+    )
+    if tuple(table.column_names) != layout.names:
+        raise ValueError("the first line is not one of names")
+    return [ArrowColumn(arrow, column) for column in table.columns]
 
 
 def write_table(path: Path, columns: dict[str, Sequence], suffix: str) -> None:
     """Write columns of equal length as a table of the kind that `suffix` names."""
     if suffix == ".parquet":
-        arrow, _, parquet = _pyarrow()
-        parquet.write_table(arrow.table(columns), path)
+        arrow = _pyarrow(path)
+        arrow.parquet.write_table(arrow.table(columns), path)
         return
     with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter=_DELIMITERS[suffix], lineterminator="\n")
+        writer = csv.writer(file, delimiter=DELIMITERS[suffix], lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _is_number(word: str) -> bool:
+def _pyarrow_if_there() -> Any:
+    """pyarrow with its parts, or None."""
     try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+        for part in ("pyarrow.csv", "pyarrow.parquet"):
+            importlib.import_module(part)
+        return importlib.import_module("pyarrow")
+    except ImportError:
+        return None
 
 
-def _pyarrow() -> tuple[Any, Any, Any]:
-    try:
-        load = importlib.import_module
-        return load("pyarrow"), load("pyarrow.csv"), load("pyarrow.parquet")
-    except ImportError as error:
-        raise ImportError(f"Reading tables needs pyarrow: {install_hint('tables')}.") from error
+def _pyarrow(path: Path) -> Any:
+    arrow = _pyarrow_if_there()
+    if arrow is None:
+        raise ImportError(
+            f"{path.name}: .parquet needs pyarrow: {install_hint('tables')}. Tables of text "
+            "(.csv, .tsv) are read without it."
+        )
+    return arrow

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._install import install_hint
 from ._labels import Mode
 
 NUMBERS = "fciub"
@@ -88,6 +89,4 @@ def load_module(name: str, path: Path) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(
-            f"{path}: reading it needs {name}: pip install 'tnjax[arrays]'."
-        ) from error
+        raise ImportError(f"{path}: reading it needs {name}: {install_hint('arrays')}.") from error

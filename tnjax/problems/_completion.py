@@ -231,7 +231,8 @@ class Completion(LeastSquares):
         """From a dense tensor whose entries count where `mask` is true.
 
         Args:
-            tensor: may hold NaN where the mask is false.
+            tensor: may hold NaN where the mask is false; an array of NumPy, JAX or xarray. Masked
+                entries of a `numpy.ma` array do not count, whatever `mask` says.
             mask: booleans of the same shape; by default all that is not NaN. Where the mask is
                 traced, all entries are kept, those outside of it with weight zero: the cost is
                 that of all of them.

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Inexact, Shaped
+from jaxtyping import Array, Float, Inexact
 
 from .. import _mesh
 from .._network import TensorNetwork
@@ -36,16 +36,17 @@ class Decomposition(LeastSquares):
     in float32.
 
     Args:
-        tensor: real or complex, any number of modes. Integers become floats. The dtype of the
-            cores is that of the tensor (as JAX holds it: float64 needs `jax_enable_x64`). It may
-            be traced, which is for `tnjax.solve.run`: what needs its entries is not checked then,
-            and a tensor that is zero or not finite ends with the status `NON_FINITE`.
+        tensor: real or complex, any number of modes: an array of NumPy, JAX or xarray (whose names
+            `tnjax.io.modes_of` gives). Integers become floats. The dtype of the cores is that of
+            the tensor (as JAX holds it: float64 needs `jax_enable_x64`). It may be traced, which is
+            for `tnjax.solve.run`: what needs its entries is not checked then, and a tensor that is
+            zero or not finite ends with the status `NON_FINITE`.
         mesh: from `tnjax.make_mesh`: its `data` axis shares out the tensor along the longest mode,
             its `candidates` axis the networks of a search that are looked at together.
 
     Raises:
-        ValueError: if the tensor is empty, has no mode, is zero, or holds NaN or infinity; if a
-            traced one should go onto a mesh.
+        ValueError: if the tensor is empty, has no mode, is zero, or holds NaN, infinity or masked
+            entries; if a traced one should go onto a mesh.
 
     Example:
         >>> import numpy as np
@@ -62,7 +63,8 @@ class Decomposition(LeastSquares):
     _scale: Float[Array | np.ndarray, ""]
     slabs: Slabs | None = eqx.field(static=True, default=None, kw_only=True)
 
-    def __init__(self, tensor: Shaped[Array | np.ndarray, "..."], *, mesh: Mesh | None = None):
+    def __init__(self, tensor: Any, *, mesh: Mesh | None = None):
+        _check_unmasked(tensor)
         known = not traced(tensor)
         tensor = np.asarray(tensor) if known else tensor
         if tensor.dtype.kind in "iub":
@@ -89,7 +91,7 @@ class Decomposition(LeastSquares):
             bad = int(tensor.size - np.isfinite(tensor).sum())
             raise ValueError(
                 f"Decomposition: {bad} of {tensor.size} entries are NaN or infinite. Replace or "
-                "crop them first."
+                "crop them first, or learn from the others with Completion.from_mask."
             )
         if largest == 0:
             raise ValueError(
@@ -283,6 +285,17 @@ def _normalized(tensor: Array) -> tuple[Array, Array]:
     unit = tensor / largest.astype(tensor.dtype)
     norm = jnp.linalg.norm(unit.ravel())
     return unit / norm.astype(tensor.dtype), largest * norm
+
+
+def _check_unmasked(tensor: Any) -> None:
+    """Refuse masked entries of NumPy, which `np.asarray` would take for numbers."""
+    if np.ma.isMaskedArray(tensor):
+        masked = int(np.ma.getmaskarray(tensor).sum())
+        if masked:
+            raise ValueError(
+                f"Decomposition: {masked} of {tensor.size} entries are masked. Learn from the "
+                "others with Completion.from_mask(tensor), or fill them first."
+            )
 
 
 def _largest(tensor: np.ndarray) -> float:

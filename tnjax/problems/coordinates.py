@@ -102,13 +102,14 @@ def _check_finite(values: np.ndarray) -> None:
 
 
 def checked_mask(tensor, mask) -> tuple[Any, Any]:
-    """The tensor and its booleans, by default where it is not NaN.
+    """The tensor and its booleans, by default where it is not NaN; never where it is masked.
 
     Raises:
         ValueError: if the mask has another shape or is not boolean.
     """
     if traced(tensor, mask):
         return _traced_mask(tensor, mask)
+    hidden = np.ma.getmaskarray(tensor) if np.ma.isMaskedArray(tensor) else None
     tensor = np.asarray(tensor)
     if mask is None:
         if tensor.dtype.kind not in "fciub":
@@ -120,7 +121,7 @@ def checked_mask(tensor, mask) -> tuple[Any, Any]:
             f"Completion: expected a boolean mask of shape {tensor.shape}, got {mask.dtype} "
             f"of shape {mask.shape}."
         )
-    return tensor, mask
+    return tensor, mask if hidden is None else mask & ~hidden
 
 
 def _traced_mask(tensor, mask):
