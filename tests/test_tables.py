@@ -1,6 +1,6 @@
 """Which columns are modes and values, how text tables are laid out, what labels are."""
 
-import datetime
+import datetime as dt
 import sys
 
 import numpy as np
@@ -157,7 +157,7 @@ def test_ragged_lines_and_parquet_without_pyarrow(tmp_path, no_pyarrow):
 # Labels -------------------------------------------------------------------------------------
 
 
-DAYS = [datetime.date(2023, 11, 20) + datetime.timedelta(days=9 * k) for k in range(12)]
+DAYS = [dt.date(2023, 11, 20) + dt.timedelta(days=9 * k) for k in range(12)]
 
 
 @pytest.mark.parametrize(

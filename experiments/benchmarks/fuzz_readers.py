@@ -164,7 +164,7 @@ def _run_share(job: tuple) -> Iterator[dict]:
     seeds, hostile, root, options, share, shares = job
     folder = root / "a" / "b" / str(share)
     folder.mkdir(parents=True)
-    marker, names, records = root / "marker", list(SUFFIXES), []
+    marker, names, records = root / "marker", options.only or list(SUFFIXES), []
     allowed = {"a", "sound.pickle"}
     for index in range(share, options.inputs, shares):
         name = names[index % len(names)]
@@ -237,6 +237,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="JSON: the table and every fault")
     parser.add_argument("--keep", type=Path, help="folder for the inputs that gave faults")
     parser.add_argument("--max-bytes", type=int, default=2**24)
+    parser.add_argument("--only", nargs="*", choices=list(SUFFIXES), help="some of the readers")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     begin = time.perf_counter()

@@ -30,6 +30,7 @@ class Observed:
         modes: the user's labels, if there are some.
         data, mask, plan: of dense input: what was read, which entries of it are seen [its shape],
             and how it was reshaped.
+        about: a line on what was read, for people; "" if there is nothing to say.
     """
 
     dims: tuple[int, ...]
@@ -39,6 +40,7 @@ class Observed:
     data: TensorData | None = None
     mask: np.ndarray | None = None
     plan: Reshape | None = None
+    about: str = ""
 
     @property
     def source_shape(self) -> tuple[int, ...]:

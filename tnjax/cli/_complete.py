@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -123,6 +124,7 @@ def _complete(options: Complete, watch: Watch | None) -> int:
     import jax
     import numpy as np
 
+    from .._processes import leads
     from .._report.run import write_run
     from .._report.run_complete import completed_tensor, completion_run, predicted
     from ..io import read_requests, write_labels, write_predictions, write_video
@@ -160,6 +162,8 @@ def _complete(options: Complete, watch: Watch | None) -> int:
             )
     except ValueError as error:
         raise InputError(f"{options.input}: {error}") from error
+    if observed.about and leads(mesh):
+        print(observed.about, file=sys.stderr)
     result = run_search(options, problem, f"{options.input.name}: {observed.describe()}", watch)
     problem = problem.on_host()  # by all processes together
 

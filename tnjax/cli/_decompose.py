@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,7 +79,7 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
     import numpy as np
 
     from ..io import plan_reshape, write_labels
-    from ._observed import read_named
+    from ._observed import about_tensor, read_named
     from ._streamed import decompose_streamed, too_large
 
     file = too_large(options)
@@ -98,6 +99,7 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
 
     from .. import Decomposition
     from .._network import relative_error
+    from .._processes import leads
     from .._report.run import decomposition_run, write_run
 
     set_up_jax(options)
@@ -109,6 +111,9 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
     if not np.isfinite(values).all():
         raise InputError(f"{options.input}: the entries are too large for {options.dtype}.")
     problem = Decomposition(values, mesh=mesh)
+    about = about_tensor(options.input, data)
+    if about and leads(mesh):
+        print(about, file=sys.stderr)
     result = run_search(options, problem, f"{options.input.name}: {plan.describe()}", watch)
 
     def write() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,14 +45,14 @@ def _from_coordinates(options: Complete) -> Observed:
         )
     except ValueError as error:
         raise InputError(in_options(str(error))) from error
-    print(f"{options.input.name}: {found.describe()}", file=sys.stderr)
     try:
         training, test = _prepared(
             options, found.indices, found.values, found.shape, weights=found.weights
         )
     except InputError as error:
         raise InputError(in_options(in_labels(str(error), found.modes))) from error
-    return Observed(found.shape, training, test, found.modes)
+    about = "" if found.modes is None else f"{options.input.name}: {found.describe()}"
+    return Observed(found.shape, training, test, found.modes, about=about)
 
 
 def _from_dense(options: Complete) -> Observed:
@@ -91,24 +90,26 @@ def _from_dense(options: Complete) -> Observed:
         plan.dims,
         unseen=(unraveled(where[rest], plan.dims), array[kept][rest]),
     )
-    return Observed(plan.dims, training, test, data.modes, data, mask, plan)
+    about = about_tensor(options.input, data)
+    return Observed(plan.dims, training, test, data.modes, data, mask, plan, about)
 
 
 def read_named(path: Path, variable: str | None) -> TensorData:
-    """Read a dense tensor, and say what its axes are and what was done to it, if there is
-    something to say."""
+    """Read a dense tensor; refusals spell options as the command line does."""
     from ..io import read_tensor
 
     try:
-        data = read_tensor(path, variable)
+        return read_tensor(path, variable)
     except ValueError as error:
         raise InputError(in_options(str(error))) from error
+
+
+def about_tensor(path: Path, data: TensorData) -> str:
+    """One line on what the axes are and what was done to the numbers; "" if that is nothing."""
     words = list(data.notes)
     if data.modes is not None:
         words.insert(0, ", ".join(_axis(mode) for mode in data.modes))
-    if words:
-        print(f"{path.name}: {'; '.join(words)}", file=sys.stderr)
-    return data
+    return f"{path.name}: {'; '.join(words)}" if words else ""
 
 
 def _axis(mode: Mode) -> str:
