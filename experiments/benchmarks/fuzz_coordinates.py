@@ -1,6 +1,7 @@
 """Sound and hostile files of coordinates, for `fuzz_inputs.py`."""
 
 import gzip
+import importlib.util
 import io
 import os
 import struct
@@ -14,6 +15,9 @@ os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
 import pyarrow as pa
 import pyarrow.csv  # here, before the fork: what it takes to load is not the file's
 import pyarrow.parquet as pq
+
+if importlib.util.find_spec("pandas"):
+    import pandas as pd  # noqa: F401  # which Arrow loads with the first column
 
 from tnjax.io import Mode, write_labels
 
