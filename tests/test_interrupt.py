@@ -146,6 +146,7 @@ def test_no_time_at_all_gives_the_start_and_its_error():
     assert found.status is Status.MAX_SECONDS
     assert found.structure == Structure.rank_one(RING.dims)
     check(data, found)
+    assert found.error <= 1
     squeezed = search(data, key=KEY, target_error=TARGET, max_seconds=1e-9, compress=True)
     check(data, squeezed)
 

@@ -8,6 +8,7 @@ from tests.helpers import dense_oracle, normal
 from tnjax import ALS, Decomposition, Structure, TensorNetwork, _compile, fit
 from tnjax._init import host_cores
 from tnjax._network import scaled
+from tnjax._search.fitting import population as _population
 from tnjax._search.fitting.population import (
     Group,
     Start,

@@ -10,6 +10,7 @@ from .. import _interrupt
 from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Structure
+from ..contract.host import dense_slab
 from ..problems import Decomposition, Problem, StreamedDecomposition
 from .archive import Archive
 from .fitting.refit import assess
@@ -41,12 +42,28 @@ def _better(problem: Problem, budget: Budget, a: Fit, b: Fit) -> bool:
 
 
 def start_as_it_is(problem: Problem, network: TensorNetwork) -> Fit:
-    """The start and its error, of which nothing has been fitted."""
+    """The start and its error, of which nothing has been fitted; of a dense tensor at its best
+    multiple, so that the error is at most one."""
     cores = tuple(map(np.asarray, network.cores))
     with _interrupt.suspended():
-        if type(problem) is Decomposition:  # needs no program
+        if isinstance(problem, Decomposition):  # needs no program
+            factor = _best_factor(problem, network.structure, cores)
+            cores = ((cores[0] * factor).astype(cores[0].dtype), *cores[1:])
+            network = TensorNetwork(network.structure, cores)
             return Fit(network.structure, cores, host_error(problem, network))
         return assess(problem, network.structure, cores)[0]
+
+
+def _best_factor(problem: Decomposition, structure: Structure, cores) -> complex | float:
+    """The number that brings a network, times it, closest to the tensor."""
+    if problem.nonnegative:
+        return 1.0
+    target, inner, square = problem.array, 0.0, 0.0
+    for row in range(target.shape[0]):
+        guess = dense_slab(structure, cores, {0: slice(row, row + 1)})
+        inner += np.vdot(guess, target[row : row + 1])
+        square += float(np.vdot(guess, guess).real)
+    return inner / square if square > 0 else 1.0
 
 
 def without_network(
