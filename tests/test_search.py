@@ -27,6 +27,7 @@ from tnjax._search.fitting import evaluate as _evaluate
 from tnjax._search.greedy import greedy as _greedy
 from tnjax._search.strategy import Budget
 from tnjax.contract.cost import MemoryLimitError, dense_fit_peak_bytes
+from tnjax.solve import _fitting
 
 RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
 KEY = jax.random.key(0)
@@ -88,11 +89,11 @@ def test_same_key_same_result_bit_for_bit_and_another_key_another_start():
 
 def test_structures_seen_before_are_neither_traced_nor_compiled(monkeypatch):
     _compile.clear_cache()
-    names = ("_fit", "_screen")
-    counted = {n: eqx.debug.assert_max_traces(getattr(_evaluate, n), max_traces=6) for n in names}
-    for name in names:
-        monkeypatch.setattr(_evaluate, name, counted[name])
-    traces = lambda: [eqx.debug.get_num_traces(counted[name]) for name in names]
+    counted = []
+    for module, name in ((_fitting, "_whole"), (_evaluate, "_screen")):
+        counted.append(eqx.debug.assert_max_traces(getattr(module, name), max_traces=6))
+        monkeypatch.setattr(module, name, counted[-1])
+    traces = lambda: list(map(eqx.debug.get_num_traces, counted))
     first = search(Decomposition(rough(seed=1)), key=KEY, max_params=60)
     before = traces()
     second = search(Decomposition(rough(seed=1)), key=KEY, max_params=60)
@@ -110,7 +111,9 @@ def test_pruning_and_swapping_remove_what_is_superfluous():
     tight = search(problem, key=KEY, target_error=1e-6, start=start)
     assert {step.move.kind for step in tight.path} == {"start", "prune"}
     assert tight.num_params == truth.num_params
-    loose = search(problem, key=KEY, target_error=1e-6, start=start, strategy=Greedy(prune=False))
+    keep = Greedy(prune=False)
+    with pytest.warns(UserWarning, match="108 parameters, more than the 64 entries"):
+        loose = search(problem, key=KEY, target_error=1e-6, start=start, strategy=keep)
     assert loose.num_params == start.num_params
 
 

@@ -262,7 +262,7 @@ def search(
             )
             since, before = now, totals
             path.append(step)
-            if step.num_params > cells and not larger:
+            if info.move.kind == "grow" and step.num_params > cells and not larger:
                 larger = True
                 warn_of_size(step.num_params, problem.counted_shape)
         check_same(mesh, f"{info.move}, error {state.error!r}", state.cores)
@@ -338,6 +338,8 @@ def search(
     network, error = TensorNetwork(fit.structure, fit.cores), fit.error
     if status is Status.MAX_SECONDS and budget.meets(error):
         status = Status.TARGET_REACHED
+    if problem.num_params(fit.structure) > cells and not larger:
+        warn_of_size(problem.num_params(fit.structure), problem.counted_shape)
     best = archive.choose("error", max_params=max_params)
     if not budget.meets(error) and best.network is not None and best.error < error:
         network, error = best.network, best.error
