@@ -290,18 +290,18 @@ def test_out_may_be_a_link_to_an_empty_folder(files):
     assert {p.name for p in (files / "link").iterdir()} == FILES
 
 
-def test_a_terminal_shows_a_line_for_each_step(files, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich's word for "this is a terminal"
-    monkeypatch.setenv("COLUMNS", "100")
+def test_a_terminal_shows_a_line_for_each_step(files):
+    from tests.terminal import run_in_terminal  # where there are pseudo-terminals
+
     (files / "x.npy").rename(files / "[red]x.npy")
-    done = Run(files / "out", files / "[red]x.npy", "--max-params", "26")
+    words = ["decompose", "[red]x.npy", "--max-params", "26", "--out", "out", "--cache", "none"]
+    done = run_in_terminal(words, 100, folder=files)
     assert done.status == 0
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.err)
-    assert "[red]x.npy: 4x4x4, reshaped to 4x4x4" in plain
-    with (done.folder / "path.csv").open(encoding="utf-8", newline="") as file:
+    assert "[red]x.npy: 4x4x4, reshaped to 4x4x4" in done.text
+    with (files / "out" / "path.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             move = " ".join(filter(None, (row["move"], row["edge"])))
-            assert re.search(rf"{move}.* {row['num_params']} ", plain), row
+            assert re.search(rf"{move}.* {row['num_params']} ", done.text), row
 
 
 def test_a_run_needs_no_matplotlib(files, monkeypatch):

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import datetime as dt
+import io
 import itertools
 import json
 import math
@@ -19,12 +20,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
 from tests.cli_helpers import check_refusal
-from tnjax import Move, Status, Structure
+from tnjax import Move, Status, Step, Structure
 from tnjax._install import install_hint
-from tnjax._search.result import Step
-from tnjax.cli._board import live_table
+from tnjax.cli import _progress
+from tnjax.cli._board import Board, live_table
 from tnjax.cli._trials import CommandTask
 from tnjax.sweep import (
     Cluster,
@@ -197,26 +199,33 @@ def test_the_page_shows_each_mean_with_its_error():
     assert "standard error</th>" not in page
 
 
-def test_a_terminal_shows_who_runs_and_who_has_ended(monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich's word for "this is a terminal"
-    monkeypatch.setenv("COLUMNS", "100")
+def test_a_terminal_shows_who_runs_and_who_has_ended():
     trials = [Trial({"a": n}, n) for n in range(4)]
     states = ["finished", "running", "retried", "waiting"]
     known = {
         t.name: Progress(t, state, 3 + n, 0.125, 1000 + n, int(state == "retried"))
         for n, (t, state) in enumerate(zip(trials, states, strict=True))
     }
-    with live_table() as tell:
-        assert tell is not None
-        tell(known)
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
-    assert "4 trials: 1 finished, 1 retried, 1 running, 1 waiting" in plain
+    screen = io.StringIO()
+    board = Board(Console(file=screen, force_terminal=True, width=100))
+    board.known = known
+    board.status("4 trials: 1 finished")
+    board.close()
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert "4 trials: 1 finished" in plain
     for n, (trial, state) in enumerate(zip(trials, states, strict=True)):
         row = rf"{trial.name} . {state} .* {3 + n} .* 1,00{n} .* 0.125 "
         assert bool(re.search(row, plain)) == (state != "waiting")
-    monkeypatch.delenv("FORCE_COLOR")
-    with live_table() as tell:
-        assert tell is None
+
+
+def test_lines_count_the_trials_of_a_sweep(monkeypatch, capsys):
+    trial = Trial({"a": 1}, 0)
+    monkeypatch.setattr(_progress, "_FIRST", 0.0)
+    with live_table() as (_, tell):
+        tell({"a": Progress(trial, "finished", 3, 0.125), "b": Progress(trial, "running", 4, 0.25)})
+    said = capsys.readouterr().err
+    assert "2 trials: 1 finished, 1 running; 7 moves, lowest error 0.125" in said
+    assert "\x1b" not in said
 
 
 # Records ------------------------------------------------------------------------------------
@@ -633,7 +642,8 @@ SCRIPT = """
 import json, os, signal, sys, time
 from pathlib import Path
 from tnjax import Move, Structure
-from tnjax.cli._board import live_table
+from tnjax.cli import _progress
+from tnjax.cli._board import Board, live_table
 from tnjax.cli._trials import CommandTask
 from tnjax._search.result import Step
 from tnjax.sweep import Cluster, EarlyStopping, expand, run_sweep

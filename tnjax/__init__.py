@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from ._search.archive import Record as Record
     from ._search.greedy.greedy import Greedy as Greedy
     from ._search.registry import make_strategy as make_strategy
+    from ._search.result import Progress as Progress
     from ._search.result import SearchResult as SearchResult
     from ._search.result import Step as Step
     from ._search.screening.screens import Screen as Screen
@@ -136,7 +137,7 @@ _HOMES = {
     "._search.archive": "Archive Record",
     "._search.greedy.greedy": "Greedy",
     "._search.registry": "make_strategy",
-    "._search.result": "SearchResult Step",
+    "._search.result": "Progress SearchResult Step",
     "._search.screening.screens": "Screen Spectral Trial",
     "._search.search": "search",
     "._search.spectra.cuts": "Certificate CutBounds cut_bounds",

@@ -6,7 +6,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 
-_ASKING = (signal.SIGTERM, signal.SIGINT)
+ASKING = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextlib.contextmanager
@@ -18,7 +18,7 @@ def handled(
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    before = {name: signal.signal(name, handler) for name in _ASKING}
+    before = {name: signal.signal(name, handler) for name in ASKING}
 
     def restore() -> None:
         for name, old in before.items():

@@ -8,6 +8,8 @@ from .record import step_record as step_record
 from .run import Run as Run
 from .run import decomposition_run as decomposition_run
 from .run import rebuild_report as rebuild_report
+from .run import write_pages as write_pages
+from .run import write_result as write_result
 from .run import write_run as write_run
 from .search import search_sections as search_sections
 from .sections import Curves as Curves

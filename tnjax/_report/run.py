@@ -49,8 +49,18 @@ class Run:
 
 
 def write_run(folder: Path, run: Run) -> None:
-    """Write network.safetensors, archive.safetensors, result.json, path.csv, config.yaml,
-    network.svg, path.svg, report.html, and the pictures of the sections.
+    """Write a run folder: what `write_result` does, and then what `write_pages` does.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    write_result(folder, run)
+    write_pages(folder, run)
+
+
+def write_result(folder: Path, run: Run) -> None:
+    """Write what a run has found: network.safetensors, archive.safetensors, result.json, path.csv,
+    config.yaml, and the pictures of the sections.
 
     Raises:
         OSError: if a file cannot be written.
@@ -67,9 +77,23 @@ def write_run(folder: Path, run: Run) -> None:
     write_text(folder / "result.json", json.dumps(record, indent=1) + "\n")
     write_text(folder / "path.csv", path_csv(run.result.path))
     write_text(folder / "config.yaml", yaml.safe_dump(dict(run.settings), sort_keys=False))
-    write_text(folder / "network.svg", structure_svg(run.result.structure))
-    write_text(folder / "path.svg", curve(run.result, run.settings.get("target_error"))[0])
-    rebuild_report(folder)
+
+
+def write_pages(folder: Path, run: Run, to: Path | None = None) -> None:
+    """Write what a person looks at: network.svg, path.svg, report.html.
+
+    Args:
+        folder: where `write_result` has written.
+        run: the same.
+        to: the folder to write to; the same by default.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    to = folder if to is None else to
+    write_text(to / "network.svg", structure_svg(run.result.structure))
+    write_text(to / "path.svg", curve(run.result, run.settings.get("target_error"))[0])
+    rebuild_report(folder, to / "report.html")
 
 
 def rebuild_report(folder: Path, path: Path | None = None) -> Path:

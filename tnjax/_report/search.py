@@ -182,10 +182,7 @@ def curve(
 
 def step_words(step: Step) -> str:
     """A step in words: what was done, and what that led to."""
-    edge = step.move.edge
-    rank = ""
-    if edge is not None and max(edge) < step.structure.num_nodes:
-        rank = f" (rank {step.structure.rank(edge)})"
+    rank = "" if step.rank is None else f" (rank {step.rank})"
     return f"{step.move}{rank}, {step.num_params:,} parameters, error {step.error:.4g}"
 
 
@@ -240,11 +237,9 @@ def _steps_table(path: Sequence[Step]) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in columns)
     rows = []
     for number, step in enumerate(path):
-        edge = step.move.edge
-        known = edge is not None and max(edge) < step.structure.num_nodes
         cells = (
             str(step.move),
-            step.structure.rank(edge) if edge is not None and known else "",
+            "" if step.rank is None else step.rank,
             f"{step.num_params:,}",
             f"{step.structure.compression_ratio:.3g}x",
             f"{step.error:.4g}",

@@ -35,6 +35,37 @@ class Step:
     fitted: int = 1
     screen_seconds: float = 0.0
 
+    @property
+    def rank(self) -> int | None:
+        """After the move, of the bond that it changed; None where it changed none, or where the
+        bond is gone with one of its nodes (a merge numbers nodes anew)."""
+        edge = self.move.edge
+        if edge is None or self.move.kind == "merge" or max(edge) >= self.structure.num_nodes:
+            return None
+        return self.structure.rank(edge)
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where a search stands, for `search(on_progress=)`.
+
+    Attributes:
+        doing: what the next step is for, in a few plain words such as "growing".
+        structure, num_params, error: of the network that the search would go on from; parameters
+            are counted with the sizes of the data, as in the result.
+        fitted: structures fitted so far, rejected ones included.
+        seconds: since the search began, earlier runs that it resumes included.
+        target_met: whether there is a target error and `error` is at or below it.
+    """
+
+    doing: str
+    structure: Structure
+    num_params: int
+    error: float
+    fitted: int
+    seconds: float
+    target_met: bool
+
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:

@@ -37,7 +37,7 @@ from .reduce.core import (
     worthwhile,
 )
 from .reduce.sampled import fitted_to_all
-from .result import SearchResult, Step
+from .result import Progress, SearchResult, Step
 from .spectra.cuts import cut_bounds
 from .storage.checkpoint import Saved, Totals, fingerprint, open_folder, write_checkpoint
 from .strategy import Budget, Fit, Info, Move, State, Strategy
@@ -61,6 +61,7 @@ def search(
     memory_limit: int | None = None,
     start: Structure | TensorNetwork | str | None = None,
     on_step: Callable[[Step], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
     checkpoints: str | os.PathLike | None = None,
     resume: bool = False,
@@ -91,7 +92,10 @@ def search(
         start: a structure or network to grow from; the rank-one structure by default. "cuts":
             the smallest structure that satisfies the cut bounds of the target error (see
             `cut_bounds`), if a fit of it reaches the target, else rank one; for a decomposition.
-        on_step: called with each `Step` as it is accepted.
+        on_step: called with each `Step` as it is accepted. What it raises ends the search; the
+            loggers of `tnjax.log` warn instead.
+        on_progress: called with a `Progress` after the start and after every step of the strategy,
+            whether it led to a move or not. What it raises ends the search.
         stop: asked often, in the middle of a step as well; if it returns True the search ends as
             interrupted, with the best network so far. On devices of several processes it is asked
             between steps.
@@ -178,7 +182,13 @@ def search(
         left = problem.plan.search_bytes
         limit = left if memory_limit is None else min(left, memory_limit)
         with _watch(begin, max_seconds, stop):
-            found = smaller(problem.sample, memory_limit=limit, start=start, on_step=on_step)
+            found = smaller(
+                problem.sample,
+                memory_limit=limit,
+                start=start,
+                on_step=on_step,
+                on_progress=on_progress,
+            )
             return fitted_to_all(problem, found, target_error, max_seconds, begin)
     spread = shared(problem.mesh) if isinstance(problem, Problem) else False
     watch = functools.partial(_watch, begin, max_seconds, None if spread else stop, off=spread)
@@ -192,12 +202,14 @@ def search(
         compression, early = None, True
     if compression is not None and target_error is not None:
         outer = None if on_step is None else (lambda step: on_step(compression.step(step)))
+        shown = None if on_progress is None else (lambda p: on_progress(compression.progress(p)))
         with watch():
             found = smaller(
                 compression.problem,
                 memory_limit=memory_limit,
                 start=compression.inside(start),
                 on_step=outer,
+                on_progress=shown,
             )
             solver = getattr(strategy, "solver", None)
             result = compression.result(found, target_error, solver, memory_limit)
@@ -274,6 +286,15 @@ def search(
         if on_step is not None and step is not None:
             on_step(step)
 
+    def tell(state: State) -> None:
+        if on_progress is None:
+            return
+        num_params, met = problem.num_params(state.structure), budget.meets(state.error)
+        fitted, seconds = totals.fitted, time.perf_counter() - begin
+        on_progress(
+            Progress(state.doing, state.structure, num_params, state.error, fitted, seconds, met)
+        )
+
     def limited() -> Budget:
         """The budget of the next step."""
         left = None if max_fitted is None else max(0, max_fitted - totals.fitted)
@@ -291,6 +312,7 @@ def search(
                 state, info = strategy.init(problem, network, limited(), seed=seed)
                 status = state.status
                 record(state, info)
+            tell(state)
             while not state.done:
                 over = max_seconds is not None and time.perf_counter() - begin > max_seconds
                 over, stopped = agree(mesh, over, stop is not None and bool(stop()))
@@ -310,6 +332,7 @@ def search(
                 state, info = strategy.step(problem, state, limited())
                 status = state.status
                 record(state, info)
+                tell(state)
         except _interrupt.Stopped as error:
             status, cut = error.status, _interrupt.taken(problem)
         except KeyboardInterrupt:

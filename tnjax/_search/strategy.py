@@ -149,6 +149,13 @@ class State(abc.ABC):
         then neither `max_steps` nor `max_seconds` changes the status."""
         return False
 
+    @property
+    def doing(self) -> str:
+        """What the next step is for, in a few plain words that a person reads while it runs."""
+        if self.done:
+            return "finished"
+        return "making it smaller" if self.tidying else "searching"
+
 
 class Strategy(abc.ABC):
     """How to search: a frozen dataclass of options with two pure functions.

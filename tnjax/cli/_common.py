@@ -10,16 +10,20 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._devices import InputError, check_device_options, make_mesh
 from ._imports import import_all
+from ._interrupt import stop_on_signals
 from ._options import SearchOptions
+from ._progress import Display, displayed, only_shown
 
 if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
     from jax.sharding import Mesh
 
+    from .._report import Run
     from .._search.result import SearchResult
     from ..problems import Problem, StreamedCompletion, StreamedDecomposition
     from ..sweep import Watch
@@ -45,7 +49,13 @@ def check_search_options(options: SearchOptions) -> None:
         parse_bytes(options.memory_limit)
 
 
-def set_up_devices(options: SearchOptions) -> Mesh | None:
+def display_of(options: SearchOptions, watch: Watch | None) -> AbstractContextManager[Display]:
+    """What the command shows: nothing if somebody watches it, or in other processes than the
+    first."""
+    return displayed(wanted=watch is None and options.process_id in (None, 0))
+
+
+def set_up_devices(options: SearchOptions, display: Display) -> Mesh | None:
     """Join the other processes, if there are any, and check the run folder, which is the first
     one's; returns the devices that the options ask for.
 
@@ -53,9 +63,11 @@ def set_up_devices(options: SearchOptions) -> Mesh | None:
         InputError: as of `check_out`.
         ValueError: for devices that are not there.
     """
-    from .._processes import from_first
+    from .._processes import from_first, leads
 
     mesh = make_mesh(options)
+    if not leads(mesh):
+        display.close()
     from_first(mesh, lambda: check_out(options.out, options.resume) or b"")
     return mesh
 
@@ -161,54 +173,6 @@ def written_together(out: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """The first SIGTERM or SIGINT lets the step under way end; the next one interrupts it."""
-    from .._signals import handled
-
-    seen: list[int] = []
-
-    def note(number: int, _) -> None:
-        seen.append(number)
-        restore()
-
-    with handled(note) as restore:
-        yield lambda: bool(seen)
-
-
-@contextlib.contextmanager
-def _progress(title: str) -> Iterator[Any]:
-    """One line per accepted move on a terminal; nothing elsewhere."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    console.print(f"[bold]{escape(title)}[/bold]")
-    console.print(
-        f"[dim]{'move':<12}{'rank':>5}{'params':>9}{'compr.':>9}{'error':>11}{'s':>7}[/dim]"
-    )
-    with console.status("compiling and fitting ...") as status:
-
-        def on_step(step) -> None:
-            edge = step.move.edge
-            rank = "" if edge is None else step.structure.rank(edge)
-            made = ""
-            if step.programs:
-                made = f"  {step.programs} programs made in {step.compile_seconds:.1f} s"
-            console.print(
-                f"{step.move!s:<12}{rank:>5}{step.num_params:>9}"
-                f"{step.structure.compression_ratio:>8.4g}x{step.error:>11.4g}"
-                f"{step.seconds:>7.2f}[dim]{made}[/dim]",
-                highlight=False,
-            )
-            status.update(f"{len(dict(step.structure.edges))} bonds ...")
-
-        yield on_step
-
-
 def settings(command: str, options: SearchOptions) -> dict[str, Any]:
     """The options of a run as plain values, for `config.yaml`."""
     values = dataclasses.asdict(options).items()
@@ -220,7 +184,8 @@ def run_search(
     options: SearchOptions,
     problem: Problem | StreamedDecomposition | StreamedCompletion,
     title: str,
-    watch: Watch | None = None,
+    watch: Watch | None,
+    display: Display,
 ) -> SearchResult:
     """The search that the options ask for, with checkpoints, progress and signals looked after.
 
@@ -235,12 +200,13 @@ def run_search(
 
     limit = None if options.memory_limit is None else parse_bytes(options.memory_limit)
     first = leads(mesh_of((problem,)))
-    show = _progress(title) if first else contextlib.nullcontext()
     tidy = _no_empty(options.out) if first else contextlib.nullcontext()
-    with _stop_on_signals() as stop, show as on_step, tidy:
+    display.title(title)
+    with stop_on_signals(display.line, display.close) as stop, tidy:
+        on_step = display.on_step
         if watch is not None:
             on_step, stop = watch.on_step, watch.stop
-        return search(
+        result = search(
             problem,
             key=jax.random.key(options.seed),
             strategy=_strategy(options),
@@ -250,14 +216,40 @@ def run_search(
             max_seconds=options.max_seconds,
             memory_limit=limit,
             on_step=on_step,
+            on_progress=display.on_progress,
             stop=stop,
             checkpoints=options.out / CHECKPOINTS,
             resume=options.resume,
         )
+    display.status("writing the run folder")
+    return result
+
+
+def write_together(out: Path, run: Run, more: Callable[[Path], object] | None = None) -> None:
+    """Write a run folder: first all that is a result, then what is only looked at, an error of
+    which is a warning.
+
+    Args:
+        out: the folder.
+        run: what to write.
+        more: writes other files that belong to the result to the folder that it is given.
+    """
+    from .._report import write_pages, write_result
+
+    with written_together(out) as folder:
+        write_result(folder, run)
+        if more is not None:
+            more(folder)
+    with only_shown(f"{out / 'report.html'}"), written_together(out) as folder:
+        write_pages(out, run, folder)
 
 
 def written_by_first(
-    options: SearchOptions, mesh: Mesh | None, result: SearchResult, write: Callable[[], str]
+    options: SearchOptions,
+    mesh: Mesh | None,
+    result: SearchResult,
+    write: Callable[[], str],
+    display: Display,
 ) -> int:
     """Let the first process write what a run leaves, while the others wait for it.
 
@@ -270,17 +262,20 @@ def written_by_first(
     from .._processes import from_first, leads
 
     more = from_first(mesh, lambda: write().encode()).decode()
+    display.close()
     return conclude(options, result, more) if leads(mesh) else _status(result)
 
 
 def conclude(options: SearchOptions, result: SearchResult, more: str = "") -> int:
     """Print one line about a finished run, with `more` after the error; returns the exit status."""
     page = options.out / "report.html"
-    print(
-        f"error {result.error:.4g}, {more}{result.num_params} parameters "
-        f"({result.structure.compression_ratio:.4g}x compression), {result.seconds:.1f} s, "
-        f"{result.status.message}; see {page if page.exists() else options.out}"
-    )
+    with only_shown("the closing line"):
+        print(
+            f"error {result.error:.4g}, {more}{result.num_params} parameters "
+            f"({result.structure.compression_ratio:.4g}x compression), {result.seconds:.1f} s, "
+            f"{result.status.message}; see {page if page.exists() else options.out}",
+            flush=True,
+        )
     return _status(result)
 
 

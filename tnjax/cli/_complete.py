@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,12 +14,13 @@ from ._arguments import ARRAYS, MaybePath, MaybeText, Share
 from ._common import (
     InputError,
     check_search_options,
+    display_of,
     run_search,
     set_up_devices,
     set_up_jax,
     settings,
+    write_together,
     written_by_first,
-    written_together,
 )
 from ._options import InputOptions, SearchOptions
 from ._words import warned_in_labels
@@ -28,6 +28,7 @@ from ._words import warned_in_labels
 if TYPE_CHECKING:
     from ..io import Mode
     from ..sweep import Watch
+    from ._progress import Display
 
 _INPUT = (
     f"{ARRAYS}; or entries: a table (.csv, .tsv, .parquet), .tns (these also as .gz), an .npz "
@@ -107,25 +108,27 @@ class Complete(CompletionOptions, EntriesOptions, SearchOptions):
     input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT", help=_INPUT)]
 
     def run(self, watch: Watch | None = None) -> int:
-        return _complete(self, watch)
+        with display_of(self, watch) as display:
+            return _complete(self, watch, display)
 
 
-def _complete(options: Complete, watch: Watch | None) -> int:
+def _complete(options: Complete, watch: Watch | None, display: Display) -> int:
     check_search_options(options)
     check_completion(options)
     from ._streamed_samples import complete_streamed, too_many
 
+    display.status(f"reading {options.input.name}")
+    display.named("held-out error" if options.validation else "training error")
     file = too_many(options)
-    mesh = set_up_devices(options)
+    mesh = set_up_devices(options, display)
     if file is not None:
         set_up_jax(options)
-        return complete_streamed(options, file, watch)
+        return complete_streamed(options, file, watch, display)
 
     import jax
     import numpy as np
 
     from .._processes import leads
-    from .._report.run import write_run
     from .._report.run_complete import completed_tensor, completion_run, predicted
     from ..io import read_requests, write_labels, write_predictions, write_video
     from ..problems import Completion
@@ -163,19 +166,20 @@ def _complete(options: Complete, watch: Watch | None) -> int:
     except ValueError as error:
         raise InputError(f"{options.input}: {error}") from error
     if observed.about and leads(mesh):
-        print(observed.about, file=sys.stderr)
-    result = run_search(options, problem, f"{options.input.name}: {observed.describe()}", watch)
+        display.line(observed.about)
+    title = f"{options.input.name}: {observed.describe()}"
+    result = run_search(options, problem, title, watch, display)
     problem = problem.on_host()  # by all processes together
 
     def write() -> str:
-        with written_together(options.out) as folder:
-            dense = None
-            if observed.plan is not None:
-                dense = observed.plan.undo(completed_tensor(problem, result.network))
-            run = completion_run(
-                options.input.name, observed, problem, result, dense, settings("complete", options)
-            )
-            write_run(folder, run)
+        dense = None
+        if observed.plan is not None:
+            dense = observed.plan.undo(completed_tensor(problem, result.network))
+        run = completion_run(
+            options.input.name, observed, problem, result, dense, settings("complete", options)
+        )
+
+        def more(folder: Path) -> None:
             if observed.modes is not None:
                 write_labels(folder / "labels.json", observed.modes)
             if dense is not None:
@@ -187,10 +191,12 @@ def _complete(options: Complete, watch: Watch | None) -> int:
                 values = predicted(problem, result.network, places)
                 suffix = Path(options.predict.name.removesuffix(".gz")).suffix.lower()
                 write_predictions(folder / f"predictions{suffix}", wanted, values, observed.modes)
+
+        write_together(options.out, run, more)
         test = run.extra["errors"].get("test", {}).get("error")
         return "" if test is None else f"test error {test:.4g}, "
 
-    return written_by_first(options, mesh, result, write)
+    return written_by_first(options, mesh, result, write, display)
 
 
 def check_completion(options: Complete) -> None:

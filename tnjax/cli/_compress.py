@@ -7,6 +7,7 @@ import html
 import importlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,10 +15,12 @@ import tyro
 
 from ._arguments import MaybePath, MaybeText
 from ._common import InputError, check_out, written_together
+from ._interrupt import heard
+from ._progress import Display, displayed, only_shown
 
 if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
     from .._report import Section
-    from ..nn import CompressResult
+    from ..nn import CompressResult, GrowStep, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,14 +64,16 @@ class Compress:
     """Seed of all random numbers."""
 
     def run(self) -> int:
-        return _compress(self)
+        with displayed() as display, heard(lambda _: display.line("stopping ...")):
+            return _compress(self, display)
 
 
-def _compress(options: Compress) -> int:
+def _compress(options: Compress, display: Display) -> int:
     check_out(options.out, False)
     if min(options.batch_sizes, default=1) < 1:
         raise InputError(f"--batch-sizes must be positive, got {options.batch_sizes}.")
     given = _config(options.config)
+    display.status(f"making {options.model}")
     import jax
     import yaml
 
@@ -82,45 +87,100 @@ def _compress(options: Compress) -> int:
     if options.calibration is not None:
         calibration = _made("calibration", options.calibration, given, Calibration)
     grows = options.method == "auto" and task is not None and calibration is None
+    grows = grows or options.method == "grow"
     training = Training(steps=options.steps, final_steps=options.final_steps)
+    told = _Told(display)
+    display.status("looking at the layers")
     result = compress(
         model,
-        task,
+        None if task is None else told.task(task),
         layers=options.layers,
         budget=options.budget,
-        method=Grow(screen=options.screen) if grows or options.method == "grow" else "spectra",
+        method=Grow(screen=options.screen) if grows else "spectra",
         key=jax.random.key(options.seed),
         calibration=calibration,
         training=None if task is None else training,
+        on_step=told.on_step,
     )
-    record = _record(result, options.batch_sizes)
     settings = {
         key: str(value) if isinstance(value, Path) else value
         for key, value in dataclasses.asdict(options).items()
     }
-    page = page_html(
-        "Compressed model",
-        _sections(result, record),
-        lead=f"<p>{html.escape(options.model)}</p>",
-        facts={
-            "parameters of the layers": (result.num_params, f"of {result.dense_params}"),
-            "metric": (record["metric"], f"dense: {record['dense_metric']}"),
-        },
-    )
+    display.status("writing the model")
     with written_together(options.out) as folder:
         save_model(folder / "model.safetensors", result.model)
-        text = json.dumps(record, indent=2) + "\n"
-        (folder / "result.json").write_text(text, encoding="utf-8")
         text = yaml.safe_dump({"command": "compress", **settings}, sort_keys=False)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
+        _write_record(folder, _record(result, ()))
+    with only_shown(f"{options.out / 'report.html'}"), written_together(options.out) as folder:
+        display.status("timing the layers")
+        record = _record(result, options.batch_sizes)
+        page = page_html(
+            "Compressed model",
+            _sections(result, record),
+            lead=f"<p>{html.escape(options.model)}</p>",
+            facts={
+                "parameters of the layers": (result.num_params, f"of {result.dense_params}"),
+                "metric": (record["metric"], f"dense: {record['dense_metric']}"),
+            },
+        )
+        _write_record(folder, record)
         (folder / "report.html").write_text(page, encoding="utf-8")
+    display.close()
     metric = "" if result.metric is None else f", metric {result.metric:.4g}"
     before = "" if result.dense_metric is None else f" (dense {result.dense_metric:.4g})"
-    print(
-        f"{len(result.layers)} layers, {result.num_params} parameters for {result.dense_params}"
-        f"{metric}{before}, {result.seconds:.1f} s; see {options.out / 'report.html'}"
-    )
+    with only_shown("the closing line"):
+        print(
+            f"{len(result.layers)} layers, {result.num_params} parameters for "
+            f"{result.dense_params}{metric}{before}, {result.seconds:.1f} s; see "
+            f"{options.out / 'report.html'}",
+            flush=True,
+        )
     return 0
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    text = json.dumps(record, indent=2) + "\n"
+    (folder / "result.json").write_text(text, encoding="utf-8")
+
+
+class _Told:
+    """What growing and training under a task tell a display."""
+
+    def __init__(self, display: Display):
+        self._display, self._moves, self._now = display, 0, "before the first move"
+
+    def task(self, task: Task) -> Task:
+        """The task with its training batches counted."""
+        held_out = task.batches if task.validation is None else task.validation
+        return dataclasses.replace(task, batches=_Counted(task, self), validation=held_out)
+
+    def batch(self, count: int) -> None:
+        self._display.status(f"training: {count} batches so far; {self._now}")
+
+    def on_step(self, step: GrowStep) -> None:
+        grown = ", ".join(f"{name} {edge[0]}-{edge[-1]}" for name, edge, _ in step.grown)
+        self._display.row(
+            f"{'params':>9}{'metric':>11}  grown",
+            f"{step.num_params:>9}{step.metric:>11.4g}  {grown or 'the same networks'}",
+        )
+        self._now = f"{step.num_params} parameters, metric {step.metric:.4g}, move {self._moves}"
+        self._moves += 1
+        self._display.status(f"choosing what grows; {self._now}")
+
+
+class _Counted:
+    """Training batches that say how many there have been."""
+
+    def __init__(self, task: Task, told: _Told):
+        self._task, self._told, self._count = task, told, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        given = self._task.batches
+        for batch in given() if callable(given) else given:
+            self._count += 1
+            self._told.batch(self._count)
+            yield batch
 
 
 def _config(path: Path | None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +13,13 @@ from ._arguments import ARRAYS
 from ._common import (
     InputError,
     check_search_options,
+    display_of,
     parse_dims,
     run_search,
     set_up_devices,
     set_up_jax,
     settings,
+    write_together,
     written_by_first,
     written_together,
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..sweep import Watch
+    from ._progress import Display
 
 _INPUT = (
     f"{ARRAYS}. An .npy, HDF5 or Zarr tensor that memory does not hold stays on disk, given a "
@@ -60,10 +62,11 @@ class Decompose(SearchOptions, CertificateOptions):
     input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT", help=_INPUT)]
 
     def run(self, watch: Watch | None = None) -> int:
-        return _decompose(self, watch)
+        with display_of(self, watch) as display:
+            return _decompose(self, watch, display)
 
 
-def _decompose(options: Decompose, watch: Watch | None) -> int:
+def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int:
     check_search_options(options)
     if options.target_error is not None and options.target_error > 1:
         raise InputError(
@@ -74,7 +77,8 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
     if options.certificate and not 0 < (options.target_error or 0.0) < 1:
         raise InputError("--certificate needs a --target-error below 1.")
     parse_dims(options.reshape)
-    mesh = set_up_devices(options)
+    display.status(f"reading {options.input.name}")
+    mesh = set_up_devices(options, display)
 
     import numpy as np
 
@@ -90,7 +94,7 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
                 f"{options.input} is too large for the memory limit."
             )
         set_up_jax(options)
-        return decompose_streamed(options, file, watch)
+        return decompose_streamed(options, file, watch, display)
     data = read_named(options.input, options.variable)
     array = data.array
     _check_finite(options.input, array)
@@ -100,7 +104,7 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
     from .. import Decomposition
     from .._network import relative_error
     from .._processes import leads
-    from .._report.run import decomposition_run, write_run
+    from .._report.run import decomposition_run
 
     set_up_jax(options)
     kind = np.complex128 if np.iscomplexobj(array) else np.float64
@@ -113,8 +117,9 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
     problem = Decomposition(values, mesh=mesh)
     about = about_tensor(options.input, data)
     if about and leads(mesh):
-        print(about, file=sys.stderr)
-    result = run_search(options, problem, f"{options.input.name}: {plan.describe()}", watch)
+        display.line(about)
+    title = f"{options.input.name}: {plan.describe()}"
+    result = run_search(options, problem, title, watch, display)
 
     def write() -> str:
         restored, error = None, result.error
@@ -125,18 +130,24 @@ def _decompose(options: Decompose, watch: Watch | None) -> int:
         run = decomposition_run(
             options.input.name, data, plan, result, restored, error, settings("decompose", options)
         )
-        with written_together(options.out) as folder:
-            write_run(folder, run)
+
+        def more(folder: Path) -> None:
             if data.modes is not None:
                 write_labels(folder / "labels.json", data.modes)
-            if options.certificate:
-                _certify(values, options.target_error, folder)
+
+        write_together(options.out, run, more)
+        if options.certificate:
+            display.status("computing the certificate")
+            with written_together(options.out) as folder:
+                _certify(values, options.target_error, folder, display)
         return ""
 
-    return written_by_first(options, mesh, result, write)
+    return written_by_first(options, mesh, result, write, display)
 
 
-def _certify(values: np.ndarray, target_error: float | None, folder: Path) -> None:
+def _certify(
+    values: np.ndarray, target_error: float | None, folder: Path, display: Display
+) -> None:
     """Print the certificate of the cut bounds and write it beside the result."""
     from .._search.spectra.cuts import cut_bounds
 
@@ -152,6 +163,7 @@ def _certify(values: np.ndarray, target_error: float | None, folder: Path) -> No
     }
     text = json.dumps(record, indent=1) + "\n"
     (folder / "certificate.json").write_text(text, encoding="utf-8")
+    display.close()  # what follows is the result
     print(certificate)
 
 

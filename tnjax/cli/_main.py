@@ -57,7 +57,8 @@ def _run(command) -> int:
         print(f"tnjax: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("tnjax: interrupted; pass --resume to go on from the last step.", file=sys.stderr)
+        more = "; pass --resume to go on from the last step" if hasattr(command, "resume") else ""
+        print(f"tnjax: interrupted{more}.", file=sys.stderr)
         return 130
 
 

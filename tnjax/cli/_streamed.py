@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._common import InputError, conclude, parse_dims, run_search, settings, written_together
+from ._common import InputError, conclude, parse_dims, run_search, settings, write_together
+from ._reading import ToldTensor
 
 if TYPE_CHECKING:
     from ..io import TensorFile
     from ..problems import StreamedDecomposition
     from ..sweep import Watch
     from ._decompose import Decompose
+    from ._progress import Display
 
 # Arrays of the size of the tensor, in the precision asked for, that a decomposition in memory has
 # alive at its worst moment: as read, normalized, and projected in double precision.
@@ -42,9 +43,11 @@ def too_large(options: Decompose) -> TensorFile | None:
     return file if needed > limit else None
 
 
-def decompose_streamed(options: Decompose, file: TensorFile, watch: Watch | None) -> int:
+def decompose_streamed(
+    options: Decompose, file: TensorFile, watch: Watch | None, display: Display
+) -> int:
     """Search on the projected tensor, and measure the error on the one on disk."""
-    from .._report.run import decomposition_run, write_run
+    from .._report.run import decomposition_run
     from ..contract.cost import format_bytes, parse_bytes
     from ..io import plan_reshape
     from ..problems import StreamedDecomposition
@@ -64,20 +67,24 @@ def decompose_streamed(options: Decompose, file: TensorFile, watch: Watch | None
     limit = None if options.memory_limit is None else parse_bytes(options.memory_limit)
     try:
         problem = StreamedDecomposition(
-            file, _kind(options, file.dtype), None if dims == file.shape else dims, limit
+            ToldTensor(file, display),
+            _kind(options, file.dtype),
+            None if dims == file.shape else dims,
+            limit,
         )
     except ValueError as error:
         raise InputError(f"{options.input}: {error}") from error
-    print(f"{options.input.name}: {_words(problem, file)}", file=sys.stderr)
+    display.line(f"{options.input.name}: {_words(problem, file)}")
+    title = f"{options.input.name}: {plan.describe()}"
     try:
-        result = run_search(options, problem, f"{options.input.name}: {plan.describe()}", watch)
+        result = run_search(options, problem, title, watch, display)
     except ValueError as error:
         raise InputError(f"{options.input}: {error}") from error
     run = decomposition_run(
         options.input.name, None, plan, result, None, result.error, settings("decompose", options)
     )
-    with written_together(options.out) as folder:
-        write_run(folder, run)
+    write_together(options.out, run)
+    display.close()
     return conclude(options, result)
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._common import InputError, conclude, run_search, settings, written_together
+from ._common import InputError, conclude, run_search, settings, write_together
+from ._reading import ToldSamples
 
 if TYPE_CHECKING:
     from ..io import SampleFile
     from ..problems import StreamedCompletion
     from ..sweep import Watch
     from ._complete import Complete
+    from ._progress import Display
 
 
 def too_many(options: Complete) -> SampleFile | None:
@@ -54,11 +55,12 @@ def too_many(options: Complete) -> SampleFile | None:
     return file
 
 
-def complete_streamed(options: Complete, file: SampleFile, watch: Watch | None) -> int:
+def complete_streamed(
+    options: Complete, file: SampleFile, watch: Watch | None, display: Display
+) -> int:
     """Search on a subset, fit the network to all entries, and measure the errors on all."""
     import jax
 
-    from .._report.run import write_run
     from .._report.run_complete import predicted, streamed_completion_run
     from ..contract.cost import parse_bytes
     from ..io import read_requests, write_predictions
@@ -69,7 +71,7 @@ def complete_streamed(options: Complete, file: SampleFile, watch: Watch | None) 
         wanted = read_requests(options.predict, file.shape)
     try:
         problem = StreamedCompletion(
-            file,
+            ToldSamples(file, display),
             key=jax.random.key(options.seed),
             validation=options.validation,
             test=options.test,
@@ -84,9 +86,9 @@ def complete_streamed(options: Complete, file: SampleFile, watch: Watch | None) 
             subset=options.subset,
         )
         words = _words(problem, file)  # which reads all entries, and looks at them
-        print(f"{options.input.name}: {words}", file=sys.stderr)
+        display.line(f"{options.input.name}: {words}")
         title = f"{options.input.name}: {'x'.join(map(str, file.shape))}"
-        result = run_search(options, problem, title, watch)
+        result = run_search(options, problem, title, watch, display)
     except ValueError as error:
         text = str(error)
         known = text.startswith(str(options.input))
@@ -94,12 +96,15 @@ def complete_streamed(options: Complete, file: SampleFile, watch: Watch | None) 
     run = streamed_completion_run(
         options.input.name, problem, result, settings("complete", options)
     )
-    with written_together(options.out) as folder:
-        write_run(folder, run)
+
+    def more(folder: Path) -> None:
         if wanted is not None and options.predict is not None:
             values = predicted(problem.sample, result.network, wanted)
             suffix = Path(options.predict.name.removesuffix(".gz")).suffix.lower()
             write_predictions(folder / f"predictions{suffix}", wanted, values, None)
+
+    write_together(options.out, run, more)
+    display.close()
     test = run.extra["errors"].get("test", {}).get("error")
     return conclude(options, result, "" if test is None else f"test error {test:.4g}, ")
 

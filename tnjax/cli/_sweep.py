@@ -13,6 +13,8 @@ import tyro
 
 from ._arguments import MaybeInt, MaybeText
 from ._common import InputError
+from ._interrupt import heard
+from ._progress import only_shown
 
 if TYPE_CHECKING:
     from ..sweep import Outcome, Progress
@@ -80,31 +82,36 @@ def _sweep(options: Sweep) -> int:
     known: dict[str, Progress] = {}
     try:
         # Ray prints what it has to say of dead workers; the output is for the result.
-        with live_table() as tell, contextlib.redirect_stdout(sys.stderr):
+        with live_table() as (display, tell), contextlib.redirect_stdout(sys.stderr):
+            display.status("starting Ray and its workers")
 
             def on_progress(now: dict[str, Progress]) -> None:
                 known.update(now)
-                if tell is not None:
-                    tell(now)
+                tell(now)
 
-            run_sweep(
-                file.trials,
-                CommandTask(file.command),
-                options.out,
-                resources=file.resources,
-                cluster=cluster,
-                retries=file.retries,
-                early_stopping=file.early_stopping,
-                vmap_seeds=options.vmap_seeds,
-                on_progress=on_progress,
-            )
+            def hear(number: int) -> None:
+                display.line("stopping; trials under way keep their last checkpoints ...")
+
+            with heard(hear):
+                run_sweep(
+                    file.trials,
+                    CommandTask(file.command),
+                    options.out,
+                    resources=file.resources,
+                    cluster=cluster,
+                    retries=file.retries,
+                    early_stopping=file.early_stopping,
+                    vmap_seeds=options.vmap_seeds,
+                    on_progress=on_progress,
+                )
         interrupted = False
     except KeyboardInterrupt:
         interrupted = True
     outcomes = _ended(options.out, file)
     write_tables(options.out, outcomes)
     page = options.out / "report.html"
-    write_sweep_page(page, f"Sweep: {options.file.name}", outcomes, file.content)
+    with only_shown(f"{page}"):
+        write_sweep_page(page, f"Sweep: {options.file.name}", outcomes, file.content)
     deaths: dict[int, int] = {}  # a worker of several trials is lost once
     for progress in known.values():
         deaths[progress.unit] = max(progress.deaths, deaths.get(progress.unit, 0))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from .._report import step_record
 from .._search.result import Step
+from ._logger import Logger
 
 
-class JSONLines:
+class JSONLines(Logger):
     """Append each step to a file, one JSON object in a line, written out at once.
 
     The keys are the columns of a run's `path.csv`; an error that is not finite becomes null.
@@ -18,8 +19,7 @@ class JSONLines:
         path: of the file; lines are added to one that exists, so that a resumed search goes on in
             it, and the number of its lines is the number of the next step.
 
-    Raises:
-        OSError: (when called) if the file cannot be written.
+    If the file cannot be written, it warns once and writes no more; the search goes on.
 
     Example:
         >>> import jax, json, pathlib, tempfile, tnjax
@@ -35,7 +35,7 @@ class JSONLines:
         self.path = Path(path)
         self._next: int | None = None
 
-    def __call__(self, step: Step) -> None:
+    def log(self, step: Step) -> None:
         if self._next is None:
             there = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
             self._next = len(there.splitlines())

@@ -5,10 +5,12 @@ from typing import Any
 from .._search.result import Step
 from ..plot import Series, curve_svg, structure_svg
 from ..plot.chart import PALETTE
+from ._logger import Logger
 
 
-class Live:
+class Live(Logger):
     """Show the network, the curve so far and the last step in a notebook cell, drawn anew at each.
+    If that fails, it warns once and shows no more; the search goes on.
 
     Raises:
         ImportError: if IPython is not installed; it is there in every notebook.
@@ -33,7 +35,7 @@ class Live:
         self._handle: Any = None
         self._path: list[Step] = []
 
-    def __call__(self, step: Step) -> None:
+    def log(self, step: Step) -> None:
         self._path.append(step)
         picture = self._html(self.html())
         if self._handle is None:

@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Callable
 
 from .._search.result import Step
+from ._logger import warn_off
 
 
 @dataclasses.dataclass(frozen=True, init=False)
 class Several:
-    """Hand each step to several callables, in their order.
+    """Hand each step to several callables, in their order. One that raises an `Exception` is named
+    in a warning and gets no more steps; the others and the search go on.
 
     Args:
         callables: each takes a `Step`.
@@ -26,10 +28,18 @@ class Several:
     """
 
     callables: tuple[Callable[[Step], None], ...]
+    _failed: set[int] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __init__(self, *callables: Callable[[Step], None]):
         object.__setattr__(self, "callables", callables)
+        object.__setattr__(self, "_failed", set())
 
     def __call__(self, step: Step) -> None:
-        for each in self.callables:
-            each(step)
+        for number, each in enumerate(self.callables):
+            if number in self._failed:
+                continue
+            try:
+                each(step)
+            except Exception as error:
+                self._failed.add(number)
+                warn_off(getattr(each, "__name__", repr(each)), error)

@@ -5,13 +5,15 @@ from typing import Any
 
 from .._install import install_hint
 from .._search.result import Step
+from ._logger import Logger
 
 
-class TensorBoard:
+class TensorBoard(Logger):
     """Write error, parameters, compression and seconds of each step for TensorBoard.
 
     The curves are `search/error` and so on over the number of the step; the move is text. Look at
-    them with `tensorboard --logdir FOLDER`.
+    them with `tensorboard --logdir FOLDER`. If it cannot be written, it warns once and writes no
+    more; the search goes on.
 
     Args:
         folder: for the event file; made if it is not there.
@@ -40,7 +42,7 @@ class TensorBoard:
         self._writer: Any = SummaryWriter(os.fspath(folder))
         self._step = first
 
-    def __call__(self, step: Step) -> None:
+    def log(self, step: Step) -> None:
         numbers = {
             "error": step.error,
             "params": step.num_params,

@@ -286,27 +286,9 @@ class Board:
 
     def callback(self) -> Any:
         """For Tune."""
-        from ray.tune import Callback
+        from ._callback import Told
 
-        board = self
-
-        class Told(Callback):
-            def on_trial_start(self, iteration, trials, trial, **info):
-                board.begun(trial.config["unit"])
-
-            def on_trial_result(self, iteration, trials, trial, result, **info):
-                board.told(result["told"])
-
-            def on_trial_complete(self, iteration, trials, trial, **info):
-                board.ended(trial.config["unit"])
-
-            def on_trial_recover(self, iteration, trials, trial, **info):
-                board.died(trial.config["unit"], again=True)
-
-            def on_trial_error(self, iteration, trials, trial, **info):
-                board.died(trial.config["unit"], again=False)
-
-        return Told()
+        return Told(self)
 
     def _told(self) -> None:
         if self._on_progress is not None:

@@ -18,11 +18,10 @@ from ..strategy import State
 TIDYING = ("prune", "swap", "tree", "stars", "rewire", "internal", "hyperedges")
 # In words, for whoever waits.
 _DOING = {
-    "infer": "trying graphs that the ranks of the unfoldings tell",
+    "infer": "inferring the graph from ranks",
     "grouped": "completing with modes in groups",
     "grow": "growing",
-    "rival": "trying networks of fixed formats",
-    "done": "done",
+    "rival": "comparing with a CP network",
 }
 
 storable(Screened)
@@ -123,7 +122,7 @@ class GreedyState(State):
 
     @property
     def doing(self) -> str:
-        return "making it smaller" if self.tidying else _DOING[self.phase]
+        return "making it smaller" if self.tidying else _DOING.get(self.phase, super().doing)
 
     def next_seed(self) -> tuple[int, ...]:
         """Of the evaluation after this one."""

@@ -30,7 +30,7 @@ from ...problems import Decomposition, StreamedDecomposition
 from ...problems.streamed import squared_norm
 from ...solve import fit
 from ..archive import Archive
-from ..result import SearchResult, Step
+from ..result import Progress, SearchResult, Step
 from ..spectra.unfoldings import leading_basis, unfold
 from .project import project_slabs
 
@@ -114,6 +114,9 @@ class Compression(NamedTuple):
 
     def step(self, step: Step) -> Step:
         return dataclasses.replace(step, structure=self.structure(step.structure))
+
+    def progress(self, progress: Progress) -> Progress:
+        return dataclasses.replace(progress, structure=self.structure(progress.structure))
 
     def archive(self, archive: Archive) -> Archive:
         """The same fits as structures of the whole shape, with what they cost there."""

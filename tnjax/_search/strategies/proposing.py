@@ -64,6 +64,10 @@ class ProposingState(State):
     def tidying(self) -> bool:
         return self.phase == "trim"
 
+    @property
+    def doing(self) -> str:
+        return "trying proposed networks" if self.phase == "propose" else super().doing
+
 
 class Proposing(Strategy):
     """A strategy that names structures before it fits them. Subclasses say which."""

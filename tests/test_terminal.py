@@ -1,0 +1,344 @@
+"""The command line under a pseudo-terminal: what is seen, and what Ctrl-C does. And that nothing of
+what is shown can lose a result."""
+
+import io
+import json
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import tnjax
+from tests.cli_helpers import run
+from tests.terminal import CTRL_C, run_in_terminal
+from tests.test_cli_compress import FACTORY
+from tnjax import Move, Step
+from tnjax._report import run as _run
+from tnjax.cli import _progress
+from tnjax.cli._progress import Display, Lines
+
+
+def noisy_cp(dims=(8, 7, 6), rank=2, seed=0) -> np.ndarray:
+    """A sum of `rank` terms with 2 % of noise, on which the search splits nodes and merges them."""
+    rng = np.random.default_rng(seed)
+    factors = [rng.standard_normal((n, rank)) for n in dims]
+    x = np.einsum("ir,jr,kr->ijk", *factors)
+    noise = rng.standard_normal(dims)
+    return x / np.linalg.norm(x) + 0.02 * noise / np.linalg.norm(noise)
+
+
+@pytest.fixture
+def files(tmp_path):
+    np.save(tmp_path / "x.npy", noisy_cp())
+    np.save(tmp_path / "bad.npy", np.full((3, 3), np.nan))
+    np.save(tmp_path / "hard.npy", np.random.default_rng(0).standard_normal((6, 6, 6, 6)))
+    (tmp_path / "some_models.py").write_text(FACTORY, encoding="utf-8")
+    return tmp_path
+
+
+def result_of(folder) -> dict:
+    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def check_width(session, columns) -> None:
+    for line in session.drawn.split("\n"):
+        if "; see " not in line:  # the result, which is for other programs as well
+            assert len(line.rstrip()) <= columns, line
+
+
+# Every subcommand, at two widths --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_search_that_merges_nodes_is_shown_to_its_end(files, columns):
+    words = ["decompose", "x.npy", "--target-error", "0.03", "--out", "run", "--cache", "none"]
+    done = run_in_terminal(words, columns, folder=files)
+    assert done.status == 0, done.text
+    record = result_of(files / "run")
+    kinds = [step["move"]["kind"] for step in record["path"]]
+    assert "merge" in kinds
+    assert f"{record['num_params']} parameters" in done.text.splitlines()[-1]
+    assert "target met with" in done.text
+    assert "making it smaller; Ctrl-C keeps what is there" in done.text.replace("\n", " ")
+    for kind in kinds:
+        assert kind in done.text
+    check_width(done, columns)
+    assert "loading JAX" in done.drawn
+    assert "loading JAX" not in done.text
+    for command in ("show", "report"):
+        seen = run_in_terminal([command, "run"], columns, folder=files)
+        assert seen.status == 0, seen.text
+        assert ("TARGET_REACHED" if command == "show" else "run/report.html") in seen.text
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_completion_is_shown(files, columns):
+    words = ["complete", "x.npy", "--observed", "0.7", "--max-params", "60", "--out", "run"]
+    done = run_in_terminal([*words, "--max-steps", "2", "--cache", "none"], columns, folder=files)
+    assert done.status in (0, 1), done.text
+    assert "held-out error" in done.drawn
+    assert result_of(files / "run")["num_params"] <= 60
+    check_width(done, columns)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_compression_with_a_task_is_shown(files, columns):
+    words = ["compress", "some_models:model", "--layers", "layers.*", "--budget", "0.7"]
+    words += ["--task", "some_models:task", "--steps", "1", "--final-steps", "1"]
+    words += ["--batch-sizes", "1", "--out", "run"]
+    done = run_in_terminal(words, columns, folder=files)
+    assert done.status == 0, done.text
+    steps = result_of(files / "run")["path"]
+    assert len(steps) > 1
+    for step in steps:
+        assert f"{step['num_params']}" in done.text
+    assert "batches so far" in done.drawn
+    assert result_of(files / "run")["layers"][0]["costs"]
+    check_width(done, columns)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_sweep_is_shown(files, columns):
+    pytest.importorskip("ray")
+    text = "command: decompose\noptions: {input: x.npy, max_params: 30, max_steps: 1}\nseeds: 2\n"
+    (files / "sweep.yaml").write_text(text, encoding="utf-8")
+    done = run_in_terminal(["sweep", "sweep.yaml", "--out", "sweep"], columns, folder=files)
+    assert "RLock" not in done.text
+    assert "2 trials: 2 finished; see sweep/report.html" in done.text
+    assert "parameters" in done.drawn
+    assert len(list((files / "sweep" / "trials").glob("*/result.json"))) == 2
+
+
+# Ends ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_what_fails_ends_in_one_line(files, columns):
+    words = ["decompose", "bad.npy", "--target-error", "0.03", "--out", "run"]
+    done = run_in_terminal(words, columns, folder=files)
+    assert done.status == 2
+    (line,) = done.text.strip().splitlines()
+    assert line.startswith("tnjax: error: bad.npy: 9 of 9 entries are NaN")
+    assert not (files / "run").exists()
+
+
+# A step whose computation does not let itself be interrupted.
+BUSY = """
+import numpy as np, tnjax
+before = tnjax.Greedy.step
+def step(self, *args):
+    print("step begins", flush=True)
+    np.linalg.svd(np.ones((1500, 1500)))
+    print("step ends", flush=True)
+    return before(self, *args)
+tnjax.Greedy.step = step
+"""
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_ctrl_c_is_answered_while_a_step_computes_and_the_step_is_kept(files, columns):
+    words = ["decompose", "hard.npy", "--target-error", "0.001", "--out", "run"]
+    keys = [("step begins", CTRL_C)]
+    words += ["--cache", "none"]
+    done = run_in_terminal(words, columns, folder=files, keys=keys, before=BUSY)
+    assert done.status == 130, done.text
+    answer = "stopping after this step; Ctrl-C again stops at once ..."
+    assert done.drawn.index(answer) < done.drawn.index("step ends")
+    record = result_of(files / "run")
+    assert record["status"] == "INTERRUPTED"
+    assert len(record["path"]) == 2
+    check_width(done, columns)
+
+
+def test_ctrl_c_again_stops_at_once(files):
+    words = ["decompose", "hard.npy", "--target-error", "0.001", "--out", "run"]
+    keys = [("step begins", CTRL_C), ("stopping after this step", CTRL_C)]
+    done = run_in_terminal(words, folder=files, keys=keys, before=BUSY)
+    assert done.status == 130, done.text
+    assert "stopping at once" in done.text
+    assert "step ends" not in done.drawn
+    assert list((files / "run" / "checkpoints").glob("*.safetensors"))
+
+
+def test_ctrl_c_ends_a_compression_in_one_line(files):
+    words = ["compress", "some_models:model", "--layers", "layers.*", "--budget", "0.7"]
+    words += ["--task", "some_models:task", "--steps", "10000000", "--out", "run"]
+    done = run_in_terminal(words, folder=files, keys=[("batches so far", CTRL_C)])
+    assert done.status == 130, done.text
+    assert done.text.strip().endswith("tnjax: interrupted.")
+    assert "Traceback" not in done.text
+    assert not (files / "run").exists()
+
+
+# Nothing shown can lose a result ---------------------------------------------------------------
+
+
+def fail(*args, **kwargs):
+    raise RuntimeError("on purpose")
+
+
+def test_a_result_survives_a_terminal_that_fails(files):
+    words = ["decompose", "x.npy", "--max-params", "40", "--out", "run", "--cache", "none"]
+    before = (
+        "import tnjax.cli._progress as p\n"
+        "def fail(*args): raise RuntimeError('on purpose')\n"
+        "p.Table.row = fail"
+    )
+    done = run_in_terminal(words, folder=files, before=before)
+    assert done.status == 0, done.text
+    assert done.text.count("progress can no longer be shown (RuntimeError: on purpose)") == 1
+    assert result_of(files / "run")["num_params"] <= 40
+    assert (files / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("how", ["status", "line", "title", "row"])
+def test_a_result_survives_lines_that_fail(files, monkeypatch, how):
+    monkeypatch.setattr(Lines, how, fail)
+    out = files / "run"
+    status, said, err = run("decompose", files / "x.npy", "--target-error", "0.3", "--out", out)
+    assert status == 0
+    assert err.count("progress can no longer be shown (RuntimeError: on purpose)") == 1
+    assert err.rstrip().endswith("on purpose)")  # nothing after it
+    assert f"{result_of(out)['num_params']} parameters" in said
+
+
+def test_a_result_survives_a_report_that_fails(files, monkeypatch):
+    monkeypatch.setattr(_run, "rebuild_report", fail)
+    out = files / "run"
+    status, said, err = run("decompose", files / "x.npy", "--target-error", "0.3", "--out", out)
+    assert status == 0
+    assert "report.html could not be made (RuntimeError: on purpose); the result is whole" in err
+    assert str(out) in said
+    assert {"network.safetensors", "result.json", "path.csv", "config.yaml"} <= {
+        path.name for path in out.iterdir()
+    }
+
+
+PROBLEM = noisy_cp()
+
+
+def searched(**options):
+    return tnjax.search(
+        tnjax.Decomposition(PROBLEM), key=jax.random.key(0), target_error=0.3, **options
+    )
+
+
+def test_a_logger_that_fails_is_one_warning_and_the_others_go_on(tmp_path):
+    seen = []
+
+    def broken(step):
+        seen.append("broken")
+        raise RuntimeError("on purpose")
+
+    whole = searched()
+    assert len(whole.path) > 2
+    with pytest.warns(UserWarning, match="broken failed .*on purpose") as said:
+        result = searched(on_step=tnjax.log.Several(broken, lambda step: seen.append(step.error)))
+    assert len(said) == 1
+    assert seen[0] == "broken"
+    assert seen[1:] == pytest.approx([step.error for step in whole.path])
+    assert result.num_params == whole.num_params
+    with pytest.warns(UserWarning, match="JSONLines failed") as said:
+        result = searched(on_step=tnjax.log.JSONLines(tmp_path))  # a folder
+    assert len(said) == 1
+    assert result.error == pytest.approx(whole.error)
+
+
+def test_what_a_users_own_callback_raises_is_his():
+    with pytest.raises(RuntimeError, match="on purpose"):
+        searched(on_step=fail)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        searched(on_progress=fail)
+
+
+# What a search tells ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_progress_is_in_the_units_of_the_user(compress):
+    told, steps = [], []
+    target = 0.03
+    rng = np.random.default_rng(1)
+    wide = np.einsum("ijk,ia->ajk", PROBLEM, np.linalg.qr(rng.standard_normal((30, 8)))[0].T)
+    result = tnjax.search(
+        tnjax.Decomposition(wide),
+        key=jax.random.key(0),
+        target_error=target,
+        on_progress=told.append,
+        on_step=steps.append,
+        compress=compress,
+    )
+    assert len(told) >= len(steps)
+    for progress in told:
+        assert progress.structure.dims == wide.shape
+        assert progress.num_params == progress.structure.num_params
+        assert progress.target_met == (progress.error <= target)
+    sizes = [progress.num_params for progress in told]
+    assert {step.num_params for step in steps} <= set(sizes)
+    assert [p.seconds for p in told] == sorted(p.seconds for p in told)
+    assert told[-1].fitted == result.fitted
+    assert told[-1].num_params == result.num_params
+    assert {p.doing for p in told if p.target_met} == {"making it smaller", "finished"}
+    assert {p.doing for p in told if not p.target_met} <= {
+        "inferring the graph from ranks",
+        "growing",
+        "comparing with a CP network",
+    }
+
+
+@pytest.mark.parametrize(
+    ("move", "rank"),
+    [
+        (Move("start"), None),
+        (Move("grow", (0, 1), 1), 3),
+        (Move("prune", (1, 2), 1), 1),
+        (Move("swap", (0, 1), 1, ((1, 2),)), 3),
+        (Move("merge", (0, 1)), None),
+        (Move("merge", (0, 3)), None),
+        (Move("star", (0, 5), 1, ((1, 2),)), None),
+        (Move("hyperedge", (0, 2), 1, ((0, 1, 2),)), 1),
+    ],
+)
+def test_the_rank_of_a_move_is_known_or_none(move, rank):
+    structure = tnjax.Structure.rank_one((4, 5, 6)).with_rank((0, 1), 3)
+    step = Step(move, structure, structure.num_params, 0.1, 1.0, 0.0, 1)
+    assert step.rank == rank
+    Display(None).on_step(step)
+
+
+# Lines ---------------------------------------------------------------------------------------
+
+
+def waited(condition) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_lines_go_on_while_nobody_says_anything_and_end(monkeypatch):
+    for name, value in (("_FIRST", 0.0), ("_NEWS", 0.02), ("_SILENT", 0.02), ("_LOOK", 0.01)):
+        monkeypatch.setattr(_progress, name, value)
+    stream = io.StringIO()
+    lines = Lines(stream)
+    lines.status("growing: 12 parameters")
+    waited(lambda: stream.getvalue().count("growing: 12 parameters\n") >= 3)
+    lines.close()
+    assert not lines._thread.is_alive()
+    told = stream.getvalue()
+    assert "\x1b" not in told
+    assert all(line.split()[1] == "s" for line in told.splitlines())
+
+
+def test_a_stream_that_closes_is_one_warning(monkeypatch, capsys):
+    monkeypatch.setattr(_progress, "_LOOK", 0.01)
+    stream = io.StringIO()
+    lines = Lines(stream)
+    display = Display(lines)
+    stream.close()
+    display.line("target met")
+    display.line("more")
+    display.status("and more")
+    assert capsys.readouterr().err.count("progress can no longer be shown") == 1
+    waited(lambda: not lines._thread.is_alive())
