@@ -3,12 +3,13 @@
 import contextlib
 import io
 import json
+import re
 
 from tnjax.cli import main
 
 
-def run(*arguments) -> tuple[int, str, str]:
-    """Exit status, standard output, standard error."""
+def run(*arguments, progress: bool = False) -> tuple[int, str, str]:
+    """Exit status, standard output, standard error, without the lines of progress by default."""
     words = [str(word) for word in arguments]
     if words[0] in ("decompose", "complete"):
         words += ["--cache", "none"]
@@ -18,7 +19,15 @@ def run(*arguments) -> tuple[int, str, str]:
             status = main(words)
         except SystemExit as end:
             status = end.code
-    return status, out.getvalue(), err.getvalue()
+    said = err.getvalue()
+    return status, out.getvalue(), said if progress else without_progress(said)
+
+
+def without_progress(text: str) -> str:
+    """Standard error without the lines of progress, whose number depends on the machine."""
+    return "".join(
+        line for line in text.splitlines(keepends=True) if not re.match(r" *\d+\.\d s  \S", line)
+    )
 
 
 def snapshot(folder) -> dict[str, bytes | None]:

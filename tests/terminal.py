@@ -22,7 +22,8 @@ CTRL_C = b"\x03"
 
 # Colors, movements of the cursor and what else a terminal takes as a command.
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r")
-_ERASE = "\x1b[2K"
+_ERASE, _UP = "\x1b[2K", re.compile(r"\x1b\[(\d*)A")
+_TOKENS = re.compile(rf"{_CONTROL.pattern}|\n|[^\x1b\r\n]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +42,23 @@ class Session:
 
     @property
     def text(self) -> str:
-        """What stays to be read: no colors, and no line that was drawn over."""
-        lines = (line.split(_ERASE)[-1] for line in self.raw.split("\n"))
-        return "\n".join(_CONTROL.sub("", line).rstrip() for line in lines)
+        """What stays to be read at the end."""
+        rows, row, column = [""], 0, 0
+        for token in _TOKENS.findall(self.raw):
+            if token == "\n":
+                row += 1
+                rows += [""] * (row == len(rows))
+            elif token == "\r":
+                column = 0
+            elif token == _ERASE:
+                rows[row] = ""
+            elif (up := _UP.fullmatch(token)) is not None:
+                row = max(0, row - int(up[1] or 1))
+            elif not _CONTROL.fullmatch(token):
+                padded = rows[row].ljust(column)
+                rows[row] = padded[:column] + token + padded[column + len(token) :]
+                column += len(token)
+        return "\n".join(line.rstrip() for line in rows)
 
     @property
     def drawn(self) -> str:

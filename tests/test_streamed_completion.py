@@ -401,6 +401,7 @@ def test_the_command_line_completes_what_memory_does_not_hold(tmp_path):
     status, out, err = run(
         *("complete", path, *options, *small, "--predict", tmp_path / "wanted.npz"),
         *("--out", tmp_path / "run"),
+        progress=True,
     )
     assert status == 0, err
     assert re.search(

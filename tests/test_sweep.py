@@ -22,7 +22,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from tests.cli_helpers import check_refusal
+from tests.cli_helpers import check_refusal, without_progress
 from tnjax import Move, Status, Step, Structure
 from tnjax._install import install_hint
 from tnjax.cli import _progress
@@ -448,7 +448,7 @@ def start(folder, *arguments):
 
 def ended(process, seconds=300):
     out, err = process.communicate(timeout=seconds)
-    return process.returncode, out, err
+    return process.returncode, out, without_progress(err)
 
 
 def rows_of(path) -> list[dict]:

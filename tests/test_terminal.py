@@ -3,12 +3,16 @@ what is shown can lose a result."""
 
 import io
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+import _tnjax_script
 import tnjax
 from tests.cli_helpers import run
 from tests.terminal import CTRL_C, run_in_terminal
@@ -17,6 +21,7 @@ from tnjax import Move, Step
 from tnjax._report import run as _run
 from tnjax.cli import _progress
 from tnjax.cli._progress import Display, Lines
+from tnjax.cli._reading import ToldSamples, ToldTensor
 
 
 def noisy_cp(dims=(8, 7, 6), rank=2, seed=0) -> np.ndarray:
@@ -31,8 +36,7 @@ def noisy_cp(dims=(8, 7, 6), rank=2, seed=0) -> np.ndarray:
 @pytest.fixture
 def files(tmp_path):
     np.save(tmp_path / "x.npy", noisy_cp())
-    np.save(tmp_path / "bad.npy", np.full((3, 3), np.nan))
-    np.save(tmp_path / "hard.npy", np.random.default_rng(0).standard_normal((6, 6, 6, 6)))
+    np.save(tmp_path / "bad.npy", np.full((3, 3), np.inf))
     (tmp_path / "some_models.py").write_text(FACTORY, encoding="utf-8")
     return tmp_path
 
@@ -69,7 +73,7 @@ def test_a_search_that_merges_nodes_is_shown_to_its_end(files, columns):
     for command in ("show", "report"):
         seen = run_in_terminal([command, "run"], columns, folder=files)
         assert seen.status == 0, seen.text
-        assert ("TARGET_REACHED" if command == "show" else "run/report.html") in seen.text
+        assert ("target_reached" if command == "show" else "run/report.html") in seen.text
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -113,48 +117,49 @@ def test_a_sweep_is_shown(files, columns):
 # Ends ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", [80, 200])
-def test_what_fails_ends_in_one_line(files, columns):
-    words = ["decompose", "bad.npy", "--target-error", "0.03", "--out", "run"]
+@pytest.mark.parametrize(("command", "columns"), [("decompose", 80), ("complete", 200)])
+def test_what_fails_ends_in_one_line(files, command, columns):
+    words = [command, "bad.npy", "--target-error", "0.03", "--out", "run"]
     done = run_in_terminal(words, columns, folder=files)
     assert done.status == 2
     (line,) = done.text.strip().splitlines()
-    assert line.startswith("tnjax: error: bad.npy: 9 of 9 entries are NaN")
+    assert line.startswith("tnjax: error: bad.npy: ")
     assert not (files / "run").exists()
 
 
 # A step whose computation does not let itself be interrupted.
 BUSY = """
+import os; os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np, tnjax
 before = tnjax.Greedy.step
 def step(self, *args):
     print("step begins", flush=True)
-    np.linalg.svd(np.ones((1500, 1500)))
+    np.linalg.svd(np.random.default_rng(0).standard_normal((700, 700)))
     print("step ends", flush=True)
     return before(self, *args)
 tnjax.Greedy.step = step
 """
 
 
-@pytest.mark.parametrize("columns", [80, 200])
-def test_ctrl_c_is_answered_while_a_step_computes_and_the_step_is_kept(files, columns):
-    words = ["decompose", "hard.npy", "--target-error", "0.001", "--out", "run"]
+def test_ctrl_c_is_answered_while_a_step_computes_and_the_step_is_kept(files):
+    words = ["decompose", "x.npy", "--target-error", "0.001", "--no-infer", "--out", "run"]
     keys = [("step begins", CTRL_C)]
     words += ["--cache", "none"]
-    done = run_in_terminal(words, columns, folder=files, keys=keys, before=BUSY)
+    done = run_in_terminal(words, 80, folder=files, keys=keys, before=BUSY)
     assert done.status == 130, done.text
     answer = "stopping after this step; Ctrl-C again stops at once ..."
     assert done.drawn.index(answer) < done.drawn.index("step ends")
     record = result_of(files / "run")
-    assert record["status"] == "INTERRUPTED"
-    assert len(record["path"]) == 2
-    check_width(done, columns)
+    assert record["status"] == "interrupted"
+    assert record["path"]
+    assert (files / "run" / "network.safetensors").exists()
+    check_width(done, 80)
 
 
 def test_ctrl_c_again_stops_at_once(files):
-    words = ["decompose", "hard.npy", "--target-error", "0.001", "--out", "run"]
+    words = ["decompose", "x.npy", "--target-error", "0.001", "--no-infer", "--out", "run"]
     keys = [("step begins", CTRL_C), ("stopping after this step", CTRL_C)]
-    done = run_in_terminal(words, folder=files, keys=keys, before=BUSY)
+    done = run_in_terminal(words, 200, folder=files, keys=keys, before=BUSY)
     assert done.status == 130, done.text
     assert "stopping at once" in done.text
     assert "step ends" not in done.drawn
@@ -342,3 +347,66 @@ def test_a_stream_that_closes_is_one_warning(monkeypatch, capsys):
     display.status("and more")
     assert capsys.readouterr().err.count("progress can no longer be shown") == 1
     waited(lambda: not lines._thread.is_alive())
+
+
+class Heard:
+    """A screen that remembers the last words and all of them."""
+
+    def __init__(self):
+        self.told = []
+
+    def status(self, words):
+        self.told.append(words)
+
+    title = line = status
+
+    def row(self, head, words, more):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_what_is_read_from_disk_is_told_piece_by_piece(tmp_path):
+    array = np.arange(24.0).reshape(12, 2)
+    np.save(tmp_path / "x.npy", array)
+    heard = Heard()
+    file = tnjax.io.open_tensor(tmp_path / "x.npy")
+    slabs = [slab.copy() for slab in ToldTensor(file, Display(heard)).slabs(5 * 2 * 8)]
+    np.testing.assert_array_equal(np.concatenate(slabs), array)
+    assert heard.told == [
+        "reading the first slab",
+        "reading slabs, 1 of 3",
+        "reading slabs, 2 of 3",
+        "reading slabs, 3 of 3",
+    ]
+    heard = Heard()
+    indices = np.stack(np.unravel_index(np.arange(24), array.shape), axis=1)
+    tnjax.io.write_samples(tmp_path / "entries", [(indices, array.ravel())], array.shape)
+    source = ToldSamples(tnjax.io.open_samples(tmp_path / "entries"), Display(heard))
+    values = np.concatenate([values for _, values in source.chunks(10)])
+    np.testing.assert_array_equal(values, array.ravel())
+    assert heard.told[-1] == "reading chunks, 3 of 3"
+
+
+# Before JAX is there -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["decompose", "x.npy"], True),
+        (["sweep", "x.yaml", "--out", "y"], True),
+        (["decompose", "--help"], False),
+        (["show", "run"], False),
+        ([], False),
+        (["decompose", "x.npy", "--process-id", "0"], True),
+        (["decompose", "x.npy", "--process-id", "1"], False),
+        (["decompose", "x.npy", "--process_id=1"], False),
+    ],
+)
+def test_the_first_line_needs_no_import(words, says):
+    assert bool(_tnjax_script.starting(words)) == says
+    code = "import _tnjax_script, sys; sys.exit('jax' in sys.modules or 'tnjax' in sys.modules)"
+    root = Path(_tnjax_script.__file__).parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _FIRST, _NEWS, _SILENT = 0.8, 4.0, 6.0
 # Seconds between two looks at the clock.
 _LOOK = 0.2
+# Drawings a second on a terminal, and what turns there.
+_FRAMES, _SPINNER = 4, "-\\|/"
 # Columns of the first word in a row of the table, and the names of all.
 _MOVE = 12
 _HEAD = f"{'move':<{_MOVE}}{'rank':>5}{'params':>9}{'compr.':>9}{'error':>11}{'s':>7}"
@@ -265,16 +267,17 @@ class Table:
 
     def __init__(self, console: Any):
         from rich.live import Live
-        from rich.spinner import Spinner
 
         self._console, self._begin, self._head = console, time.monotonic(), ""
         self._words = "starting"
-        spinner = Spinner("line", text=Now(self._now))
-        self._live = Live(spinner, console=console, refresh_per_second=4, transient=True)
+        self._live = Live(
+            Now(self._now), console=console, refresh_per_second=_FRAMES, transient=True
+        )
         self._live.start()
 
     def _now(self) -> str:
-        return f"{self._words}, {time.monotonic() - self._begin:.0f} s"
+        seconds = time.monotonic() - self._begin
+        return f"{_SPINNER[int(_FRAMES * seconds) % len(_SPINNER)]} {self._words}, {seconds:.0f} s"
 
     def status(self, words: str) -> None:
         self._words = words
