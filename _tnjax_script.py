@@ -1,28 +1,53 @@
 """The console script `tnjax`. It lies beside the package so that it can say something before that
 is imported, which takes seconds, JAX most of them."""
 
+import contextlib
 import os
 import sys
+import threading
+from collections.abc import Iterator
 
 # Subcommands that take longer than their import.
 _LONG = ("decompose", "complete", "compress", "sweep")
+# Seconds between two lines off a terminal, on a machine that is busy.
+_EVERY = 6.0
 _ERASE = "\r\x1b[2K"
 
 
 def main() -> int:
     """Run the command line; returns the exit status."""
-    words = starting(sys.argv[1:])
-    drawn = False
-    if words:
-        # On a terminal the line goes when there is something better to show.
-        drawn = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-        print(words, end="" if drawn else "\n", file=sys.stderr, flush=True)
-    try:
+    with _told(starting(sys.argv[1:])):
         from tnjax.cli import main
-    finally:
-        if drawn:
-            print(_ERASE, end="", file=sys.stderr, flush=True)
     return main()
+
+
+@contextlib.contextmanager
+def _told(words: str) -> Iterator[None]:
+    """Words on standard error meanwhile: on a terminal until there is something better to show,
+    elsewhere again and again. Where they cannot be written, nothing happens."""
+    if not words or sys.stderr is None:
+        yield
+        return
+    drawn = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    loaded = threading.Event()
+
+    def write(text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            print(text, end="", file=sys.stderr, flush=True)
+
+    def repeat() -> None:
+        while not loaded.wait(_EVERY):
+            write(f"{words}\n")
+
+    write(words if drawn else f"{words}\n")
+    if not drawn:
+        threading.Thread(target=repeat, daemon=True).start()
+    try:
+        yield
+    finally:
+        loaded.set()
+        if drawn:
+            write(_ERASE)
 
 
 def starting(arguments: list[str]) -> str:

@@ -97,7 +97,7 @@ def test_a_compression_with_a_task_is_shown(files, columns):
     assert len(steps) > 1
     for step in steps:
         assert f"{step['num_params']}" in done.text
-    assert "batches so far" in done.drawn
+    assert "training batches so far" in done.drawn
     assert result_of(files / "run")["layers"][0]["costs"]
     check_width(done, columns)
 

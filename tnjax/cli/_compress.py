@@ -90,10 +90,11 @@ def _compress(options: Compress, display: Display) -> int:
     grows = grows or options.method == "grow"
     training = Training(steps=options.steps, final_steps=options.final_steps)
     told = _Told(display)
+    task = None if task is None else told.task(task)
     display.status("looking at the layers")
     result = compress(
         model,
-        None if task is None else told.task(task),
+        task,
         layers=options.layers,
         budget=options.budget,
         method=Grow(screen=options.screen) if grows else "spectra",
@@ -156,7 +157,7 @@ class _Told:
         return dataclasses.replace(task, batches=_Counted(task, self), validation=held_out)
 
     def batch(self, count: int) -> None:
-        self._display.status(f"training: {count} batches so far; {self._now}")
+        self._display.status(f"{count} training batches so far; {self._now}")
 
     def on_step(self, step: GrowStep) -> None:
         grown = ", ".join(f"{name} {edge[0]}-{edge[-1]}" for name, edge, _ in step.grown)

@@ -155,7 +155,7 @@ def displayed(
         table: makes what is shown on a terminal out of rich's console.
     """
     display = Display()
-    if wanted:
+    if wanted and sys.stderr is not None:
         try:
             terminal = _terminal()
             keeps = "Ctrl-C" if terminal else "SIGINT or SIGTERM"
@@ -171,6 +171,8 @@ def displayed(
 
 def warn(words: str) -> None:
     """One line of warning, where even that may fail."""
+    if sys.stderr is None:
+        return
     with contextlib.suppress(Exception):
         print(f"tnjax: warning: {words}", file=sys.stderr, flush=True)
 
