@@ -3,6 +3,7 @@ hooked in first (`--jaxtyping-packages`)."""
 
 import gc
 import itertools
+import logging
 import os
 import sys
 
@@ -42,3 +43,35 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+class _Compiled(logging.Handler):
+    """What was compiled since the interpreter did not run it."""
+
+    def __init__(self):
+        super().__init__(logging.DEBUG)
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record)
+
+
+_compiled = _Compiled()
+logging.getLogger("tnjax.interpret").addHandler(_compiled)
+logging.getLogger("tnjax.interpret").setLevel(logging.DEBUG)
+
+
+@pytest.fixture(autouse=True)
+def _interpreter_does_not_fail(request):
+    """Not to know an operation is no fault. To fail costs users only time; here it is seen."""
+    _compiled.records.clear()
+    yield
+    failed = [record for record in _compiled.records if record.exc_info]
+    if failed and "fallback" not in request.fixturenames:
+        pytest.fail(f"the interpreter failed: {failed[0].getMessage()}")
+
+
+@pytest.fixture
+def fallback():
+    """The test makes programs that the interpreter fails at; these are the lines of the log."""
+    return _compiled.records

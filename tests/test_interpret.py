@@ -1,6 +1,7 @@
 """Programs run by NumPy give what XLA's give."""
 
 import gc
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from tnjax import (
     _interpret,
     search,
 )
-from tnjax._interpret import _operations, _products
+from tnjax._interpret import _guard, _lower, _operations, _products
 from tnjax._search.fitting import evaluate as _evaluate
 from tnjax._search.screening import candidates as _candidates
 from tnjax._search.screening.screens import Spectral, Trial
@@ -290,6 +291,7 @@ def test_screens(screen, dtype):
         check(function, data, screen, network, starts, tolerance=1e5 if single else 1e7)
 
 
+@pytest.mark.slow
 def test_a_search_takes_the_same_moves_as_when_it_is_compiled(monkeypatch):
     data = problem(jnp.float64)
     run = lambda: search(data, key=jax.random.key(0), target_error=0.02)
@@ -303,7 +305,7 @@ def test_a_search_takes_the_same_moves_as_when_it_is_compiled(monkeypatch):
 
 
 def test_programs_with_unknown_operations_are_compiled_and_give_the_same(monkeypatch):
-    refused, known = [], _interpret.lower
+    refused, known = [], _guard.lower
 
     def lower(jaxpr):
         try:
@@ -312,7 +314,7 @@ def test_programs_with_unknown_operations_are_compiled_and_give_the_same(monkeyp
             refused.append(1)
             raise
 
-    monkeypatch.setattr(_compile._interpret, "lower", lower)
+    monkeypatch.setattr(_guard, "lower", lower)
     x = jnp.asarray(np.random.default_rng(0).standard_normal((4, 3)))
     ran = _compile.run(jnp.linalg.svd, (), (x,), work=12)
     assert refused
@@ -340,8 +342,8 @@ def test_the_collector_of_cycles_is_left_as_it_was():
 
 def test_small_programs_are_interpreted_and_large_ones_compiled(monkeypatch):
     lowered = []
-    lower = _interpret.lower
-    monkeypatch.setattr(_interpret, "lower", lambda jaxpr: lowered.append(1) or lower(jaxpr))
+    lower = _guard.lower
+    monkeypatch.setattr(_guard, "lower", lambda jaxpr: lowered.append(1) or lower(jaxpr))
     _compile.clear_cache()
     x = jnp.ones(3)
     assert _compile.run(_double, (), (x,), work=3).programs == 1
@@ -355,3 +357,182 @@ def test_small_programs_are_interpreted_and_large_ones_compiled(monkeypatch):
 
 def _double(x):
     return 2 * x
+
+
+# What is not understood is compiled ---------------------------------------------------------------
+
+X = np.linspace(-1, 1, 12).reshape(4, 3)
+
+
+def _sines(x):
+    return jnp.sin(x) + 1
+
+
+def _sums_and_products(x):
+    return lax.scan(lambda carry, row: (carry + row, carry * row), x[0], x)
+
+
+@pytest.fixture
+def fresh(fallback):
+    """No program and no line of the log is there yet."""
+    _compile.clear_cache()
+    _guard._logged.clear()
+    yield fallback
+    _compile.clear_cache()
+    _guard._logged.clear()
+
+
+def ran(function, *args):
+    return _compile.run(function, (), args, work=10).value
+
+
+def changed(monkeypatch, primitive, change):
+    """JAX gives this primitive other parameters."""
+    known = _lower.Parameters
+
+    def of(eqn):
+        params = dict(eqn.params)
+        return known(
+            eqn.primitive.name, change(params) if eqn.primitive.name == primitive else params
+        )
+
+    monkeypatch.setattr(_lower.Parameters, "of", of)
+
+
+def without(params, *names):
+    return {name: value for name, value in params.items() if name not in names}
+
+
+class _Groups:
+    """As what says how the arguments of a scan are grouped, but another one."""
+
+    def __init__(self, *groups):
+        self.groups = groups
+
+    def unpack(self):
+        return self.groups
+
+
+SCANS = {
+    "names": lambda params: {f"new_{name}": value for name, value in params.items()},
+    "one more": lambda params: {**params, "skipped": 2},
+    "no body": lambda params: without(params, "jaxpr"),
+    "no counts": lambda params: without(params, "ft_in", "num_carry"),
+    "other counts": lambda params: {
+        **without(params, "num_carry"),
+        "ft_in": _Groups([0], [0], [0, 0]),
+    },
+    "other types": lambda params: {**without(params, "num_carry"), "ft_in": 3, "length": "4"},
+}
+
+
+@pytest.mark.parametrize("change", SCANS)
+def test_a_scan_with_other_parameters_is_compiled(change, monkeypatch, fresh):
+    changed(monkeypatch, "scan", SCANS[change])
+    for _ in range(2):
+        total, products = ran(_sums_and_products, X)
+        np.testing.assert_allclose(total, X[0] + X.sum(0))
+        before = X[0] + np.cumsum(X, 0) - X
+        np.testing.assert_allclose(products, before * X)
+    assert [record.levelname for record in fresh] == ["DEBUG"]
+    assert "scan" in fresh[0].getMessage()
+
+
+def test_parameters_of_no_effect_do_not_matter(monkeypatch, fresh):
+    changed(monkeypatch, "sin", lambda params: {**params, "accuracy": "high", "new": None})
+    np.testing.assert_allclose(ran(_sines, X), np.sin(X) + 1)
+    assert not fresh
+
+
+def test_an_operation_with_a_parameter_more_is_compiled(monkeypatch, fresh):
+    changed(monkeypatch, "sin", lambda params: {**params, "in_degrees": True})
+    np.testing.assert_allclose(ran(_sines, X), np.sin(X) + 1)
+    assert "in_degrees=True" in fresh[0].getMessage()
+
+
+def test_an_unknown_operation_is_compiled(monkeypatch, fresh):
+    monkeypatch.delitem(_operations.OPERATIONS, "sin")
+    np.testing.assert_allclose(ran(_sines, X), np.sin(X) + 1)
+    assert "the operation sin" in fresh[0].getMessage()
+
+
+def test_a_jaxpr_of_another_kind_is_compiled(monkeypatch, fresh):
+    def inline(*_):
+        raise AttributeError("invars")
+
+    monkeypatch.setattr(_lower._Builder, "inline", inline)
+    np.testing.assert_allclose(ran(_sines, X), np.sin(X) + 1)
+    assert "AttributeError" in fresh[0].getMessage()
+
+
+FAULTS = {
+    "raises": lambda x: 1 / 0,
+    "shape": lambda x: np.sin(x)[0, None],
+    "wider": lambda x: np.sin(x).astype(np.longdouble),
+    "nothing": lambda x: None,
+    "does not end well": lambda x: [][0],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_operation_that_fails_when_it_is_called_is_compiled(fault, monkeypatch, fresh):
+    calls = []
+
+    def sin(x):
+        calls.append(1)
+        return FAULTS[fault](x)
+
+    monkeypatch.setitem(_operations.OPERATIONS, "sin", lambda eqn: sin)
+    for _ in range(3):
+        np.testing.assert_allclose(ran(jnp.sin, X), np.sin(X))
+    assert len(calls) == 1  # then compiled for good
+    assert [record.levelname for record in fresh] == ["DEBUG"]
+
+
+def test_an_operation_that_fails_at_a_later_call_is_compiled_too(monkeypatch, fresh):
+    def sin(x):
+        if x[0, 0] < 0:
+            raise ValueError("negative")
+        return np.sin(x)
+
+    monkeypatch.setitem(_operations.OPERATIONS, "sin", lambda eqn: sin)
+    for x in (X + 2, X, X + 2):
+        np.testing.assert_allclose(ran(jnp.sin, x), np.sin(x))
+    assert len(fresh) == 1
+
+
+def test_threads_share_the_program_that_is_compiled_instead(monkeypatch, fresh):
+    meet, made, found = threading.Barrier(4), [], []
+
+    def sin(x):
+        meet.wait(60)
+        raise ValueError
+
+    monkeypatch.setitem(_operations.OPERATIONS, "sin", lambda eqn: sin)
+    program = _compile.compiled(jnp.sin, (), (X,), passes=1).call
+    make = program._make
+    program._make = lambda args: made.append(1) or make(args)
+    threads = [threading.Thread(target=lambda: found.append(program(X))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert len(found) == 4
+    for value in found:
+        np.testing.assert_allclose(value, np.sin(X))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError])
+def test_what_is_no_fault_of_the_interpreter_is_raised(error, monkeypatch, fresh):
+    def stopped(*_):
+        raise error
+
+    monkeypatch.setitem(_operations.OPERATIONS, "sin", stopped)
+    with pytest.raises(error):
+        ran(jnp.sin, X)
+    monkeypatch.setitem(_operations.OPERATIONS, "sin", lambda eqn: stopped)
+    for _ in range(2):
+        with pytest.raises(error):
+            ran(jnp.sin, X)
+    assert not fresh

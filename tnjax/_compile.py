@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from . import _interpret, _interrupt, _mesh
@@ -277,11 +276,26 @@ def _made(
         return forms.compiled.setdefault(tier, call)
     traced = jax.jit(program, compiler_options=options).trace(*args)
     if passes is not None and forms.operations is None:
-        forms.host, forms.operations = _interpreted(traced)
+        # If it is compiled after all, it is made anew: what was traced is not kept for that.
+        make = functools.partial(_compiled_anew, forms, program, tier)
+        forms.host = host = _interpret.interpreted(traced, make)
+        forms.operations = _endless if host is None else functools.cache(host.operations)
     if or_none:
         return forms.host if forms.interprets(passes) else None
     found = forms.made(tier, passes)
     return forms.compiled.setdefault(tier, traced.lower().compile()) if found is None else found
+
+
+def _compiled_anew(forms: _Forms, program: Callable, tier: str, args: tuple) -> Callable:
+    """The compiled form, traced again."""
+    call = _made(forms, program, args, None, None, tier, None)
+    assert call is not None
+    return call
+
+
+def _endless(passes: int) -> float:
+    """Operations of what NumPy does not run."""
+    return math.inf
 
 
 class _Uncollected:
@@ -306,24 +320,6 @@ class _Uncollected:
 
 
 _uncollected = _Uncollected()
-
-
-def _interpreted(traced: Any) -> tuple[Callable | None, Callable[[int], float]]:
-    """The program run by NumPy and how many operations that takes; None and infinitely many where
-    it has an operation that is not known there."""
-    try:
-        run = _interpret.lower(traced.jaxpr)
-    except _interpret.Unsupported:
-        return None, lambda passes: math.inf
-    dtypes = [var.aval.dtype for var in traced.jaxpr.jaxpr.invars]
-    out = jax.tree.structure(traced.out_info)
-
-    def call(*args):
-        leaves = map(np.asarray, jax.tree.leaves(args), dtypes)
-        with np.errstate(all="ignore"):
-            return jax.tree.unflatten(out, map(np.asarray, run(*leaves)))
-
-    return call, functools.cache(run.operations)
 
 
 def _lowered(program: Callable, args: tuple, mesh: Mesh, layout: Any, options: dict):

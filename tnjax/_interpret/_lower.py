@@ -7,8 +7,10 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from ._operations import ELEMENTWISE, OPERATIONS, Equation, Unsupported, narrow_shape
+from ._operations import ELEMENTWISE, OPERATIONS, Equation, narrow_shape
+from ._parameters import Parameters
 from ._program import Branches, Instruction, Loop, Program, Scan, While
+from ._unsupported import PASSED_ON, Unsupported
 
 # Entries up to which a constant is computed once and kept, and an array needs not be freed early.
 _SMALL = 100_000
@@ -25,8 +27,18 @@ def lower(closed: ClosedJaxpr) -> Program:
     """The program of a jaxpr: a function of NumPy arrays, one for each input.
 
     Raises:
-        Unsupported: for an operation that is not known here.
+        Unsupported: for whatever is not understood here. JAX promises to keep neither names nor
+            parameters of primitives, so any exception on the way is one of these.
     """
+    try:
+        return _lowered(closed)
+    except (Unsupported, *PASSED_ON):
+        raise
+    except Exception as error:
+        raise Unsupported(f"a program that raises {error!r}") from error
+
+
+def _lowered(closed: ClosedJaxpr) -> Program:
     builder = _Builder()
     inputs = tuple(builder.slot(size=_shape(var).size) for var in closed.jaxpr.invars)
     outputs = builder.inline(closed.jaxpr, closed.consts, inputs)
@@ -76,21 +88,22 @@ class _Builder:
         name = eqn.primitive.name
         if name in _LOOPS:
             out = tuple(self.slot(size=_shape(var).size) for var in eqn.outvars)
-            self.instructions.append(Instruction(_LOOPS[name](eqn), slots, out, single=False))
+            with Parameters.of(eqn) as params:
+                loop = _LOOPS[name](eqn, params)
+            self.instructions.append(Instruction(loop, slots, out, single=False))
             return out
         if name == "split":
-            return self.split(eqn, slots)
+            with Parameters.of(eqn) as params:
+                return self.split(params, slots)
         if name == "device_put":  # all is on the host
             return slots
         if name not in OPERATIONS:
             raise Unsupported(f"the operation {name}")
-        equation = Equation(
-            name, eqn.params, tuple(_shape(atom) for atom in eqn.invars), _shape(*eqn.outvars)
-        )
-        try:
+        with Parameters.of(eqn) as params:
+            equation = Equation(
+                name, params, tuple(_shape(atom) for atom in eqn.invars), _shape(*eqn.outvars)
+            )
             call, result = OPERATIONS[name](equation), equation.output
-        except (KeyError, AttributeError) as error:  # other parameters, in another version of JAX
-            raise Unsupported(f"the operation {name} with {list(eqn.params)}") from error
         if result.size <= _SMALL and all(self.constant[slot] for slot in slots):
             with np.errstate(all="ignore"):
                 return (self.slot(call(*[self.values[slot] for slot in slots]), constant=True),)
@@ -102,11 +115,11 @@ class _Builder:
         self.instructions.append(Instruction(call, slots, out))
         return out
 
-    def split(self, eqn: JaxprEqn, slots: tuple[int, ...]) -> tuple[int, ...]:
+    def split(self, params: Parameters, slots: tuple[int, ...]) -> tuple[int, ...]:
         """The one operation with several results: a slice for each."""
         out, begin = [], 0
-        axis, before = eqn.params["axis"], (slice(None),)
-        for size in eqn.params["sizes"]:
+        axis, before = params["axis"], (slice(None),)
+        for size in params["sizes"]:
             where = (*before * axis, slice(begin, begin + size))
             out.append(self.slot())
             cut = lambda x, where=where: x[where]
@@ -149,7 +162,8 @@ class _Builder:
         return Program(self.values, inputs, kept[::-1], outputs)
 
 
-# Primitives that call a jaxpr: which, and in what slots its arguments are -------------------------
+# Primitives that call a jaxpr: which, and in what slots its arguments are. What else their
+# parameters say serves derivatives and compilers, whatever it is. ---------------------------------
 
 
 def _call(parameter: str):
@@ -176,28 +190,36 @@ _CALLS = {
 # Loops -----------------------------------------------------------------------------------------
 
 
-def _while(eqn: JaxprEqn) -> Loop:
-    options = eqn.params
-    test, body = lower(options["cond_jaxpr"]), lower(options["body_jaxpr"])
-    return While(test, body, options["cond_nconsts"], options["body_nconsts"])
+def _while(eqn: JaxprEqn, params: Parameters) -> Loop:
+    test, body = _lowered(params["cond_jaxpr"]), _lowered(params["body_jaxpr"])
+    return While(test, body, params["cond_nconsts"], params["body_nconsts"])
 
 
-def _scan(eqn: JaxprEqn) -> Loop:
-    options = eqn.params
-    shapes = map(_shape, eqn.outvars[options["num_carry"] :])
-    stacked = tuple((x.shape, x.dtype) for x in shapes)
-    return Scan(
-        lower(options["jaxpr"]),
-        options["length"],
-        options["num_consts"],
-        options["num_carry"],
-        stacked,
-        options["reverse"],
-    )
+def _scan(eqn: JaxprEqn, params: Parameters) -> Loop:
+    constants, carried, sliced = _scan_counts(eqn, params)
+    body = params["jaxpr"]
+    taken, given = len(body.jaxpr.invars), len(body.jaxpr.outvars)
+    if not (constants + carried + sliced == taken == len(eqn.invars) and given == len(eqn.outvars)):
+        raise Unsupported("a scan whose arguments are not constants, carried ones and slices")
+    stacked = tuple((x.shape, x.dtype) for x in map(_shape, eqn.outvars[carried:]))
+    return Scan(_lowered(body), params["length"], constants, carried, stacked, params["reverse"])
 
 
-def _cond(eqn: JaxprEqn) -> Loop:
-    return Branches(tuple(map(lower, eqn.params["branches"])))
+def _scan_counts(eqn: JaxprEqn, params: Parameters) -> tuple[int, int, int]:
+    """How many arguments stay, are replaced, and are sliced."""
+    if "num_carry" in params:  # until JAX 0.10
+        constants, carried = params["num_consts"], params["num_carry"]
+        return constants, carried, len(eqn.invars) - constants - carried
+    constants, carried, sliced = params["ft_in"].unpack()
+    return len(constants), len(carried), len(sliced)
 
 
-_LOOPS: dict[str, Callable[[JaxprEqn], Loop]] = {"while": _while, "scan": _scan, "cond": _cond}
+def _cond(eqn: JaxprEqn, params: Parameters) -> Loop:
+    return Branches(tuple(map(_lowered, params["branches"])))
+
+
+_LOOPS: dict[str, Callable[[JaxprEqn, Parameters], Loop]] = {
+    "while": _while,
+    "scan": _scan,
+    "cond": _cond,
+}

@@ -11,15 +11,12 @@ import scipy.linalg
 from jax.lax import GatherScatterMode
 
 from ._products import Product
+from ._unsupported import Unsupported
 
 # Matrices that a loop in Python may go through one by one.
 _LOOPED = 256
 # Entries of an array that is sooner made than avoided.
 _SMALL = 4096
-
-
-class Unsupported(Exception):
-    """A program that NumPy does not run here."""
 
 
 class Equation(NamedTuple):
@@ -43,6 +40,11 @@ def _divide(eqn: Equation):
     ).astype(dtype)
 
 
+def _conjugate(eqn: Equation):
+    dtype = eqn.output.dtype  # complex, even of a real operand
+    return np.conj if eqn.inputs[0].dtype == dtype else lambda x: x.astype(dtype)
+
+
 def _integer_pow(eqn: Equation):
     y = eqn.params["y"]
     return lambda x: x**y
@@ -59,7 +61,6 @@ _UFUNCS = {
     "add_any": np.add,
     "and": np.bitwise_and,
     "ceil": np.ceil,
-    "conj": np.conj,
     "cos": np.cos,
     "eq": np.equal,
     "exp": np.exp,
@@ -88,7 +89,7 @@ _UFUNCS = {
     "tanh": np.tanh,
     "xor": np.bitwise_xor,
 }
-ELEMENTWISE = frozenset({*_UFUNCS, "div", "select_n"})
+ELEMENTWISE = frozenset({*_UFUNCS, "conj", "div", "select_n"})
 
 _REDUCTIONS = {
     "reduce_sum": np.add.reduce,
@@ -324,7 +325,8 @@ def _dot_general(eqn: Equation):
     dtype = eqn.output.dtype
     if left.dtype == right.dtype == dtype:
         return product
-    return lambda x, y: product(x, y).astype(dtype)
+    wide = np.result_type(left.dtype, right.dtype, dtype)  # where sums must not overflow
+    return lambda x, y: product(x.astype(wide), y.astype(wide)).astype(dtype)
 
 
 def _cholesky(eqn: Equation):
@@ -386,6 +388,7 @@ OPERATIONS: dict[str, Operation] = {
     "clamp": lambda eqn: lambda low, x, high: np.clip(x, low, high),
     "complex": lambda eqn: lambda x, y: x + 1j * y,
     "concatenate": _concatenate,
+    "conj": _conjugate,
     "convert_element_type": _convert,
     "copy": lambda eqn: np.array,
     "div": _divide,
