@@ -1,18 +1,27 @@
 # Two commands on a fresh machine: `make demo` and `make test`. They need Python >= 3.11, make and
 # a package index.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
+# What is installed of the package's extras, and if OLDEST is set, in the oldest versions allowed.
+EXTRA ?= dev
+OLDEST ?=
 BIN := $(VENV)/bin
 # Annotations are checked while the tests run; an int will do for a float.
 TYPES := "--jaxtyping-packages=tnjax,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal $(TYPES)
 STAMP := $(VENV)/.installed
+PACKAGES := $(if $(OLDEST),--constraint $(VENV)/floors.txt) --editable '.[$(EXTRA)]'
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format install clean
+.PHONY: demo test test-quick lint format install clean
 
-$(STAMP): pyproject.toml
+# uv takes seconds for what pip takes minutes for; pip does it where uv does not work.
+$(STAMP): pyproject.toml .ci/floors.py
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), 'tnjax needs Python 3.11 or newer'"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(if $(OLDEST),$(BIN)/python .ci/floors.py >$(VENV)/floors.txt)
+	{ $(PIP) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python $(PACKAGES); } \
+	  || $(PIP) $(PACKAGES)
 	touch $@
 
 install: $(STAMP)
@@ -23,7 +32,11 @@ demo: $(STAMP)
 	$(BIN)/python experiments/decompose_image.py output=demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(TYPES)
+	$(PYTEST)
+
+# What every user touches, for other versions of Python and of the packages.
+test-quick: $(STAMP)
+	$(PYTEST) -m "quick and not slow" tests
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -35,4 +48,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf .venv .venv-newest .venv-oldest demo

@@ -23,6 +23,8 @@ from tnjax._report import run as _run
 from tnjax.cli import main
 from tnjax.io import plan_reshape
 
+pytestmark = pytest.mark.quick
+
 FILES = {
     "checkpoints",
     "network.safetensors",

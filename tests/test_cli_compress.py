@@ -8,6 +8,8 @@ import yaml
 
 from tnjax.cli import main
 
+pytestmark = pytest.mark.quick
+
 FACTORY = """
 import equinox as eqx, jax, jax.numpy as jnp
 from tnjax.nn import Calibration, Task

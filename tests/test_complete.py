@@ -14,6 +14,8 @@ from tests.helpers import dense_oracle
 from tnjax import load
 from tnjax.io import random_mask, read_labels
 
+pytestmark = pytest.mark.quick
+
 FILES = {
     "archive.safetensors",
     "checkpoints",

@@ -19,6 +19,8 @@ from tnjax.nn._growth.increments import choose, with_growth
 KEY = jax.random.key(0)
 SGD = optax.sgd(0.05)
 
+pytestmark = pytest.mark.quick
+
 
 class Net(eqx.Module):
     embed: eqx.nn.Embedding

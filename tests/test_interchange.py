@@ -30,6 +30,8 @@ from tnjax import (
     to_tensorly,
 )
 
+pytestmark = pytest.mark.quick
+
 TOLERANCE = 1e-10
 
 

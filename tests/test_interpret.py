@@ -25,6 +25,8 @@ from tnjax._search.screening import candidates as _candidates
 from tnjax._search.screening.screens import Spectral, Trial
 from tnjax.solve.limits import limits_of
 
+pytestmark = pytest.mark.quick
+
 DTYPES = [jnp.float32, jnp.complex128]
 RING = Structure.tensor_ring((4, 5, 3, 4), (2, 3, 2, 2))
 

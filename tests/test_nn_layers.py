@@ -14,6 +14,8 @@ from tnjax.nn import _linear
 from tnjax.nn import equinox as tne
 from tnjax.nn import flax as tnf
 
+pytestmark = pytest.mark.quick
+
 LAYOUTS = {
     "low_rank": tnn.low_rank(7, 8, 3),
     "tt": tnn.tt_matrix((3, 4), (2, 4), 3, rows=11),

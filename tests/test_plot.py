@@ -17,6 +17,8 @@ from tests.helpers import make_result, random_network
 from tnjax import Move, SearchResult, Structure, draw, plot_pareto, plot_path
 from tnjax._install import install_hint
 
+pytestmark = pytest.mark.quick
+
 STRUCTURES = {
     "one node": Structure.rank_one((5,)),
     "rank one": Structure.rank_one((4, 5, 6)),

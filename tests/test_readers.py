@@ -17,7 +17,7 @@ from PIL import Image
 from tnjax.io import read_tensor, write_image
 
 # As users see it: type checks would turn some wrong exceptions into right ones.
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = [pytest.mark.quick, pytest.mark.usefixtures("unchecked")]
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 5), np.uint8)

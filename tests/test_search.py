@@ -29,6 +29,8 @@ from tnjax._search.strategy import Budget
 from tnjax.contract.cost import MemoryLimitError, dense_fit_peak_bytes
 from tnjax.solve import _fitting
 
+pytestmark = pytest.mark.quick
+
 RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
 KEY = jax.random.key(0)
 

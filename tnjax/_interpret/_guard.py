@@ -84,10 +84,11 @@ def interpreted(traced: Any, make: Callable[[tuple], Callable]) -> Interpreted |
         return Interpreted(program, inputs, traced.out_info, make)
     except PASSED_ON:
         raise
+    except Unsupported as error:
+        _tell(str(error), error.__cause__)
     except Exception as error:
-        told = str(error) if isinstance(error, Unsupported) else repr(error)
-        _tell(told, error.__cause__)
-        return None
+        _tell(repr(error), error)
+    return None
 
 
 def _tell(kind: str, error: BaseException | None) -> None:
