@@ -168,5 +168,7 @@ def _assemble(rows, width: int):
 
     entries = [(r, c, v) for r, (row, _, _) in enumerate(rows) for c, v in row.items()]
     index, column, value = (np.asarray(x) for x in zip(*entries, strict=True))
+    # Older SciPys hand these to the solver as they are, which takes 32 bits only.
+    index, column = index.astype(np.int32), column.astype(np.int32)
     matrix = sparse.csr_array((value, (index, column)), shape=(len(rows), width))
     return matrix, np.asarray([row[1] for row in rows]), np.asarray([row[2] for row in rows])
