@@ -65,13 +65,13 @@ def warn_of_size(num_params: int, shape: Sequence[int]) -> None:
 
 def noise_level(unfoldings: Unfoldings, cuts: Sequence[Cut]) -> float | None:
     """The norm of white noise in a tensor relative to that of all of it, by its unfoldings; None
-    where they do not agree that there is some.
+    where not at least half of them show some, and all of these the same.
 
     Reference:
         Gavish and Donoho, IEEE Trans. Inf. Theory 60 (2014), section III.E, for the estimate by the
         median.
     """
-    found = []
+    found, told = [], 0
     for cut in cuts:
         rows, columns = sorted(unfolded_shape(unfoldings.dims, cut))
         if rows < _ROWS:
@@ -79,11 +79,11 @@ def noise_level(unfoldings: Unfoldings, cuts: Sequence[Cut]) -> float | None:
         spectrum = unfoldings.spectrum(cut)
         if spectrum.missed or len(spectrum.squares) < rows:
             return None  # a sketch that leaves out less than the target
+        told += 1
         level = _level(spectrum.squares[::-1], rows, columns)
-        if level is None:
-            return None
-        found.append(level)
-    if len(found) < _CUTS or max(found) > _AGREE * min(found):
+        if level is not None:  # else the network leaves no room in this one
+            found.append(level)
+    if len(found) < max(_CUTS, told / 2) or max(found) > _AGREE * min(found):
         return None
     return float(np.median(found))
 
