@@ -141,4 +141,4 @@ def run_in_terminal(
 
 # The terminal becomes the one that Ctrl-C is pressed at; and what the console script does.
 _TAKE = "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
-_START = "import _tnjax_script; sys.exit(_tnjax_script.main())"
+_START = "from tnjax import _script; sys.exit(_script.main())"

@@ -27,7 +27,7 @@ from tnjax._search.fitting import evaluate as _evaluate
 from tnjax._search.greedy import greedy as _greedy
 from tnjax._search.strategy import Budget
 from tnjax.contract.cost import MemoryLimitError, dense_fit_peak_bytes
-from tnjax.solve import _fitting
+from tnjax.solve import programs as _fitting
 
 pytestmark = pytest.mark.quick
 

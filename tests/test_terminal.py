@@ -12,12 +12,11 @@ import jax
 import numpy as np
 import pytest
 
-import _tnjax_script
 import tnjax
 from tests.cli_helpers import run
 from tests.terminal import CTRL_C, run_in_terminal
 from tests.test_cli_compress import FACTORY
-from tnjax import Move, Step
+from tnjax import Move, Step, _script
 from tnjax._report import run as _run
 from tnjax.cli import _progress
 from tnjax.cli._progress import Display, Lines
@@ -406,7 +405,7 @@ def test_what_is_read_from_disk_is_told_piece_by_piece(tmp_path):
     ],
 )
 def test_the_first_line_needs_no_import(words, says):
-    assert bool(_tnjax_script.starting(words)) == says
-    code = "import _tnjax_script, sys; sys.exit('jax' in sys.modules or 'tnjax' in sys.modules)"
-    root = Path(_tnjax_script.__file__).parent
+    assert bool(_script.starting(words)) == says
+    code = "import sys; from tnjax import _script; sys.exit('jax' in sys.modules)"
+    root = Path(_script.__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0

@@ -1,12 +1,13 @@
 """Canonical form of a structure: color refinement, then individualization with pruning of twins."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 Edge = tuple[int, ...]
 Coloring = tuple[int, ...]
 
 
+@runtime_checkable
 class Graph(Protocol):
     """What this module reads of a `Structure`."""
 

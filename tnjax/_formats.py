@@ -7,7 +7,7 @@ sequence, one for each bond in the order that the function states.
 import abc
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,23 +26,26 @@ def _spread(ranks: Ranks, count: int, what: str) -> tuple[int, ...]:
     return (ranks,) * count
 
 
+F = TypeVar("F", bound="Formats")
+
+
 class Formats(abc.ABC):
     """The named structures, for a class that can be made `from_edges`."""
 
     @classmethod
     @abc.abstractmethod
     def from_edges(
-        cls,
+        cls: type[F],
         dims: Sequence[int],
         edges: Mapping[tuple[int, ...], int],
         *,
         legs: Sequence[Sequence[int]] | None = None,
         num_nodes: int | None = None,
-    ) -> Self:
+    ) -> F:
         """A structure from its bonds; see `Structure.from_edges`."""
 
     @classmethod
-    def rank_one(cls, dims: Sequence[int]) -> Self:
+    def rank_one(cls: type[F], dims: Sequence[int]) -> F:
         """The outer product of one vector per mode: no bonds.
 
         Example:
@@ -53,7 +56,7 @@ class Formats(abc.ABC):
         return cls.from_edges(dims, {})
 
     @classmethod
-    def fully_connected(cls, dims: Sequence[int], ranks: Ranks) -> Self:
+    def fully_connected(cls: type[F], dims: Sequence[int], ranks: Ranks) -> F:
         """A bond between every two nodes; ranks in the order 01, 02, ..., 12, 13, ...
 
         Example:
@@ -69,7 +72,7 @@ class Formats(abc.ABC):
         return cls.from_edges(dims, dict(zip(pairs, ranks, strict=True)))
 
     @classmethod
-    def tensor_train(cls, dims: Sequence[int], ranks: Ranks) -> Self:
+    def tensor_train(cls: type[F], dims: Sequence[int], ranks: Ranks) -> F:
         """A chain 0 - 1 - ... - (d-1); `len(dims) - 1` ranks, those at the ends left out.
 
         Example:
@@ -85,7 +88,7 @@ class Formats(abc.ABC):
         return cls.from_edges(dims, dict(zip(bonds, ranks, strict=True)))
 
     @classmethod
-    def tensor_ring(cls, dims: Sequence[int], ranks: Ranks) -> Self:
+    def tensor_ring(cls: type[F], dims: Sequence[int], ranks: Ranks) -> F:
         """A closed chain; `ranks[k]` joins node k and node k + 1, the last one joins d-1 and 0.
 
         Raises:
@@ -108,7 +111,7 @@ class Formats(abc.ABC):
         return cls.from_edges(dims, dict(zip(bonds, ranks, strict=True)))
 
     @classmethod
-    def tucker(cls, dims: Sequence[int], ranks: Ranks) -> Self:
+    def tucker(cls: type[F], dims: Sequence[int], ranks: Ranks) -> F:
         """A factor per mode around one internal node, the core tensor; one rank per mode.
 
         Example:
@@ -126,7 +129,7 @@ class Formats(abc.ABC):
         )
 
     @classmethod
-    def cp(cls, dims: Sequence[int], rank: int) -> Self:
+    def cp(cls: type[F], dims: Sequence[int], rank: int) -> F:
         """One hyperedge on all nodes: a sum of `rank` outer products.
 
         Example:
@@ -140,7 +143,7 @@ class Formats(abc.ABC):
         return cls.from_edges(dims, {tuple(range(len(dims))): rank} if len(dims) > 1 else {})
 
     @classmethod
-    def hierarchical_tucker(cls, dims: Sequence[int], ranks: Ranks) -> Self:
+    def hierarchical_tucker(cls: type[F], dims: Sequence[int], ranks: Ranks) -> F:
         """A balanced binary tree of internal nodes over the modes.
 
         Modes are halved from the top: the tree over modes a..b splits into a..m and m+1..b. The
@@ -179,7 +182,7 @@ class Formats(abc.ABC):
         return cls.from_edges(dims, dict(zip(bonds, ranks, strict=True)))
 
     @classmethod
-    def peps(cls, dims: Sequence[int], shape: tuple[int, int], ranks: Ranks) -> Self:
+    def peps(cls: type[F], dims: Sequence[int], shape: tuple[int, int], ranks: Ranks) -> F:
         """A grid of `shape = (rows, columns)` nodes, row by row, joined to right and lower ones.
 
         Ranks: first all bonds within rows, then all between rows, both in node order.

@@ -33,7 +33,7 @@ from ..strategy import Info, Move, State
 from .values import check_dtype, decode, encode, storable
 
 _FORMAT = "tnjax.checkpoint"
-_VERSION = 2
+_VERSION = 3
 _KEEP = 3
 
 storable(Move)
