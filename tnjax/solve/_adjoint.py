@@ -127,14 +127,14 @@ class Implicit(Adjoint):
     the pseudo-inverse $H^{+}$ moves the cores without any motion along them. Whatever depends on
     the tensor alone (its entries, its norm, an error) has one derivative, whatever the gauge; the
     derivatives of the cores themselves are those of this choice. The derivative of the error
-    needs no more than its partial derivative at the optimum (the envelope theorem) where the
-    error is a function of the loss; other errors (of held-out entries, with a ridge) take the
-    whole way.
+    is its partial derivative at the optimum, the envelope theorem.
 
     A loss has to be twice differentiable, and the fit has to have converged: the derivatives are
-    NaN where a Newton step would lower the loss by more than `tol` of itself. Solvers stop early
+    NaN where a Newton step would change the loss by more than `tol` of itself. Solvers stop early
     by default, so ask for more, e.g. `ALS(rtol=1e-12, patience=3, max_steps=2000)` or
-    `LevenbergMarquardt(rtol=1e-12, max_steps=200)`. The start has no influence.
+    `LevenbergMarquardt(rtol=1e-12, max_steps=200)`. A fit keeps the network of the lowest error,
+    so where the error is not what the steps make small (held-out entries, a ridge, smoothness)
+    that is not the optimum either. The start has no influence.
 
     Args:
         dense: the Hessian is made and decomposed for networks of up to so many parameters (its
@@ -142,8 +142,8 @@ class Implicit(Adjoint):
             gradients need products with it alone.
         rcond: eigenvalues below this share of the largest one count as zero; by default the
             square root of the precision (1.5e-8 in double).
-        cg_steps: conjugate gradient iterations at the most, where they are used. They need a
-            function of the tensor alone: NaN is the answer for one that depends on the gauge.
+        cg_steps: conjugate gradient iterations at the most, where they are used; NaN is the
+            answer where they do not converge, as for ranks higher than the data need.
         tol: see above, and (times `rcond`) how far conjugate gradients go.
 
     Raises:

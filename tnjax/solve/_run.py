@@ -69,6 +69,9 @@ def run(
     starts), `lax.map`, `shard_map` and, with an `adjoint`, `grad`. It compiles nothing itself,
     looks at no clock, and checks shapes only.
 
+    `jax.shard_map` needs `check_vma=False` with `Checkpointed` and with `optax.lbfgs()`, whose
+    loops do not tell what differs from device to device.
+
     Args:
         problem: may be made inside of the trace, e.g. `Decomposition(x)` with a traced `x`.
         network: the start, in the units of the data; see `random_start`.
