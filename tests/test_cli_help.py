@@ -94,7 +94,7 @@ def test_every_strategy_is_listed(monkeypatch):
 
 def test_every_format_is_listed(monkeypatch):
     dense = (
-        *_readers._IMAGE_SUFFIXES,
+        *_readers.IMAGE_SUFFIXES,
         *_readers._ARRAY_SUFFIXES,
         *_slabs.HDF5_SUFFIXES,
         _slabs.ZARR_SUFFIX,

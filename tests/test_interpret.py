@@ -23,6 +23,7 @@ from tnjax._interpret import _guard, _lower, _operations, _products
 from tnjax._search.fitting import evaluate as _evaluate
 from tnjax._search.screening import candidates as _candidates
 from tnjax._search.screening.screens import Spectral, Trial
+from tnjax.solve import programs as _programs
 from tnjax.solve.limits import limits_of
 
 pytestmark = pytest.mark.quick
@@ -273,7 +274,7 @@ def test_fits(solver, dtype):
     limits = limits_of(solver, data, target_error=None, max_steps=3)
 
     def fitted(*args):
-        network, error = _evaluate._fit(*args)
+        network, error, _ = _programs._whole(*args)
         return network.to_dense(), error
 
     single = jnp.finfo(dtype).bits == 32

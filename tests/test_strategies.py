@@ -146,13 +146,14 @@ def test_the_same_key_gives_the_same_bits(problem, found, name):
 
 @pytest.mark.parametrize("name", strategy_names())
 def test_a_resumed_search_ends_like_an_undisturbed_one(problem, found, name, tmp_path):
-    calls = []
-
-    def stop():
-        calls.append(1)
-        return len(calls) > 2
-
-    _search(problem, name, checkpoints=tmp_path, stop=stop)
+    steps = []  # `stop` is asked within steps as well
+    _search(
+        problem,
+        name,
+        checkpoints=tmp_path,
+        on_step=steps.append,
+        stop=lambda: len(steps) > 0,
+    )
     assert list(tmp_path.glob("checkpoint-*.safetensors"))
     _assert_same(_search(problem, name, checkpoints=tmp_path, resume=True), found(name))
 

@@ -150,7 +150,7 @@ def test_ragged_lines_and_parquet_without_pyarrow(tmp_path, no_pyarrow):
     with pytest.raises(ValueError, match=r"x\.csv.*line 3: expected 2 columns, got 1"):
         read(tmp_path, "a,v\nx,1\ny\n")
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ImportError, match=r"tnjax\[tables\].*without it"):
+    with pytest.raises(ImportError, match=r"needs pyarrow: .*\[tables\].*without it"):
         read_coordinates(tmp_path / "x.parquet")
 
 
