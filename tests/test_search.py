@@ -24,7 +24,7 @@ from tnjax import (
     search,
 )
 from tnjax._search.fitting import evaluate as _evaluate
-from tnjax._search.greedy import greedy as _greedy
+from tnjax._search.greedy import grow as _grow
 from tnjax._search.strategy import Budget
 from tnjax.contract.cost import MemoryLimitError, dense_fit_peak_bytes
 from tnjax.solve import programs as _fitting
@@ -309,7 +309,7 @@ def test_bonds_that_grow_together_are_fitted_as_one_move_from_all_their_slices(m
     after, info = greedy.step(problem, state, budget)
     assert info.move is not None
     assert info.move.to == ()  # a small network grows one bond at a time
-    monkeypatch.setattr(_greedy, "_LARGE", 0)
+    monkeypatch.setattr(_grow, "_LARGE", 0)
     after, info = greedy.step(problem, state, budget)
     assert info.move is not None
     assert len(info.move.to) >= 1
