@@ -47,8 +47,7 @@ MaybePath = Annotated[Path | None, _plain("PATH")]
 
 # What `tnjax.io.read_tensor` reads.
 ARRAYS = (
-    "An image (.png, .jpg, .jpeg, .tif, .tiff, .bmp, .gif, .webp, .ppm, .pgm), an array (.npy, "
-    ".npz, .mat), HDF5 and NetCDF (.h5, .hdf5, .he5, .nc, .nc4), NIfTI (.nii, .nii.gz), a .zarr "
-    "folder, or a video (.mp4, .mov, "
-    ".mkv, .webm, .avi)"
+    "An image (.png, .apng, .jpg, .jpeg, .tif, .tiff, .bmp, .gif, .webp, .ppm, .pgm), an array "
+    "(.npy, .npz, .mat), HDF5 and NetCDF (.h5, .hdf5, .he5, .nc, .nc4), NIfTI (.nii, .nii.gz), a "
+    ".zarr folder, or a video (.mp4, .mov, .mkv, .webm, .avi)"
 )
