@@ -6,8 +6,6 @@ import numpy as np
 import optax
 import pytest
 from jax.flatten_util import ravel_pytree
-from tnjax._contract import kernels
-from tnjax.solve._real import from_real, to_real
 
 from tnjax import (
     ALS,
@@ -18,8 +16,10 @@ from tnjax import (
     Structure,
     TensorNetwork,
 )
+from tnjax.contract import kernels
 from tnjax.solve import Checkpointed, Implicit, run
 from tnjax.solve._implicit import across_gauge
+from tnjax.solve.real import from_real, to_real
 
 TRAIN = Structure.tensor_train((3, 4, 3), 2)
 INDICES = np.argwhere(np.ones(TRAIN.dims))

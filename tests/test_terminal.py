@@ -167,7 +167,7 @@ def test_ctrl_c_again_stops_at_once(files):
 
 def test_ctrl_c_ends_a_compression_in_one_line(files):
     words = ["compress", "some_models:model", "--layers", "layers.*", "--budget", "0.7"]
-    words += ["--task", "some_models:task", "--steps", "10000000", "--out", "run"]
+    words += ["--task", "some_models:task", "--steps", "100000", "--out", "run"]
     done = run_in_terminal(words, folder=files, keys=[("batches so far", CTRL_C)])
     assert done.status == 130, done.text
     assert done.text.strip().endswith("tnjax: interrupted.")
