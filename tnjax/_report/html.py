@@ -31,7 +31,7 @@ def report(
         title: heading of the page.
         details: more about the run, such as the input; a table.
         images: PNG data by caption, shown side by side, e.g. original and reconstruction.
-        sections: more parts, such as `tnjax.report.Table`, `Curves`, `Pictures`, `HeatMaps`.
+        sections: more parts, such as `tnjax._report.Table`, `Curves`, `Pictures`, `HeatMaps`.
         options: of the run; `target_error` is marked in the curve.
         versions: of libraries.
 

@@ -29,7 +29,7 @@ def page_html(
         facts: the most important numbers; a value may be a pair, of which the second is a remark.
 
     Example:
-        >>> from tnjax.report import Table, page_html
+        >>> from tnjax._report import Table, page_html
         >>> page = page_html("Run", [Table("Errors", ("set", "error"), [("test", 0.25)])])
         >>> page.startswith("<!doctype html>"), "<h1>Run</h1>" in page
         (True, True)

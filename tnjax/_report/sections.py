@@ -40,7 +40,7 @@ class Table(Section):
         note: a sentence above the table.
 
     Example:
-        >>> from tnjax.report import Table
+        >>> from tnjax._report import Table
         >>> "<td>0.25</td>" in Table("Errors", ("set", "error"), [("test", 0.25)]).body()
         True
     """
@@ -92,7 +92,7 @@ class Curves(Section):
         note: a sentence above the chart.
 
     Example:
-        >>> from tnjax.report import Curves
+        >>> from tnjax._report import Curves
         >>> errors = {"train": [(1, 0.5), (2, 0.2)], "test": [(1, 0.6), (2, 0.3)]}
         >>> Curves("Errors", "step", "error", errors).body().count("<svg")
         3
