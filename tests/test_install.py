@@ -34,16 +34,16 @@ def installed(monkeypatch, text: str | None) -> None:
         ("not JSON", "pip install 'tnjax[tables]'"),
         ("[]", "pip install 'tnjax[tables]'"),
         (
-            {"url": "file:///home/ada/tnjax", "dir_info": {"editable": True}},
-            "cd /home/ada/tnjax && pip install -e '.[tables]'",
+            {"url": "file:///src/tnjax", "dir_info": {"editable": True}},
+            "cd /src/tnjax && pip install -e '.[tables]'",
         ),
         (
-            {"url": "file:///home/ada/my%20work/tnjax", "dir_info": {}},
-            "cd '/home/ada/my work/tnjax' && pip install '.[tables]'",
+            {"url": "file:///src/my%20work/tnjax", "dir_info": {}},
+            "cd '/src/my work/tnjax' && pip install '.[tables]'",
         ),
         (
-            {"url": "file:///home/ada/tnjax-0.2-py3-none-any.whl", "archive_info": {}},
-            "pip install 'tnjax[tables] @ file:///home/ada/tnjax-0.2-py3-none-any.whl'",
+            {"url": "file:///src/tnjax-0.2-py3-none-any.whl", "archive_info": {}},
+            "pip install 'tnjax[tables] @ file:///src/tnjax-0.2-py3-none-any.whl'",
         ),
         (
             {

@@ -23,7 +23,7 @@ from .._structure import Structure
 from .._tracing import new_array, refuse_trace
 from ..contract.cost import check_fit_memory
 from ..problems import Decomposition, Problem, StreamedCompletion, StreamedDecomposition
-from ..solve._fit import fit
+from ..solve import fit
 from ..solve.limits import check_shape, positive
 from .archive import Archive
 from .cut_short import better_of, start_as_it_is, without_network
