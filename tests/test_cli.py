@@ -582,7 +582,7 @@ def test_a_failed_write_leaves_nothing_half_written_and_can_be_resumed(files, mo
     with monkeypatch.context() as full:
         full.setattr(_run, "save", fail)
         assert main(command) == 2
-    lines = capsys.readouterr().err.splitlines()
+    lines = without_progress(capsys.readouterr().err).splitlines()
     assert len(lines) == 1
     assert "No space" in lines[0]
     assert [path.name for path in (files / "out").iterdir()] == ["checkpoints"]

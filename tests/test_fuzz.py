@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FUZZER = Path(__file__).parents[1] / "experiments" / "benchmarks" / "fuzz_readers.py"
-READERS = 22
+READERS = 32
 
 
 @pytest.fixture(scope="module")

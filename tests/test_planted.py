@@ -162,7 +162,7 @@ loss = lambda model, batch: ((jax.vmap(model)(batch[0]) - batch[1]) ** 2).mean()
 def test_readme_examples_run(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = [part.split("```")[0] for part in text.split("```python\n")[1:]]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     script = "\n".join([README_DATA, *blocks])
     devices = "--xla_force_host_platform_device_count=8"
     environment = {**os.environ, "MPLBACKEND": "Agg", "XLA_FLAGS": devices}
