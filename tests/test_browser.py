@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers import make_result
 from tests.test_report import png
-from tnjax import Move, Structure, report
+from tnjax import MoveRecord, Structure, report
 from tnjax._report import Curves, HeatMaps, Table
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
@@ -29,12 +29,12 @@ VIEWS = [(390, "light"), (390, "dark"), (1400, "light"), (1400, "dark")]
 
 START = Structure.rank_one((4, 5, 6, 7))
 MOVES = [
-    (Move("start"), START, 0.8),
-    (Move("grow", (0, 1), 1), START.with_rank((0, 1), 2), 0.5),
-    (Move("grow", (1, 2), 1), Structure.tensor_train((4, 5, 6, 7), (2, 2, 1)), 0.3),
-    (Move("grow", (2, 3), 9), Structure.tensor_train((4, 5, 6, 7), (2, 2, 10)), 0.1),
-    (Move("split", None, 0), Structure.tucker((4, 5, 6, 7), (2, 2, 2, 3)), 0.12),
-    (Move("prune", (3, 4), 1), Structure.tucker((4, 5, 6, 7), 2), 0.15),
+    (MoveRecord("start"), START, 0.8),
+    (MoveRecord("grow", (0, 1), 1), START.with_rank((0, 1), 2), 0.5),
+    (MoveRecord("grow", (1, 2), 1), Structure.tensor_train((4, 5, 6, 7), (2, 2, 1)), 0.3),
+    (MoveRecord("grow", (2, 3), 9), Structure.tensor_train((4, 5, 6, 7), (2, 2, 10)), 0.1),
+    (MoveRecord("split", None, 0), Structure.tucker((4, 5, 6, 7), (2, 2, 2, 3)), 0.12),
+    (MoveRecord("prune", (3, 4), 1), Structure.tucker((4, 5, 6, 7), 2), 0.15),
 ]
 
 

@@ -7,7 +7,7 @@ import statistics
 import pytest
 
 from tests.cli_helpers import check_refusal, run, snapshot
-from tnjax import Move, Status, Structure
+from tnjax import MoveRecord, Status, Structure
 from tnjax._search.result import Step
 from tnjax.sweep import Outcome, Trial, write_tables
 
@@ -100,7 +100,7 @@ def sweep(folder, outcomes) -> None:
 
 def outcome(power, seed, error, num_params, state="finished") -> Outcome:
     structure = Structure.tensor_train((3, 3), (2,))
-    path = (Step(Move("start"), structure, 12, 0.5, 0.1, 0.0, 0),)
+    path = (Step(MoveRecord("start"), structure, 12, 0.5, 0.1, 0.0, 0),)
     status = Status.TARGET_REACHED
     trial = Trial({"power": power, "input": "x.npy"}, seed)
     return Outcome(trial, state, "", path, status, error, num_params, 2.0, 1.0, 0.5)

@@ -12,7 +12,7 @@ import pytest
 import tnjax
 from tests.helpers import make_result, random_network
 from tests.test_report import MOVES, START, Page
-from tnjax import Move, Structure
+from tnjax import MoveRecord, Structure
 from tnjax._install import install_hint
 
 
@@ -47,7 +47,7 @@ def test_json_lines_go_on_in_a_file_and_write_no_nan(tmp_path, path):
     log_all(tnjax.log.JSONLines(file), path[:2])
     log_all(tnjax.log.JSONLines(file), path[2:])
     log = tnjax.log.JSONLines(str(file))
-    log(make_result([(Move("start"), START, math.nan)]).path[0])
+    log(make_result([(MoveRecord("start"), START, math.nan)]).path[0])
 
     def refuse(word):
         raise ValueError(word)

@@ -8,11 +8,11 @@ import pytest
 from tests.helpers import dense_oracle, random_cores, structures
 from tnjax import Structure
 from tnjax.moves import (
+    Composite,
     Grow,
     Merge,
     MergeModes,
     Rerank,
-    Sequence,
     Shrink,
     Split,
     SplitMode,
@@ -100,7 +100,7 @@ def test_any_two_nodes_merge_and_split_again(structure, seed):
         reattach(SQUARE, 1, 3),
         reattach(SQUARE, 0, 1),
         SplitMode(1, (2, 2)),
-        Sequence((SplitMode(1, (2, 2)), Merge(0, 3))),
+        Composite((SplitMode(1, (2, 2)), Merge(0, 3))),
     ],
 )
 def test_nodes_and_modes_change_exactly(move):

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 import tnjax
 from tests.helpers import make_result, random_network
-from tnjax import Move, SearchResult, Structure, draw, plot_pareto, plot_path
+from tnjax import MoveRecord, SearchResult, Structure, draw, plot_pareto, plot_path
 from tnjax._install import install_hint
 
 pytestmark = pytest.mark.quick
@@ -58,7 +58,7 @@ def points(ax) -> np.ndarray:
 def test_draw_takes_whatever_has_a_structure(ax):
     structure = STRUCTURES["internal hyperedge"]
     tensor = random_network(structure)
-    result = make_result([(Move("start"), structure, 0.5)])
+    result = make_result([(MoveRecord("start"), structure, 0.5)])
     problem = tnjax.Decomposition(np.ones((3, 4)))
     fitted = tnjax.fit(problem, Structure.rank_one((3, 4)), key=jax.random.key(0), max_steps=1)
     draw(structure, ax)
@@ -169,11 +169,11 @@ START = Structure.rank_one((4, 5, 6))
 def found() -> SearchResult:
     return make_result(
         [
-            (Move("start"), START, 0.8),
-            (Move("grow", (0, 1), 1), START.with_rank((0, 1), 2), 0.5),
-            (Move("grow", (1, 2), 1), Structure.tensor_train((4, 5, 6), 2), 0.3),
-            (Move("grow", (0, 1), 1), Structure.tensor_train((4, 5, 6), (3, 2)), 0.1),
-            (Move("prune", (0, 1), 1), Structure.tensor_train((4, 5, 6), 2), 0.2),
+            (MoveRecord("start"), START, 0.8),
+            (MoveRecord("grow", (0, 1), 1), START.with_rank((0, 1), 2), 0.5),
+            (MoveRecord("grow", (1, 2), 1), Structure.tensor_train((4, 5, 6), 2), 0.3),
+            (MoveRecord("grow", (0, 1), 1), Structure.tensor_train((4, 5, 6), (3, 2)), 0.1),
+            (MoveRecord("prune", (0, 1), 1), Structure.tensor_train((4, 5, 6), 2), 0.2),
         ]
     )
 
@@ -205,10 +205,10 @@ def test_plot_path_joins_the_pareto_set(ax, found):
 def test_plot_path_shows_swaps(ax):
     result = make_result(
         [
-            (Move("start"), START, 0.8),
-            (Move("grow", (0, 1), 1), START.with_rank((0, 1), 2), 0.5),
-            (Move("swap", (0, 1), 1, ((1, 2),)), START.with_rank((1, 2), 2), 0.4),
-            (Move("grow", (0, 1), 1), Structure.tensor_train((4, 5, 6), 2), 0.3),
+            (MoveRecord("start"), START, 0.8),
+            (MoveRecord("grow", (0, 1), 1), START.with_rank((0, 1), 2), 0.5),
+            (MoveRecord("swap", (0, 1), 1, ((1, 2),)), START.with_rank((1, 2), 2), 0.4),
+            (MoveRecord("grow", (0, 1), 1), Structure.tensor_train((4, 5, 6), 2), 0.3),
         ]
     )
     plot_path(result, ax)
@@ -222,8 +222,8 @@ def test_plot_path_shows_swaps(ax):
     ("errors", "scale"), [((0.8, 0.5), "linear"), ((0.8, 1e-6), "log"), ((0.8, 0.0), "linear")]
 )
 def test_errors_are_on_a_logarithmic_axis_if_they_span_much(ax, errors, scale):
-    moves = [(Move("start"), START, errors[0])]
-    moves.append((Move("grow", (0, 1), 1), START.with_rank((0, 1), 2), errors[1]))
+    moves = [(MoveRecord("start"), START, errors[0])]
+    moves.append((MoveRecord("grow", (0, 1), 1), START.with_rank((0, 1), 2), errors[1]))
     plot_path(make_result(moves), ax)
     assert ax.get_yscale() == scale
     assert ax.get_xscale() == "log"
@@ -231,12 +231,12 @@ def test_errors_are_on_a_logarithmic_axis_if_they_span_much(ax, errors, scale):
 
 
 def test_plot_path_of_a_single_step(ax):
-    plot_path(make_result([(Move("start"), START, 0.0)]), ax)
+    plot_path(make_result([(MoveRecord("start"), START, 0.0)]), ax)
     ax.figure.canvas.draw()
 
 
 def test_plot_pareto_compares_searches_by_name(ax, found):
-    other = make_result([(Move("start"), START, 0.7)])
+    other = make_result([(MoveRecord("start"), START, 0.7)])
     assert plot_pareto({"one": found, "two": other}, ax) is ax
     lines = {line.get_label(): list(zip(*line.get_data())) for line in ax.lines}
     assert lines == {

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers import make_result
-from tnjax import Move, Status, Structure, report
+from tnjax import MoveRecord, Status, Structure, report
 from tnjax._report import Curves, HeatMaps, Pictures, Table, page_html, search_sections
 from tnjax._report.record import load_result, result_record
 from tnjax._report.run import Run, rebuild_report, write_run
@@ -23,11 +23,11 @@ from tnjax.plot.svg import path_drawing
 
 START = Structure.rank_one((4, 5, 6))
 MOVES = [
-    (Move("start"), START, 0.8),
-    (Move("grow", (0, 1), 1), START.with_rank((0, 1), 2), 0.5),
-    (Move("grow", (1, 2), 1), Structure.tensor_train((4, 5, 6), 2), 0.3),
-    (Move("grow", (0, 1), 1), Structure.tensor_train((4, 5, 6), (3, 2)), 0.1),
-    (Move("prune", (0, 1), 1), Structure.tensor_train((4, 5, 6), 2), 0.2),
+    (MoveRecord("start"), START, 0.8),
+    (MoveRecord("grow", (0, 1), 1), START.with_rank((0, 1), 2), 0.5),
+    (MoveRecord("grow", (1, 2), 1), Structure.tensor_train((4, 5, 6), 2), 0.3),
+    (MoveRecord("grow", (0, 1), 1), Structure.tensor_train((4, 5, 6), (3, 2)), 0.1),
+    (MoveRecord("prune", (0, 1), 1), Structure.tensor_train((4, 5, 6), 2), 0.2),
 ]
 
 
@@ -202,19 +202,19 @@ def test_the_script_gets_every_step_of_the_search(tmp_path, found):
 
 
 def test_errors_that_are_not_finite_are_left_out_of_the_curve(tmp_path):
-    moves = [*MOVES[:2], (Move("grow", (1, 2), 1), MOVES[2][1], math.nan)]
+    moves = [*MOVES[:2], (MoveRecord("grow", (1, 2), 1), MOVES[2][1], math.nan)]
     data = script_data(page_of(make_result(moves), tmp_path)[1])
     assert [frame["point"] is None for frame in data["frames"]] == [False, False, True]
 
 
 def test_an_error_of_zero_and_a_single_step(tmp_path):
-    page, _ = page_of(make_result([(Move("start"), START, 0.0)]), tmp_path)
+    page, _ = page_of(make_result([(MoveRecord("start"), START, 0.0)]), tmp_path)
     assert page.open == []
 
 
 def test_complex_and_internal_cores_have_factors(tmp_path):
     structure = Structure.tucker((3, 4, 5), 2)
-    page, _ = page_of(make_result([(Move("start"), structure, 0.5)]), tmp_path)
+    page, _ = page_of(make_result([(MoveRecord("start"), structure, 0.5)]), tmp_path)
     captions = {image["alt"].split(";")[0] for image in page.images}
     assert captions == {f"mode {k} (node {k})" for k in range(3)}
 

@@ -23,7 +23,7 @@ import yaml
 from rich.console import Console
 
 from tests.cli_helpers import check_refusal, without_progress
-from tnjax import Move, Status, Step, Structure
+from tnjax import MoveRecord, Status, Step, Structure
 from tnjax._install import install_hint
 from tnjax.cli import _progress
 from tnjax.cli._board import Board, live_table
@@ -113,8 +113,8 @@ def test_what_cannot_be_swept_is_refused(arguments, word):
 
 def outcome(seed, error, num_params, *, power=0.5, state="finished", status=Status.TARGET_REACHED):
     structure = Structure.tensor_train((3, 3), (2,))
-    steps = [Step(Move("start"), structure, 12, 0.5, 0.1, 0.0, 0)]
-    steps.append(Step(Move("grow", (0, 1), 1), structure, num_params, error, 0.2, 0.1, 1))
+    steps = [Step(MoveRecord("start"), structure, 12, 0.5, 0.1, 0.0, 0)]
+    steps.append(Step(MoveRecord("grow", (0, 1), 1), structure, num_params, error, 0.2, 0.1, 1))
     trial = Trial({"power": power, "input": "x.npy"}, seed)
     return Outcome(trial, state, "", tuple(steps), status, error, num_params, 2.0, 1.0 + seed, 0.5)
 
@@ -641,7 +641,7 @@ def test_seeds_that_share_a_worker_survive_its_death_and_take_the_moves_they_tak
 SCRIPT = """
 import json, os, signal, sys, time
 from pathlib import Path
-from tnjax import Move, Structure
+from tnjax import MoveRecord, Structure
 from tnjax.cli import _progress
 from tnjax.cli._board import Board, live_table
 from tnjax.cli._trials import CommandTask
@@ -662,7 +662,7 @@ def task(trial, folder, resume, watch):
     for move in range(12):
         time.sleep(0.05)
         error = trial.settings["level"] / (move + 1)
-        watch.on_step(Step(Move("grow", (0, 1), 1), STRUCTURE, 12, error, 0.1, 0.0, 0))
+        watch.on_step(Step(MoveRecord("grow", (0, 1), 1), STRUCTURE, 12, error, 0.1, 0.0, 0))
         if watch.stop():
             status = "interrupted"
             break

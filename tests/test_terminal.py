@@ -16,7 +16,7 @@ import tnjax
 from tests.cli_helpers import run
 from tests.terminal import CTRL_C, run_in_terminal
 from tests.test_cli_compress import FACTORY
-from tnjax import Move, Step, _script
+from tnjax import MoveRecord, Step, _script
 from tnjax._report import run as _run
 from tnjax.cli import _progress
 from tnjax.cli._progress import Display, Lines
@@ -294,14 +294,14 @@ def test_progress_is_in_the_units_of_the_user(compress):
 @pytest.mark.parametrize(
     ("move", "rank"),
     [
-        (Move("start"), None),
-        (Move("grow", (0, 1), 1), 3),
-        (Move("prune", (1, 2), 1), 1),
-        (Move("swap", (0, 1), 1, ((1, 2),)), 3),
-        (Move("merge", (0, 1)), None),
-        (Move("merge", (0, 3)), None),
-        (Move("star", (0, 5), 1, ((1, 2),)), None),
-        (Move("hyperedge", (0, 2), 1, ((0, 1, 2),)), 1),
+        (MoveRecord("start"), None),
+        (MoveRecord("grow", (0, 1), 1), 3),
+        (MoveRecord("prune", (1, 2), 1), 1),
+        (MoveRecord("swap", (0, 1), 1, ((1, 2),)), 3),
+        (MoveRecord("merge", (0, 1)), None),
+        (MoveRecord("merge", (0, 3)), None),
+        (MoveRecord("star", (0, 5), 1, ((1, 2),)), None),
+        (MoveRecord("hyperedge", (0, 2), 1, ((0, 1, 2),)), 1),
     ],
 )
 def test_the_rank_of_a_move_is_known_or_none(move, rank):

@@ -22,7 +22,7 @@ from tnjax._search.greedy import measure, shrink
 from tnjax._search.greedy.measure import measured
 from tnjax._search.greedy.shrink import Prune, Swap
 from tnjax._search.greedy.state import Outcome
-from tnjax._search.strategy import Budget, Info, Move
+from tnjax._search.strategy import Budget, Info, MoveRecord
 from tnjax.moves.neighbors import chosen, hyperedges, merges, rewirings, splits, stars
 from tnjax.solve.limits import limits_of
 
@@ -106,13 +106,13 @@ def test_bonds_that_a_swap_grew_may_lose_a_rank(monkeypatch):
 
     def grow(options, problem, state, budget):
         found = dataclasses.replace(state, error=0.4)
-        return found, Info(Move("grow", (1, 2), 1)), Outcome.MET
+        return found, Info(MoveRecord("grow", (1, 2), 1)), Outcome.MET
 
     monkeypatch.setattr(shrink, "advance", advance)
     monkeypatch.setattr(shrink, "grow", grow)
     monkeypatch.setattr(shrink, "_promising", lambda *args: True)
     after, info, outcome = Swap().attempt(greedy, problem, state, budget, pair)
-    assert info.move == Move("swap", pair, 1, ((1, 2),))
+    assert info.move == MoveRecord("swap", pair, 1, ((1, 2),))
     assert outcome is Outcome.SMALLER
     assert Prune().entered(greedy, problem, after, budget).queue == ((1, 2),)
 

@@ -14,6 +14,7 @@
 """
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from . import _display
@@ -64,7 +65,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from ._search.strategies.random import RandomWalk as RandomWalk
     from ._search.strategies.sparse_diagonal import SparseDiagonal as SparseDiagonal
     from ._search.strategies.tree import TreeSearch as TreeSearch
-    from ._search.strategy import Move as Move
+    from ._search.strategy import MoveRecord as MoveRecord
     from ._search.strategy import Strategy as Strategy
     from ._status import Status as Status
     from ._structure import Structure as Structure
@@ -151,7 +152,7 @@ _HOMES = {
     "._search.strategies.random": "RandomSearch RandomWalk",
     "._search.strategies.sparse_diagonal": "SparseDiagonal",
     "._search.strategies.tree": "TreeSearch",
-    "._search.strategy": "Move Strategy",
+    "._search.strategy": "MoveRecord Strategy",
     "._status": "Status",
     "._structure": "Structure",
     ".contract.cost": "Cost MemoryLimitError contraction_cost",
@@ -171,6 +172,8 @@ _HOMES = {
         "RidgeChoice Solver choose_ridge cross_validate fit fit_from_disk fit_stream"
     ),
 }
+# Names of version 0.1, and what they are now.
+_RENAMED = {"Move": "MoveRecord"}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
@@ -181,6 +184,11 @@ def __getattr__(name: str) -> Any:
         value: Any = version("tnjax")
     elif name in _HOME_OF:
         value = getattr(importlib.import_module(_HOME_OF[name], __name__), name)
+    elif name in _RENAMED:
+        new = _RENAMED[name]
+        text = f"tnjax.{name} is now called tnjax.{new}; the old name goes after version 0.2."
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return __getattr__(new)
     elif name in _PACKAGES:
         value = importlib.import_module(f".{name}", __name__)
     else:

@@ -31,7 +31,7 @@ from ._search.strategies.tree import TreeSearch as TreeSearch
 from ._search.strategy import Budget as Budget
 from ._search.strategy import Fit as Fit
 from ._search.strategy import Info as Info
-from ._search.strategy import Move as Move
+from ._search.strategy import MoveRecord as MoveRecord
 from ._search.strategy import State as State
 from ._search.strategy import Strategy as Strategy
 

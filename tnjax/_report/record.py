@@ -10,7 +10,7 @@ from typing import Any
 from .._network import TensorNetwork
 from .._search.archive import Archive
 from .._search.result import SearchResult, Step
-from .._search.strategy import Move
+from .._search.strategy import MoveRecord
 from .._status import Status
 from .._structure import Structure, as_edge
 from ..io import load
@@ -109,7 +109,7 @@ def _step(record: Mapping[str, Any]) -> Step:
     move = record["move"]
     edge = None if move["edge"] is None else as_edge(move["edge"])
     return Step(
-        Move(str(move["kind"]), edge, int(move["by"]), tuple(map(as_edge, move["to"]))),
+        MoveRecord(str(move["kind"]), edge, int(move["by"]), tuple(map(as_edge, move["to"]))),
         structure,
         structure.num_params,
         float(record["error"]),

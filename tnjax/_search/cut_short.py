@@ -16,7 +16,7 @@ from .archive import Archive
 from .fitting.refit import assess
 from .reduce.core import host_error
 from .result import SearchResult, Step
-from .strategy import Budget, Fit, Move
+from .strategy import Budget, Fit, MoveRecord
 
 
 def better_of(problem: Problem, budget: Budget, fits: Iterable[Fit]) -> Fit | None:
@@ -73,6 +73,6 @@ def without_network(
     structure = Structure.rank_one(problem.shape)
     shapes = map(structure.core_shape, range(structure.num_nodes))
     network = TensorNetwork(structure, [np.zeros(shape, problem.dtype) for shape in shapes])
-    step = Step(Move("start"), structure, structure.num_params, 1.0, seconds, 0.0, 0)
+    step = Step(MoveRecord("start"), structure, structure.num_params, 1.0, seconds, 0.0, 0)
     seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
     return SearchResult(network, 1.0, (step,), status, Archive(), 0, seconds, 0.0, seed)

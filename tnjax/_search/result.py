@@ -8,7 +8,7 @@ from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Structure
 from .archive import Archive, Record
-from .strategy import Move
+from .strategy import MoveRecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Step:
         screen_seconds: the part of `seconds` spent on the gains of candidates.
     """
 
-    move: Move
+    move: MoveRecord
     structure: Structure
     num_params: int
     error: float

@@ -40,7 +40,7 @@ from .reduce.sampled import fitted_to_all
 from .result import Progress, SearchResult, Step
 from .spectra.cuts import cut_bounds
 from .storage.checkpoint import Saved, Totals, fingerprint, open_folder, write_checkpoint
-from .strategy import Budget, Fit, Info, Move, State, Strategy
+from .strategy import Budget, Fit, Info, MoveRecord, State, Strategy
 
 # Random starts of the structure that the cut bounds propose, and sweeps of each.
 _CUT_STARTS = 8
@@ -345,7 +345,7 @@ def search(
         fit = better_of(problem, budget, cut) or start_as_it_is(problem, network)
         took = time.perf_counter() - begin
         counted = problem.num_params(fit.structure)
-        path.append(Step(Move("start"), fit.structure, counted, fit.error, took, 0.0, 0))
+        path.append(Step(MoveRecord("start"), fit.structure, counted, fit.error, took, 0.0, 0))
         if not cut:
             with _interrupt.suspended():
                 archive = archive.add(problem, (fit,))

@@ -48,8 +48,10 @@ class Budget:
 
 
 @dataclasses.dataclass(frozen=True)
-class Move:
-    """A change of the structure.
+class MoveRecord:
+    """What one step changed in the structure: an entry of `SearchResult.path`.
+
+    The changes themselves, with what they do to cores, are in `tnjax.moves`.
 
     Attributes:
         kind: "start", "grow", "prune", "swap" (ranks from `edge` to others), or the word of
@@ -95,7 +97,7 @@ class Info:
         work: in flops, by a forecast (see `_work`); strategies that do not need it leave it out.
     """
 
-    move: Move | None = None
+    move: MoveRecord | None = None
     programs: int = 0
     compile_seconds: float = 0.0
     fits: tuple[Fit, ...] = ()

@@ -1,7 +1,7 @@
 """Moves of structures as values: apply, inverse and cost."""
 
-from ._base import Sequence as Sequence
-from ._base import StructureMove as StructureMove
+from ._base import Composite as Composite
+from ._base import Move as Move
 from ._bonds import Grow as Grow
 from ._bonds import Rerank as Rerank
 from ._bonds import Shrink as Shrink

@@ -8,7 +8,7 @@ from .._structure import Structure
 from .cores import Cores
 
 
-class StructureMove(abc.ABC):
+class Move(abc.ABC):
     """A change of a structure as a value: what it does to the graph, to cores, and to the size.
 
     Cores are carried along on the host. Where a move is exact the represented tensor stays the
@@ -29,7 +29,7 @@ class StructureMove(abc.ABC):
         """The changed structure alone."""
 
     @abc.abstractmethod
-    def inverse(self, structure: Structure) -> "StructureMove":
+    def inverse(self, structure: Structure) -> "Move":
         """The move that leads from `after(structure)` back to `structure`."""
 
     def cost(self, structure: Structure) -> int:
@@ -39,10 +39,10 @@ class StructureMove(abc.ABC):
 
 @storable
 @dataclasses.dataclass(frozen=True)
-class Sequence(StructureMove):
+class Composite(Move):
     """Several moves, one after the other."""
 
-    moves: tuple[StructureMove, ...]
+    moves: tuple[Move, ...]
 
     def apply(self, structure, cores):
         for move in self.moves:
@@ -59,4 +59,4 @@ class Sequence(StructureMove):
         for move in self.moves:
             back.append(move.inverse(structure))
             structure = move.after(structure)
-        return Sequence(tuple(reversed(back)))
+        return Composite(tuple(reversed(back)))

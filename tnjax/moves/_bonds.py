@@ -6,7 +6,7 @@ import numpy as np
 
 from .._search.storage.values import storable
 from .._structure import Edge, Structure, as_edge
-from ._base import StructureMove
+from ._base import Move
 from .cores import Cores, grow, shrink
 
 Slices = tuple[tuple[np.ndarray, ...], ...]
@@ -14,7 +14,7 @@ Slices = tuple[tuple[np.ndarray, ...], ...]
 
 @storable
 @dataclasses.dataclass(frozen=True)
-class Grow(StructureMove):
+class Grow(Move):
     """More ranks on a bond. On three or more nodes it opens a hyperedge: a CP term over them.
 
     Args:
@@ -58,7 +58,7 @@ class Grow(StructureMove):
 
 @storable
 @dataclasses.dataclass(frozen=True)
-class Shrink(StructureMove):
+class Shrink(Move):
     """Fewer ranks on a bond, by truncated SVD across it; a hyperedge loses its weakest terms, and
     is closed when one is left."""
 
@@ -80,7 +80,7 @@ class Shrink(StructureMove):
 
 @storable
 @dataclasses.dataclass(frozen=True)
-class Rerank(StructureMove):
+class Rerank(Move):
     """New ranks for several bonds at once: those that fall are truncated, then the others grow by
     zeros.
 
@@ -123,7 +123,7 @@ class Rerank(StructureMove):
 
 @storable
 @dataclasses.dataclass(frozen=True)
-class Swap(StructureMove):
+class Swap(Move):
     """Ranks go from one bond to another."""
 
     edge: Edge

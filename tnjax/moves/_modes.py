@@ -7,12 +7,12 @@ import numpy as np
 
 from .._search.storage.values import storable
 from .._structure import Structure
-from ._base import StructureMove
+from ._base import Move
 
 
 @storable
 @dataclasses.dataclass(frozen=True)
-class SplitMode(StructureMove):
+class SplitMode(Move):
     """A mode becomes several of the same node, in C order: 256 -> 4 x 4 x 4 x 4.
 
     Args:
@@ -58,7 +58,7 @@ class SplitMode(StructureMove):
 
 @storable
 @dataclasses.dataclass(frozen=True)
-class MergeModes(StructureMove):
+class MergeModes(Move):
     """Neighboring modes of one node become one: the inverse of `SplitMode`.
 
     Args:

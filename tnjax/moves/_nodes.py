@@ -7,14 +7,14 @@ import numpy as np
 
 from .._search.storage.values import storable
 from .._structure import Edge, Structure, as_edge
-from ._base import Sequence, StructureMove
+from ._base import Composite, Move
 from ._labeled import Labeled, assemble, label
 from .cores import Cores, two_factors
 
 
 @storable
 @dataclasses.dataclass(frozen=True)
-class Split(StructureMove):
+class Split(Move):
     """A node gives some of its axes to a new node, joined to it by a new bond.
 
     The core, as a matrix of the axes that stay by those that go, is factored by SVD and cut at
@@ -94,7 +94,7 @@ class Split(StructureMove):
 
 @storable
 @dataclasses.dataclass(frozen=True)
-class Merge(StructureMove):
+class Merge(Move):
     """Two nodes become one, which carries the legs of both: always exact. An internal node is
     dropped by merging it into a neighbor.
 
@@ -174,7 +174,7 @@ def insert_node(structure: Structure, edge: Edge) -> Split:
     return Split(edge[0], bonds=(edge,), rank=structure.rank(edge))
 
 
-def reattach(structure: Structure, mode: int, node: int) -> Sequence:
+def reattach(structure: Structure, mode: int, node: int) -> Composite:
     """The move that takes an open leg from its node to another: exact, at the cost of a bond
     between them that is as large as the mode.
 
@@ -186,4 +186,4 @@ def reattach(structure: Structure, mode: int, node: int) -> Sequence:
     if owner == node or rest < 2:
         raise ValueError(f"reattach: mode {mode} cannot go from node {owner} to node {node}.")
     rank = min(structure.dims[mode], rest)
-    return Sequence((Split(owner, (mode,), rank=rank), Merge(node, structure.num_nodes)))
+    return Composite((Split(owner, (mode,), rank=rank), Merge(node, structure.num_nodes)))

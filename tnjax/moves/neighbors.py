@@ -2,15 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
-from collections.abc import Sequence as Many
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from .. import _interrupt
 from .._search.spectra.cuts import CutBounds
 from .._structure import Edge, Structure, as_edge
-from . import Merge, Rerank, Sequence, Split, StructureMove, gauged
+from . import Composite, Merge, Move, Rerank, Split, gauged
 from .cores import Cores, connected_parts
 
 Changes = dict[Edge, int]
@@ -22,7 +21,7 @@ _RANKS = range(2, 65)
 _MAX_SPLIT_BONDS = 8
 
 
-def rewirings(structure: Structure, edges: Many[Edge]) -> Iterator[Rerank]:
+def rewirings(structure: Structure, edges: Sequence[Edge]) -> Iterator[Rerank]:
     """Changes of ranks that may save parameters, each leading to another structure.
 
     - one rank less on a bond;
@@ -43,7 +42,7 @@ def rewirings(structure: Structure, edges: Many[Edge]) -> Iterator[Rerank]:
             yield move
 
 
-def _changes(structure: Structure, edges: Many[Edge]) -> Iterator[Changes]:
+def _changes(structure: Structure, edges: Sequence[Edge]) -> Iterator[Changes]:
     for edge, rank in structure.edges.items():
         yield {edge: rank - 1}
         for other in edges:
@@ -97,7 +96,7 @@ def hyperedges(structure: Structure, admits: Admits, params: Params) -> Iterator
             yield from itertools.islice(fitting, 2)
 
 
-def stars(structure: Structure, cuts: CutBounds) -> Iterator[Sequence]:
+def stars(structure: Structure, cuts: CutBounds) -> Iterator[Composite]:
     """All bonds among some nodes give way to one internal node, joined to each of them by a bond
     of the least rank that the cut around the node demands."""
     nodes = range(structure.num_nodes)
@@ -118,7 +117,7 @@ def stars(structure: Structure, cuts: CutBounds) -> Iterator[Sequence]:
             pairs = zip(bonds, (ranks[node] for node in rest), strict=True)
             gone = ((edge, 1) for edge in inner if edge not in bonds)
             split = Split(first, bonds=bonds, rank=ranks[first])
-            yield Sequence((Rerank((*gone, *pairs)), split))
+            yield Composite((Rerank((*gone, *pairs)), split))
 
 
 def splits(structure: Structure, cores: Cores, tolerance: float) -> Iterator[Split]:
@@ -154,25 +153,25 @@ def merges(structure: Structure) -> Iterator[Merge]:
                 yield Merge(other, node)
 
 
-def _connected(nodes: Many[int], edges: Many[Edge]) -> bool:
+def _connected(nodes: Sequence[int], edges: Sequence[Edge]) -> bool:
     return len(set(connected_parts(nodes, edges).values())) == 1
 
 
 def chosen(
-    moves: Iterable[StructureMove],
+    moves: Iterable[Move],
     structure: Structure,
     admits: Admits,
     params: Params,
     count: int,
-) -> tuple[StructureMove, ...]:
+) -> tuple[Move, ...]:
     """The `count` moves that save the most parameters among those that lead to a structure that
     `admits`, one for each structure."""
-    found: list[tuple[int, int, StructureMove]] = []
+    found: list[tuple[int, int, Move]] = []
     for n, move in enumerate(moves):
         _interrupt.checkpoint()
         found.append((params(move.after(structure)), n, move))
     saving = sorted(item[:2] for item in found if item[0] < params(structure))
-    out: dict[Structure, StructureMove] = {}
+    out: dict[Structure, Move] = {}
     for _, n in saving:
         _interrupt.checkpoint()
         move = found[n][2]

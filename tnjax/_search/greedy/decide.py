@@ -7,7 +7,7 @@ from ..._structure import Structure
 from ...moves.cores import Cores
 from ...problems import Problem
 from ..fitting.capacity import holds
-from ..strategy import Budget, Info, Move
+from ..strategy import Budget, Info, MoveRecord
 from .fits import Step, fit
 from .options import Options
 from .state import GreedyState, Outcome
@@ -39,7 +39,7 @@ def refitted(
     state: GreedyState,
     budget: Budget,
     found: tuple[Structure, Cores],
-    move: Move,
+    move: MoveRecord,
     *,
     effort: float,
 ) -> Step:

@@ -7,7 +7,7 @@ from ..._status import Status
 from ...problems import Problem
 from ...solve.limits import limits_of
 from ..fitting.evaluate import evaluate
-from ..strategy import Budget, Fit, Info, Move
+from ..strategy import Budget, Fit, Info, MoveRecord
 from .options import Options
 from .state import GreedyState, Outcome
 
@@ -19,7 +19,7 @@ def fit(
     problem: Problem,
     budget: Budget,
     state: GreedyState,
-    move: Move,
+    move: MoveRecord,
     *,
     effort: float = 1.0,
     do_screen: bool = True,
@@ -61,7 +61,7 @@ def advance(
     problem: Problem,
     budget: Budget,
     state: GreedyState,
-    move: Move,
+    move: MoveRecord,
     effort: float = 1.0,
 ) -> Step:
     """Fit the state's structure, screen, and see whether that is enough."""

@@ -10,7 +10,7 @@ import numpy as np
 from ..._network import TensorNetwork
 from ..._status import Status
 from ...problems import Problem
-from ..strategy import Budget, Info, Move, Strategy
+from ..strategy import Budget, Info, MoveRecord, Strategy
 from . import grouped, infer, neighbors
 from .effort import counted, left
 from .fits import advance, fit, judged
@@ -131,7 +131,7 @@ class Greedy(Options, Strategy):
             capacity = roomy
         else:
             capacity = structure
-        state, move = GreedyState(structure, cores, capacity, (*seed, 0)), Move("start")
+        state, move = GreedyState(structure, cores, capacity, (*seed, 0)), MoveRecord("start")
         if infer.applies(self, problem, structure, budget):  # before anything is screened
             state = dataclasses.replace(state, phase="infer")
             state, info = fit(self, problem, budget, state, move, do_screen=False)

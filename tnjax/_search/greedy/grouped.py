@@ -32,7 +32,7 @@ from ..spectra.cuts import telling_cuts
 from ..spectra.tree_svd import tree_svd
 from ..spectra.trees import best_trees
 from ..spectra.unfoldings import Unfoldings
-from ..strategy import Budget, Info, Move
+from ..strategy import Budget, Info, MoveRecord
 from .fits import Step, advance
 from .infer import ROUNDING, TOLD, found_graph, ranks_told
 from .measure import MOST_CELLS
@@ -113,7 +113,7 @@ def step(options: Options, problem: Completion, state: GreedyState, budget: Budg
         return state, info, Outcome.ENDED
     capacity = options.capacity(problem, structure)
     trial = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity)
-    trial, fitted, outcome = advance(options, problem, budget, trial, Move("infer"))
+    trial, fitted, outcome = advance(options, problem, budget, trial, MoveRecord("infer"))
     if not trial.error < state.error:
         return state, dataclasses.replace(info + fitted, move=None), Outcome.ENDED
     outcome = Outcome.ENDED if outcome is Outcome.STAY else outcome

@@ -12,7 +12,7 @@ from ...moves import Grow
 from ...moves.cores import connected_parts, pad_core
 from ...problems import Problem
 from ..screening.candidates import balanced_slices, slice_position
-from ..strategy import Budget, Info, Move
+from ..strategy import Budget, Info, MoveRecord
 from . import rival, stuck
 from .fits import Step, advance
 from .options import Options
@@ -85,7 +85,7 @@ def grow(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     ranked = [e for e in order if options.may_grow(structure, e)]
     capacity = options.capacity(problem, structure, state.capacity, ranked)
     state = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity)
-    move = Move("grow", first, options.increment, tuple(grown[1:]))
+    move = MoveRecord("grow", first, options.increment, tuple(grown[1:]))
     effort = 1.0 if len(grown) == 1 else _BURST_EFFORT
     return advance(options, problem, budget, state, move, effort)
 

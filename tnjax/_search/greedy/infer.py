@@ -25,7 +25,7 @@ from ..spectra.cuts import bounds_of, telling_cuts
 from ..spectra.graphs import inferred_graphs
 from ..spectra.unfoldings import Cut, Unfoldings, unfolded_shape
 from ..spectra.whitened import whitened
-from ..strategy import Budget, Fit, Info, Move
+from ..strategy import Budget, Fit, Info, MoveRecord
 from .fits import Step, advance, holding
 from .measure import DEFINITE
 from .options import Options
@@ -107,10 +107,10 @@ def step(options: Options, problem: Problem, state: GreedyState, budget: Budget)
         found, info = found_graph(options, problem, state, budget, unfoldings, told)
         if found is not None:
             state = holding(options, problem, state, found)
-            return state, dataclasses.replace(info, move=Move("infer")), Outcome.MET
+            return state, dataclasses.replace(info, move=MoveRecord("infer")), Outcome.MET
     rival = None if told is not None else Rival()
     state = dataclasses.replace(state, rival=rival)
-    state, screened, outcome = advance(options, problem, budget, state, Move("start"))
+    state, screened, outcome = advance(options, problem, budget, state, MoveRecord("start"))
     outcome = Outcome.ENDED if outcome is Outcome.STAY else outcome
     return state, dataclasses.replace(info + screened, move=None), outcome
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..._structure import Structure
-from ...moves import Merge, Split, StructureMove
+from ...moves import Merge, Move, Split
 from ...moves.neighbors import chosen, hyperedges, merges, rewirings, splits, stars
 from ...problems import LeastSquares, Problem
 from ..spectra.tree_svd import tree_svd
-from ..strategy import Budget, Move
+from ..strategy import Budget, MoveRecord
 from .decide import decided, refitted
 from .fits import Step
 from .measure import DEFINITE
@@ -52,7 +52,7 @@ class Tree(Queued):
     ) -> Step:
         network = tree_svd(problem.array, item)
         found = network.structure, tuple(map(np.asarray, network.cores))
-        return refitted(options, problem, state, budget, found, Move("tree"), effort=1.0)
+        return refitted(options, problem, state, budget, found, MoveRecord("tree"), effort=1.0)
 
 
 class _Tried(Queued):
@@ -73,9 +73,7 @@ class _Tried(Queued):
             found = found[: min(most, _BLIND_TRIES) if state.cuts is None else most]
         return batched(problem, state, budget, found, options.num_starts)
 
-    def together(
-        self, options: Options, problem: Problem, state: GreedyState
-    ) -> Iterable[StructureMove]:
+    def together(self, options: Options, problem: Problem, state: GreedyState) -> Iterable[Move]:
         """All that may be tried."""
         return ()
 
@@ -85,8 +83,8 @@ class _Tried(Queued):
         problem: Problem,
         state: GreedyState,
         budget: Budget,
-        moves: Iterable[StructureMove],
-    ) -> tuple[StructureMove, ...]:
+        moves: Iterable[Move],
+    ) -> tuple[Move, ...]:
         """Those that save the most and are not ruled out."""
         allowed = lambda after: admits(options, problem, state, budget, after)
         return chosen(moves, state.structure, allowed, problem.num_params, self.tries)
@@ -113,7 +111,7 @@ class _Tried(Queued):
         rank = lambda structure, edge: structure.edges.get(edge, 1)
         grown = tuple(e for e in edges if rank(fit.structure, e) > rank(before, e))
         shrunk = [e for e in edges if rank(fit.structure, e) < rank(before, e)]
-        move = Move(self.kind, shrunk[0], 1, grown)
+        move = MoveRecord(self.kind, shrunk[0], 1, grown)
         info = dataclasses.replace(info, move=move)
         return decided(options, problem, state, trial, budget, info)
 
@@ -133,7 +131,7 @@ def _worth_trying(problem: Problem, state: GreedyState) -> bool:
     return _definite(state) and squares
 
 
-def _smaller_stars(problem: Problem, state: GreedyState, part: float) -> Iterable[StructureMove]:
+def _smaller_stars(problem: Problem, state: GreedyState, part: float) -> Iterable[Move]:
     if state.cuts is None:
         return ()
     structure, most = state.structure, problem.num_params(state.structure) * part
@@ -183,7 +181,7 @@ class Internal(_Tried):
         if not _free(options):
             return state, ()
         structure = state.structure
-        moves: list[StructureMove] = list(merges(structure))
+        moves: list[Move] = list(merges(structure))
         if _definite(state):
             moves += splits(structure, state.cores, budget.target_error or 0.0)
         alone = self.picked(options, problem, state, budget, moves)
@@ -200,9 +198,9 @@ class Internal(_Tried):
             return super().attempt(options, problem, state, budget, item)
         found = item.apply(state.structure, state.cores)
         if isinstance(item, Split):
-            move = Move("split", (item.node, found[0].num_nodes - 1), item.rank)
+            move = MoveRecord("split", (item.node, found[0].num_nodes - 1), item.rank)
         else:
-            move = Move("merge", (item.a, item.b))
+            move = MoveRecord("merge", (item.a, item.b))
         return refitted(options, problem, state, budget, found, move, effort=_NODES_EFFORT)
 
 

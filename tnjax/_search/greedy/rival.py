@@ -22,7 +22,7 @@ from ..fitting.capacity import holds
 from ..fitting.refit import refit
 from ..strategies.fixed import FixedFormat
 from ..strategies.ladder import carried
-from ..strategy import Budget, Fit, Info, Move
+from ..strategy import Budget, Fit, Info, MoveRecord
 from .fits import Step, holding
 from .options import Options
 from .phase import Phase
@@ -87,7 +87,11 @@ def compare(options: Options, problem: Problem, state: GreedyState, budget: Budg
     fit, info, state = _look(options, problem, state, budget, most, state.error)
     if fit is None or not fit.error < state.error:
         return state, info, Outcome.STAY
-    return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp")), Outcome.RIVAL
+    return (
+        _taken(budget, state, fit),
+        dataclasses.replace(info, move=MoveRecord("cp")),
+        Outcome.RIVAL,
+    )
 
 
 def step(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
@@ -114,7 +118,10 @@ def step(options: Options, problem: Problem, state: GreedyState, budget: Budget)
             )
             info = info + more
         if fit is not None and budget.meets(fit.error):
-            state, info = _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp"))
+            state, info = (
+                _taken(budget, state, fit),
+                dataclasses.replace(info, move=MoveRecord("cp")),
+            )
             return state, info, Outcome.STAY
     return state, info, Outcome.ENDED
 
@@ -133,7 +140,11 @@ def _next(options: Options, problem: Problem, state: GreedyState, budget: Budget
     fit, info, state = _fitted(options, problem, state, budget, rank, patient=met)
     if not (budget.meets(fit.error) if met else fit.error < state.error):
         return dataclasses.replace(shorter, seed=state.seed), info, Outcome.STAY
-    return _taken(budget, state, fit), dataclasses.replace(info, move=Move("cp")), Outcome.STAY
+    return (
+        _taken(budget, state, fit),
+        dataclasses.replace(info, move=MoveRecord("cp")),
+        Outcome.STAY,
+    )
 
 
 def _tucker(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
@@ -152,7 +163,7 @@ def _tucker(options: Options, problem: Problem, state: GreedyState, budget: Budg
         return state, info, Outcome.STAY
     fit = Fit(found.structure, found.cores, found.error)
     state = holding(options, problem, state, fit)
-    return state, dataclasses.replace(info, move=Move("tucker")), Outcome.MET
+    return state, dataclasses.replace(info, move=MoveRecord("tucker")), Outcome.MET
 
 
 def _look(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ..._structure import Edge, Structure
 from ...moves.cores import shrink
 from ...problems import Problem
-from ..strategy import Budget, Info, Move
+from ..strategy import Budget, Info, MoveRecord
 from .decide import decided
 from .fits import Step, advance, fit
 from .grow import grow
@@ -44,7 +44,7 @@ class Prune(Queued):
             return state, Info(), Outcome.STAY
         structure, cores = shrink(state.structure, state.cores, item)
         trial = dataclasses.replace(state, structure=structure, cores=cores)
-        move = Move("prune", item, 1)
+        move = MoveRecord("prune", item, 1)
         trial, info = fit(
             options,
             problem,
@@ -93,7 +93,7 @@ class Swap(Queued):
             return state, Info(), Outcome.STAY
         structure, cores = shrink(state.structure, state.cores, item)
         trial = dataclasses.replace(state, structure=structure, cores=cores)
-        move = Move("swap", item, 1)
+        move = MoveRecord("swap", item, 1)
         trial, info, outcome = advance(options, problem, smaller, trial, move, _SWAP_EFFORT)
         to: list[Edge] = []
         if outcome is Outcome.STAY and not _promising(options, problem, trial, smaller):
@@ -105,7 +105,7 @@ class Swap(Queued):
                 to += [grown.move.edge, *grown.move.to]
         if outcome is not Outcome.MET:
             return state, dataclasses.replace(info, move=None), Outcome.STAY
-        info = dataclasses.replace(info, move=Move("swap", item, 1, tuple(to)))
+        info = dataclasses.replace(info, move=MoveRecord("swap", item, 1, tuple(to)))
         trial = dataclasses.replace(trial, firm=tuple(e for e in state.firm if e not in to))
         return decided(options, problem, state, trial, budget, info)
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from ...moves import Rerank
 from ...problems import LeastSquares, Problem
-from ..strategy import Budget, Move
+from ..strategy import Budget, MoveRecord
 from .fits import Step
 from .measure import DEFINITE
 from .state import GreedyState, Outcome
@@ -31,4 +31,4 @@ def freed(problem: Problem, state: GreedyState, budget: Budget) -> Step:
     if fit is None:
         return state, info, Outcome.STAY
     state = dataclasses.replace(state, cores=fit.cores, error=fit.error)
-    return state, dataclasses.replace(info, move=Move("refit")), Outcome.MET
+    return state, dataclasses.replace(info, move=MoveRecord("refit")), Outcome.MET

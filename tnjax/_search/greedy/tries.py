@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ..._structure import Structure
 from ...contract.cost import layered_flops
-from ...moves import StructureMove
+from ...moves import Move
 from ...problems import Decomposition, Problem
 from ...solve import LevenbergMarquardt
 from ...solve.limits import limits_of
@@ -33,7 +33,7 @@ class Batch:
     """Moves whose structures are tried together, in one program compiled for `capacity` and so
     many starts."""
 
-    moves: tuple[StructureMove, ...]
+    moves: tuple[Move, ...]
     capacity: Structure
     lanes: int
 
@@ -42,7 +42,7 @@ def batched(
     problem: Problem,
     state: GreedyState,
     budget: Budget,
-    moves: Sequence[StructureMove],
+    moves: Sequence[Move],
     num_starts: int,
 ) -> tuple[GreedyState, tuple[Batch, ...]]:
     """Moves in batches that share a program each, in the order of the first of each; and the

@@ -29,14 +29,14 @@ from ..._processes import from_first
 from ...problems import Problem
 from ..archive import Archive
 from ..result import Step
-from ..strategy import Info, Move, State
+from ..strategy import Info, MoveRecord, State
 from .values import check_dtype, decode, encode, storable
 
 _FORMAT = "tnjax.checkpoint"
 _VERSION = 3
 _KEEP = 3
 
-storable(Move)
+storable(MoveRecord)
 storable(Step)
 
 

@@ -23,7 +23,7 @@ from ...solve.limits import as_solver, limits_of
 from ..archive import check_cost
 from ..fitting.population import Group, Start, carried, distance, fit_population
 from ..storage.values import storable
-from ..strategy import Budget, Fit, Info, Move, State, Strategy
+from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy
 
 # Steps of a fit, in those of the solver: there is no later fit that would make up for one that
 # has not converged.
@@ -180,7 +180,7 @@ class AskTell(Strategy):
             (*seed, 0),
             finished=not math.isfinite(fit.error),
         )
-        return state, dataclasses.replace(account, move=Move("start"))
+        return state, dataclasses.replace(account, move=MoveRecord("start"))
 
     def step(
         self, problem: Problem, state: AskTellState, budget: Budget
@@ -226,7 +226,7 @@ class AskTell(Strategy):
             error=winner.error,
             status=_status(budget, winner.error),
         )
-        return state, dataclasses.replace(info, move=Move(self.word))
+        return state, dataclasses.replace(info, move=MoveRecord(self.word))
 
     def _fit(
         self, problem: Problem, starts, groups: tuple[Group, ...], budget: Budget

@@ -11,7 +11,7 @@ from ..._structure import Structure
 from ...moves.cores import Cores, pad, shrink
 from ...problems import Problem
 from ..storage.values import storable
-from ..strategy import Budget, Info, Move
+from ..strategy import Budget, Info, MoveRecord
 from .proposing import Proposing, ProposingState, better
 
 # A rank that fails is followed by one larger by this factor, until one succeeds.
@@ -69,7 +69,7 @@ class Ladder:
         state = dataclasses.replace(
             state, structure=fit.structure, cores=fit.cores, error=fit.error
         )
-        return state, dataclasses.replace(info, move=Move(self.strategy.word))
+        return state, dataclasses.replace(info, move=MoveRecord(self.strategy.word))
 
     def _next(self, state: LadderState) -> int | None:
         low, high = state.low, state.high

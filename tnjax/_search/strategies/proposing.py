@@ -18,7 +18,7 @@ from ...solve.limits import as_solver
 from ..fitting.refit import assess, refit
 from ..spectra.tree_svd import Tree, decompose
 from ..storage.values import storable
-from ..strategy import Budget, Fit, Info, Move, State, Strategy
+from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy
 
 # Effort of a fit, in units of the solver's own steps.
 _EFFORT = 3.0
@@ -110,7 +110,7 @@ class Proposing(Strategy):
             state = dataclasses.replace(state, phase="done", status=Status.NON_FINITE)
         else:
             state = dataclasses.replace(state, groups=self.groups(problem, budget, seed))
-        return state, dataclasses.replace(info, move=Move("start"))
+        return state, dataclasses.replace(info, move=MoveRecord("start"))
 
     def step(
         self, problem: Problem, state: ProposingState, budget: Budget
@@ -145,7 +145,7 @@ class Proposing(Strategy):
         state = dataclasses.replace(
             state, structure=fit.structure, cores=fit.cores, error=fit.error
         )
-        return state, dataclasses.replace(info, move=Move(self.word))
+        return state, dataclasses.replace(info, move=MoveRecord(self.word))
 
     @property
     def word(self) -> str:
@@ -194,7 +194,7 @@ class Proposing(Strategy):
             return state, info
         state = dataclasses.replace(state, structure=structure, cores=fit.cores, error=fit.error)
         state = dataclasses.replace(state, queue=self._order(structure))
-        return state, dataclasses.replace(info, move=Move("prune", edge, by))
+        return state, dataclasses.replace(info, move=MoveRecord("prune", edge, by))
 
     @staticmethod
     def _order(structure: Structure) -> tuple[Edge, ...]:

@@ -23,7 +23,7 @@ from ...solve.programs import CHUNK_FLOPS, WHOLE_FLOPS
 from ...solve.rows import solve_rows
 from ..fitting.population import Fitted, Group, Start, fit_population
 from ..storage.values import storable
-from ..strategy import Budget, Fit, Info, Move, State, Strategy
+from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy
 
 # Largest product of ranks at a node of the full graph.
 _MAX_BONDS = 300
@@ -165,7 +165,7 @@ class SparseDiagonal(Strategy):
         )
         if not full.edges or not math.isfinite(fit.error):
             state = self._end(state)
-        return state, Info(Move("start"), out.programs, out.compile_seconds, out.fits)
+        return state, Info(MoveRecord("start"), out.programs, out.compile_seconds, out.fits)
 
     def step(
         self, problem: Problem, state: SparseState, budget: Budget
@@ -211,7 +211,7 @@ class SparseDiagonal(Strategy):
             status=Status.TARGET_REACHED if budget.meets(fit.error) else Status.RUNNING,
             misses=0,
         )
-        return state, dataclasses.replace(info, move=Move("sparsify"))
+        return state, dataclasses.replace(info, move=MoveRecord("sparsify"))
 
     def _sparsified(self, full: Structure, args: tuple) -> _compile.Ran:
         """All sweeps of a level; some at a time, where they are long and may be stopped."""
