@@ -6,9 +6,7 @@ VENV ?= .venv
 EXTRA ?= dev
 OLDEST ?=
 BIN := $(VENV)/bin
-# Annotations are checked while the tests run; an int will do for a float.
-TYPES := "--jaxtyping-packages=tnjax,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal $(TYPES)
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 STAMP := $(VENV)/.installed
 PACKAGES := $(if $(OLDEST),--constraint $(VENV)/floors.txt) --editable '.[$(EXTRA)]'
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check

@@ -377,7 +377,7 @@ def test_a_folder_without_a_sweep_is_left_alone(tmp_path):
     assert "holds no sweep" in check_refusal(tmp_path, "sweep", *options)
 
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "configs" / "sweep").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "configs" / "sweep").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda path: path.stem)
@@ -774,7 +774,7 @@ def test_early_stopping_failures_interruption_and_where_ray_listens(tmp_path):
 def test_hydra_multirun_is_a_sweep(tmp_path):
     pytest.importorskip("ray.tune")
     pytest.importorskip("hydra")
-    script = Path(__file__).parent.parent / "experiments" / "search.py"
+    script = Path(__file__).parents[2] / "experiments" / "search.py"
     command = [sys.executable, str(script), "-m", "structure=small", "search=tt,svd"]
     command += ["seed=0,1", "output=out", "hydra.launcher.workers=2"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

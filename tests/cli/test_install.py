@@ -12,7 +12,7 @@ import pytest
 
 from tnjax._install import install_hint
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SOURCES = [
     path
     for folder in ("tnjax", "experiments", "notebooks")

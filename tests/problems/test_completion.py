@@ -318,7 +318,7 @@ def test_a_search_ends_by_held_out_entries_and_returns_its_best_network():
 
 @pytest.mark.slow
 def test_a_planted_ring_is_found_from_five_percent_and_the_benchmark_writes_it(tmp_path):
-    path = Path(__file__).parent.parent / "experiments" / "benchmarks" / "completion.py"
+    path = Path(__file__).parents[2] / "experiments" / "benchmarks" / "completion.py"
     spec = importlib.util.spec_from_file_location("completion_benchmark", path)
     assert spec is not None
     assert spec.loader is not None

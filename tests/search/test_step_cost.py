@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.test_devices import eight_devices
+from tests.distributed.test_devices import eight_devices
 from tnjax import Structure
 from tnjax.distributed import dense_screen, dense_sweep, sample_sweep
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from tests.helpers import DTYPES, random_network, structures
 from tnjax import Structure, TensorNetwork, load, load_metadata, save
 
-GOLDEN = Path(__file__).parent / "data" / "network_v1.safetensors"
+GOLDEN = Path(__file__).parents[1] / "data" / "network_v1.safetensors"
 
 # A node with two legs, an internal node, a hyperedge.
 MIXED = Structure((2, 3, 5), ((0,), (1, 2), ()), {(0, 1): 2, (1, 2): 3, (0, 1, 2): 4})

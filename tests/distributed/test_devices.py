@@ -17,7 +17,7 @@ from tests.cli_helpers import check_refusal, run
 from tnjax import Completion, Decomposition, Objective, Structure, TensorNetwork, make_mesh, search
 from tnjax.problems import Problem
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def eight_devices(script: str, *arguments: str) -> dict:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import make_result
-from tests.test_report import png
+from tests.report.test_report import png
 from tnjax import MoveRecord, Structure, report
 from tnjax._report import Curves, HeatMaps, Table
 

@@ -11,7 +11,7 @@ import pytest
 
 import tnjax
 from tests.helpers import make_result, random_network
-from tests.test_report import MOVES, START, Page
+from tests.report.test_report import MOVES, START, Page
 from tnjax import MoveRecord, Structure
 from tnjax._install import install_hint
 

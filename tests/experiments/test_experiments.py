@@ -15,7 +15,7 @@ from PIL import Image
 import tnjax
 
 hydra = pytest.importorskip("hydra")
-EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 CONFIGS = EXPERIMENTS.parent / "configs"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tnjax.io import random_mask
 
-FOLDER = Path(__file__).parents[1] / "experiments"
+FOLDER = Path(__file__).parents[2] / "experiments"
 
 
 @pytest.fixture(scope="module")

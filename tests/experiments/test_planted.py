@@ -14,7 +14,7 @@ import pytest
 
 from tnjax import Decomposition, search
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "experiments" / "benchmarks"
 REFERENCE = ROOT.parent / "shared" / "reference" / "greedy_numpy.py"
 

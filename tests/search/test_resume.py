@@ -249,7 +249,7 @@ def test_no_warning_comes_from_an_undisturbed_resume(tmp_path):
 
 @pytest.mark.slow
 def test_fault_experiment_runs_in_a_small_setting(tmp_path, capsys):
-    path = Path(__file__).parent.parent / "experiments" / "benchmarks" / "fault.py"
+    path = Path(__file__).parents[2] / "experiments" / "benchmarks" / "fault.py"
     spec = importlib.util.spec_from_file_location("fault", path)
     fault = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fault)

@@ -31,7 +31,7 @@ from tnjax import (
 from tnjax.problems.samples import Blocks
 from tnjax.solve import random_start, run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RING = Structure.tensor_ring((4, 5, 6), 2)
 INDICES = np.argwhere(np.ones(RING.dims))
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1] / "experiments"
+ROOT = Path(__file__).parents[2] / "experiments"
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-FUZZER = Path(__file__).parents[1] / "experiments" / "benchmarks" / "fuzz_readers.py"
+FUZZER = Path(__file__).parents[2] / "experiments" / "benchmarks" / "fuzz_readers.py"
 READERS = 32
 
 

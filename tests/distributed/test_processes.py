@@ -17,7 +17,7 @@ import tnjax
 from tests.cli_helpers import without_progress
 from tnjax import Structure, TensorNetwork
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DIMS = (6, 7, 5, 6)
 # The others have to end within a minute after one is lost.
 LOST_WITHIN = 60

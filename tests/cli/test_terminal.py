@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import tnjax
+from tests.cli.test_cli_compress import FACTORY
 from tests.cli_helpers import run
 from tests.terminal import CTRL_C, run_in_terminal
-from tests.test_cli_compress import FACTORY
 from tnjax import MoveRecord, Step, _script
 from tnjax._report import run as _run
 from tnjax.cli import _progress
