@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from . import _interpret, _interrupt, _mesh
+from . import _compiling, _interpret, _interrupt, _mesh
 
 # Code in one piece: split up for many threads, as by default, it takes longer where programs are
 # small, and twice as many mappings of memory, of which a Linux process may have some 65,000.
@@ -283,7 +283,9 @@ def _made(
     if or_none:
         return forms.host if forms.interprets(passes) else None
     found = forms.made(tier, passes)
-    return forms.compiled.setdefault(tier, traced.lower().compile()) if found is None else found
+    if found is not None:
+        return found
+    return forms.compiled.setdefault(tier, _compiling.finished(traced.lower().compile))
 
 
 def _compiled_anew(forms: _Forms, program: Callable, tier: str, args: tuple) -> Callable:

@@ -18,7 +18,20 @@ def main() -> int:
     """Run the command line; returns the exit status."""
     with _told(starting(sys.argv[1:])):
         from tnjax.cli import main
-    return main()
+    status = main()
+    _leave_compilations(status)
+    return status
+
+
+def _leave_compilations(status: int) -> None:
+    """End the process here if XLA still compiles what nobody waits for."""
+    compiling = sys.modules.get("tnjax._compiling")
+    if compiling is not None and compiling.unfinished():
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+        os._exit(status)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from tnjax import (
     Structure,
     TensorNetwork,
     TreeSearch,
+    _compiling,
     _interrupt,
     fit,
     search,
@@ -83,6 +84,31 @@ def test_a_checkpoint_raises_once_the_time_is_over_or_a_stop_asked_for():
         assert _interrupt.pending() is Status.INTERRUPTED
     _interrupt.checkpoint()
     assert not _interrupt.watched()
+
+
+def test_a_compilation_is_left_once_a_stop_is_asked_for_and_goes_on_by_itself():
+    working, release = threading.Event(), threading.Event()
+
+    def make():
+        working.set()
+        assert release.wait(60)
+        return "made"
+
+    def stop():
+        return working.is_set()
+
+    with _interrupt.interruptible(None, stop), pytest.raises(_interrupt.Stopped):
+        _compiling.finished(make)
+    assert _compiling.unfinished()
+    release.set()
+    with _interrupt.interruptible(None, lambda: False):
+        assert _compiling.finished(make) == "made"
+        with pytest.raises(ZeroDivisionError):
+            _compiling.finished(lambda: 1 / 0)
+    for thread in threading.enumerate():
+        if thread.name == "tnjax: compiling":
+            thread.join(60)
+    assert not _compiling.unfinished()
 
 
 def test_notes_are_kept_by_owner_until_they_are_taken():
