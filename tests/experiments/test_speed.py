@@ -94,3 +94,27 @@ def test_seeds_that_share_a_device_are_compared_with_the_same_alone(tmp_path, mo
     assert row["batches"] > 0
     assert row["calls"] >= 2 * row["batches"] + row["alone"]
     assert json.loads(out.read_text())["rows"] == [json.loads(json.dumps(row))]
+
+
+def test_effort_is_measured(tmp_path, monkeypatch, capsys):
+    effort = load("effort", monkeypatch)
+    monkeypatch.setattr(effort, "INPUTS", {"terms": lambda: effort.terms((8, 7, 6))})
+    rows = effort.main(["--out", str(tmp_path / "effort.json")])
+    assert [row["effort"] for row in rows] == list(effort.EFFORTS)
+    assert all(row["error"] <= 0.03 and 0 < row["met"] <= row["seconds"] for row in rows)
+    assert json.loads((tmp_path / "effort.json").read_text())["rows"] == rows
+    assert "thorough" in capsys.readouterr().out
+
+
+def test_responsiveness_is_measured(tmp_path, monkeypatch, capsys):
+    found = load("responsiveness", monkeypatch)
+    small = found.Case("decompose {input} --target-error 0.5", found._noise(4, 4, 4))
+    monkeypatch.setattr(found, "CASES", {"small": small})
+    out = tmp_path / "found.json"
+    (row,) = found.main(["--max-seconds", "60", "--out", str(out)])
+    assert row["exit"] == 0
+    assert row["missing"] == []
+    assert row["error"] <= 0.5
+    assert 0 < row["first_line"] <= row["silence"] + row["first_line"] <= 2 * row["seconds"]
+    assert json.loads(out.read_text())["rows"] == [row]
+    assert "small" in capsys.readouterr().out
