@@ -297,7 +297,7 @@ def test_screens(screen, dtype):
 @pytest.mark.slow
 def test_a_search_takes_the_same_moves_as_when_it_is_compiled(monkeypatch):
     data = problem(jnp.float64)
-    run = lambda: search(data, key=jax.random.key(0), target_error=0.02)
+    run = lambda: search(data, key=jax.random.key(0), target_error=0.02, max_steps=4)
     assert _compile.interprets()
     interpreted = run()
     monkeypatch.setenv("TNJAX_INTERPRET", "0")

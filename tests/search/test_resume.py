@@ -223,11 +223,9 @@ def test_resuming_what_is_not_there_starts_anew_and_what_is_different_is_refused
     assert refused.returncode == 2
     assert "holds no checkpoints" in refused.stderr
     assert os.listdir(tmp_path / "other") == ["notes.txt"]
-    for folder in ("none", "empty", "killed"):  # never made, or killed before the first checkpoint
-        if folder != "none":
-            (tmp_path / folder).mkdir()
+    for folder in ("none", "killed"):  # never made, or killed before the first checkpoint
         if folder == "killed":
-            (tmp_path / folder / "checkpoints").mkdir()
+            (tmp_path / folder / "checkpoints").mkdir(parents=True)
         started = run(tmp_path / folder, "--resume")
         assert started.returncode == 0
         assert "starting anew" in started.stderr

@@ -58,7 +58,7 @@ def check(function, x, adjoint, *, step=1e-4, rtol=1e-5):
     np.testing.assert_allclose(jnp.tensordot(jacobian, along, x.ndim), expected, rtol=rtol)
 
 
-@pytest.mark.parametrize("every", [None, 2, 100])
+@pytest.mark.parametrize("every", [None, 2])
 def test_checkpointed_gradients_are_those_of_the_steps(every):
     solver = ALS(max_steps=5, rtol=0)
     function = lambda x, adjoint: both(Decomposition(x), solver=solver, adjoint=adjoint)
@@ -114,11 +114,13 @@ def test_gradients_where_steps_are_halved():
 
 
 def test_gradients_under_vmap_are_those_one_by_one():
-    stack = np.stack([data(), 2 * data()[::-1]])
+    matrix = data().reshape(3, 12)
+    stack = np.stack([matrix, 2 * matrix[::-1]])
+    start = TensorNetwork.random(Structure.tensor_train((3, 12), 2), key=jax.random.key(2))
     for adjoint, solver in ((Checkpointed(), ALS(max_steps=4)), (Implicit(), CONVERGED)):
         gradient = jax.grad(
-            lambda x, solver=solver, adjoint=adjoint: error(
-                Decomposition(x), solver=solver, adjoint=adjoint
+            lambda x, solver=solver, adjoint=adjoint: (
+                run(Decomposition(x), start, solver=solver, adjoint=adjoint).error
             )
         )
         together = jax.jit(jax.vmap(gradient))(stack)
@@ -129,7 +131,7 @@ def test_gradients_under_vmap_are_those_one_by_one():
 def test_an_adjoint_does_not_change_what_is_found():
     solver = ALS(max_steps=9, rtol=1e-3)
     plain = jax.jit(lambda x: run(Decomposition(x), START, solver=solver))(data())
-    for adjoint in (Checkpointed(), Checkpointed(2), Implicit()):
+    for adjoint in (Checkpointed(2), Implicit()):
         other = jax.jit(
             lambda x, a=adjoint: run(Decomposition(x), START, solver=solver, adjoint=a)
         )(data())
