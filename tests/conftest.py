@@ -11,8 +11,20 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis
 import jax
+import jaxlib.version
 import jaxtyping
 import pytest
+
+# Thousands of programs are compiled here and hardly run: the compiler may hurry. It refuses to
+# begin with a flag that it does not know.
+_HURRY = [
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_parallel_codegen_split_count=1",
+]
+if jaxlib.version.__version_info__ < (0, 11):
+    _HURRY.append("--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([*_HURRY, os.environ.get("XLA_FLAGS", "")]).strip()
 
 jax.config.update("jax_enable_x64", True)
 

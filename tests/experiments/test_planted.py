@@ -164,7 +164,7 @@ def test_readme_examples_run(tmp_path):
     blocks = [part.split("```")[0] for part in text.split("```python\n")[1:]]
     assert len(blocks) == 6
     script = "\n".join([README_DATA, *blocks])
-    devices = "--xla_force_host_platform_device_count=8"
+    devices = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "MPLBACKEND": "Agg", "XLA_FLAGS": devices}
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -15,7 +15,7 @@ WITHIN = 0.25
 
 @pytest.mark.parametrize("part", ["dense", "sampled", "screened"])
 def test_costs_are_within_a_quarter_of_the_compiled_programs(part):
-    found = eight_devices("cost_worker.py", part)[part]
+    found = eight_devices("cost_worker.py", part, hurry=False)[part]
     assert len(found) >= 7
     for case, figures in found.items():
         for name, (model, told) in figures.items():
@@ -25,7 +25,7 @@ def test_costs_are_within_a_quarter_of_the_compiled_programs(part):
 
 
 def test_memory_of_a_shared_tensor_falls_as_its_devices():
-    found = eight_devices("cost_worker.py", "shared")["shared"]
+    found = eight_devices("cost_worker.py", "shared", hurry=False)["shared"]
     one, *_ = found.values()
     for data, peak in found.items():
         assert abs(peak * int(data) / one - 1) < 0.2, found

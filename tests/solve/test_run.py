@@ -279,7 +279,7 @@ def test_bad_tensors_are_a_status_of_their_lane():
 
 
 def test_shard_map_over_devices_is_vmap():
-    flags = "--xla_force_host_platform_device_count=4"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4"
     done = subprocess.run(
         [sys.executable, ROOT / "tests" / "run_worker.py"],
         env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
