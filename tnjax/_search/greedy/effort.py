@@ -8,9 +8,9 @@ from .state import GreedyState
 
 EFFORTS = ("quick", "normal", "thorough")
 
-# Of "normal": the work that is always allowed, in flops by the forecast of `fitting.work`, some ten
+# Of "normal": the work that is always allowed, in flops by the forecast of `fitting.work`, some two
 # seconds of one core; and what else is, as a multiple of what it took to meet the target.
-_FLOOR = 1e10
+_FLOOR = 1e9
 _AGAIN = 1.0
 
 
@@ -22,17 +22,27 @@ def counted(effort: str, state: GreedyState, info: Info) -> GreedyState:
         grown = work
     state = dataclasses.replace(state, work=work, grown=grown)
     rival = state.phase == "rival" and state.rival is not None and not state.rival.stride
-    if rival and grown is not None and left(effort, state) <= 0:
+    # With "normal", fixed formats are looked at in any case: that is cheap beside what they save.
+    if rival and grown is not None and effort == "quick":
         return dataclasses.replace(state, phase="done")
     return state
 
 
-def left(effort: str, state: GreedyState) -> float:
-    """Work that may still be done to make the network smaller, other than by taking ranks away."""
+def allowed(effort: str, state: GreedyState) -> float:
+    """Work that may be done to make the network smaller, other than by taking ranks away."""
     if effort == "thorough" or state.grown is None:
         return math.inf
-    allowed = 0.0 if effort == "quick" else max(_FLOOR, _AGAIN * state.grown)
-    return allowed - (state.work - state.grown)
+    return 0.0 if effort == "quick" else max(_FLOOR, _AGAIN * state.grown)
+
+
+def left(effort: str, state: GreedyState) -> float:
+    """What of it may still be done."""
+    return allowed(effort, state) - (0.0 if state.grown is None else state.work - state.grown)
+
+
+def affords(effort: str, state: GreedyState, work: float) -> bool:
+    """Whether an attempt may begin: as long as any work is left, if it alone is not too much."""
+    return left(effort, state) > 0 and work <= allowed(effort, state)
 
 
 def spent(effort: str, state: GreedyState) -> bool:

@@ -173,9 +173,10 @@ class Greedy(Options, Strategy):
             return "done"
         if outcome in (Outcome.MET, Outcome.SMALLER):
             return _SMALLER
-        if state.phase in TIDYING and left(self.effort, state) <= 0:
-            return "done"
+        over = state.phase in TIDYING and left(self.effort, state) <= 0
         name = FOLLOWS[state.phase]
-        while name != "done" and not PHASES[name].enabled(self, problem, state):
+        while name != "done" and (
+            (over and name in TIDYING) or not PHASES[name].enabled(self, problem, state)
+        ):
             name = FOLLOWS[name]
         return name

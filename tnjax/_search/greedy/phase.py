@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from ...problems import Problem
 from ..strategy import Budget, Info
-from .effort import left, spent
+from .effort import affords, spent
 from .fits import Step
 from .options import Options
 from .state import GreedyState, Outcome
@@ -45,7 +45,7 @@ class Queued(Phase):
     def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
         if state.queue and not spent(options.effort, state):
             item, state = state.queue[0], dataclasses.replace(state, queue=state.queue[1:])
-            if self.work(problem, item) > left(options.effort, state):
+            if not affords(options.effort, state, self.work(problem, item)):
                 return state, Info(), Outcome.STAY
             return self.attempt(options, problem, state, budget, item)
         return dataclasses.replace(state, queue=()), Info(), Outcome.ENDED
