@@ -8,9 +8,9 @@ from .state import GreedyState
 
 EFFORTS = ("quick", "normal", "thorough")
 
-# Of "normal": the work that is always allowed, in flops by the forecast of `fitting.work`, some two
+# Of "normal": the work that is always allowed, in flops by the forecast of `fitting.work`, some five
 # seconds of one core; and what else is, as a multiple of what it took to meet the target.
-_FLOOR = 1e9
+_FLOOR = 3e9
 _AGAIN = 1.0
 
 
