@@ -12,12 +12,12 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
+from ..._keys import generator, host_seed
 from ..._network import TensorNetwork
 from ..._search.screening.candidates import draw_slices, slice_position
 from ..._structure import Edge, Structure
 from ...contract import kernels
 from .._formats import complete_edges
-from .._keys import generator, host_seed
 from .._layout import Layout
 from .._measure import functional_gradients
 from .._project import rebuild
