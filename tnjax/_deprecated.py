@@ -6,7 +6,7 @@ version 0.2.
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -63,18 +63,22 @@ def with_old_keywords(
 
 
 def key_for_seed(function: Callable[P, R]) -> Callable[P, R]:
-    """Takes the integer `seed` of version 0.1 as `key=jax.random.key(seed)`, with a warning."""
+    """Takes the integer `seed` of version 0.1 as `key=jax.random.key(seed)`, with a warning; of
+    several integers the others are folded in."""
+    name = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
     def call(*args: P.args, **given: P.kwargs) -> R:
         if "seed" in given:
-            seed = given.pop("seed")
+            seed: Any = given.pop("seed")
+            first, *others = seed if isinstance(seed, Sequence) else [seed]
             warnings.warn(
-                f"{function.__name__}: seed={seed!r} is now key=jax.random.key({seed!r}).",
+                f"{name}: seed={seed!r} is now key=jax.random.key({first!r}).",
                 DeprecationWarning,
                 stacklevel=2,
             )
-            given["key"] = jax.random.key(seed)  # pyright: ignore
+            key = functools.reduce(jax.random.fold_in, others, jax.random.key(first))
+            given["key"] = key  # pyright: ignore
         return function(*args, **given)
 
     return call
