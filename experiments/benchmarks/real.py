@@ -10,6 +10,7 @@ no parameters in the table. Seconds are those of the processor.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -80,9 +81,9 @@ def _search(method: str, tensor: np.ndarray, error: float, options, known: dict)
     common = {
         "key": jax.random.key(options.seed),
         "target_error": error,
-        "stop": _stopwatch(options.max_seconds),
         "max_params": tensor.size,
         "memory_limit": options.memory_limit,
+        "setup": tnjax.Setup(stop=_stopwatch(options.max_seconds)),
     }
     if method.startswith("fixed "):
         strategy = tnjax.FixedFormat(method.removeprefix("fixed "))
@@ -94,7 +95,8 @@ def _search(method: str, tensor: np.ndarray, error: float, options, known: dict)
         known["tree"] = result
     else:
         tree = known.get("tree") or tnjax.search(problem, strategy=tnjax.TreeSearch(), **common)
-        result = tnjax.search(problem, start=tree.network, **common) if tree.path[1:] else tree
+        started = {**common, "setup": dataclasses.replace(common["setup"], start=tree.network)}
+        result = tnjax.search(problem, **started) if tree.path[1:] else tree
         if tree.error <= error and not result.num_params < tree.num_params:
             result = tree
     dense = np.asarray(result.network.to_dense())

@@ -215,7 +215,7 @@ def run_entries(size: int, compress: str, seed: int, repeats: int) -> dict:
             tnjax.Decomposition(tensor),
             key=jax.random.key(seed),
             target_error=1e-3,
-            compress={"on": True, "off": False, "auto": "auto"}[compress],
+            setup=tnjax.Setup(compress={"on": True, "off": False, "auto": "auto"}[compress]),
         )
         times.append(time.perf_counter() - begin)
     return {
