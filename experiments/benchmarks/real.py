@@ -13,8 +13,6 @@ import argparse
 import dataclasses
 import json
 import math
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import datasets
+from records import about, keep
 
 import tnjax
 
@@ -222,14 +221,7 @@ def _verdict(rows: list[dict]) -> str:
 
 
 def write(options: argparse.Namespace, rows: list[dict]) -> None:
-    record = {
-        "command": "real.py " + " ".join(options.arguments),
-        "seed": options.seed,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
-        "versions": {"tnjax": tnjax.__version__, "jax": jax.__version__, "numpy": np.__version__},
-        "rows": rows,
-    }
-    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    keep(options.out, {**about(__file__, options.arguments), "seed": options.seed, "rows": rows})
 
 
 def main(arguments: list[str] | None = None) -> list[dict]:
