@@ -1,10 +1,6 @@
 """What the experiments share: pieces made from their configuration, and their results as files."""
 
 import csv
-import importlib.metadata
-import json
-import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +10,7 @@ import jax
 import numpy as np
 import optax
 from omegaconf import DictConfig, OmegaConf
+from records import about, keep
 
 import tnjax
 
@@ -84,24 +81,14 @@ def write_results(output: Path, rows: Sequence[Mapping[str, Any]], config: DictC
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    script = sys.argv[0]
     record = {
-        "command": " ".join(["python", "experiments/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
+        **about(script),
+        "command": " ".join(["python", f"experiments/{Path(script).name}", *sys.argv[1:]]),
         "config": OmegaConf.to_container(config, resolve=True),
-        "versions": {n: importlib.metadata.version(n) for n in ("tnjax", "jax", "jaxlib", "numpy")},
-        "machine": machine(),
         "rows": list(rows),
     }
-    (output / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def machine() -> str:
-    """Processor, cores and backend in a few words."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        name = next((s.split(":")[1].strip() for s in lines if s.startswith("model name")), name)
-    return f"{name}, {os.cpu_count()} cores, {jax.default_backend()}"
+    keep(output / "results.json", record)
 
 
 def command_line(options: Mapping[str, Any]) -> list[str]:

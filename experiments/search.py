@@ -59,11 +59,10 @@ def run(config: DictConfig) -> tnjax.SearchResult:
         max_params=config.max_params,
         max_steps=config.max_steps,
         max_seconds=config.max_seconds,
-        checkpoints=saved,
-        resume=saved is not None and saved.is_dir(),
+        setup=tnjax.Setup(checkpoints=saved, resume=saved is not None and saved.is_dir()),
     )
     restored = plan.undo(np.asarray(result.network.to_dense()))
-    original = data.array[tuple(slice(n) for n in plan.kept)].astype(config.dtype)
+    original = plan.cut(data.array).astype(config.dtype)
     error = float(tnjax.relative_error(restored, original))
     settings = OmegaConf.to_container(config, resolve=True)
     settings["target_error"] = target_of(config)  # the report marks it

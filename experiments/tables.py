@@ -1,14 +1,9 @@
 """What experiments leave behind: a printed table, and a JSON file that says how it came about."""
 
-import json
-import os
-import platform
 import sys
 from pathlib import Path
 
-import jax
-
-import tnjax
+from records import about, keep
 
 
 def show(rows: list[dict], columns: list[str]) -> None:
@@ -22,13 +17,4 @@ def show(rows: list[dict], columns: list[str]) -> None:
 
 def write(path: Path | None, rows: list[dict], arguments: list[str] | None) -> None:
     """The rows with command, versions and machine."""
-    if path is None:
-        return
-    command = sys.argv[:1] + list(arguments if arguments is not None else sys.argv[1:])
-    record = {
-        "command": " ".join([Path(command[0]).name, *command[1:]]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
-        "versions": {"tnjax": tnjax.__version__, "jax": jax.__version__},
-        "rows": rows,
-    }
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    keep(path, {**about(sys.argv[0], arguments), "rows": rows})

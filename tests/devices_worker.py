@@ -1,6 +1,7 @@
 """Runs in a process of its own with eight virtual devices (see `test_devices`): each part prints
 one line of JSON."""
 
+import functools
 import json
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from tnjax import (
     LocalEnumeration,
     Minibatch,
     Objective,
+    Setup,
     Structure,
     TensorNetwork,
     make_mesh,
@@ -57,7 +59,7 @@ def told(result) -> dict:
 
 def searches() -> dict:
     """Each search on one device, and on meshes."""
-    out = {}
+    out, whole = {}, functools.partial(Setup, compress=False)
     with tempfile.TemporaryDirectory() as folder:
         for name, problem, options in (
             (
@@ -69,7 +71,7 @@ def searches() -> dict:
             ("completion", completion, {"max_params": 60, "target_error": 1e-3}),
         ):
             run = lambda mesh, problem=problem, options=options, **more: tnjax.search(
-                problem(mesh), key=jax.random.key(0), compress=False, **options, **more
+                problem(mesh), key=jax.random.key(0), setup=whole(**more), **options
             )
             meshes = [make_mesh(candidates=4, data=2), make_mesh(8)]
             out[name] = [told(run(mesh)) for mesh in (None, *meshes)]
@@ -140,7 +142,9 @@ def strategies() -> dict:
         ("objective", objective, Greedy(prune=False), {"max_steps": 2}),
         ("completion", completion, trial, {"max_steps": 2}),
     ):
-        options = dict(key=jax.random.key(0), strategy=strategy, compress=False, **limits)
+        options = dict(
+            key=jax.random.key(0), strategy=strategy, setup=Setup(compress=False), **limits
+        )
         out[name] = [told(tnjax.search(problem(where), **options)) for where in (None, mesh)]
     return out
 

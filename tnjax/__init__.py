@@ -33,12 +33,17 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from . import solve as solve
     from . import strategies as strategies
     from . import sweep as sweep
+    from ._failed import Failed as Failed
+    from ._limits import Limits as Limits
     from ._network import TensorNetwork as TensorNetwork
     from ._network import relative_error as relative_error
     from ._report import load_result as load_result
     from ._report import report as report
     from ._search.archive import Archive as Archive
     from ._search.archive import Record as Record
+    from ._search.by_hand import SearchState as SearchState
+    from ._search.by_hand import init as init
+    from ._search.by_hand import step as step
     from ._search.greedy.greedy import Greedy as Greedy
     from ._search.registry import make_strategy as make_strategy
     from ._search.result import Progress as Progress
@@ -48,6 +53,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from ._search.screening.screens import Spectral as Spectral
     from ._search.screening.screens import Trial as Trial
     from ._search.search import search as search
+    from ._search.setup import Setup as Setup
     from ._search.spectra.cuts import Certificate as Certificate
     from ._search.spectra.cuts import CutBounds as CutBounds
     from ._search.spectra.cuts import cut_bounds as cut_bounds
@@ -133,14 +139,18 @@ _PACKAGES = (
     "sweep",
 )
 _HOMES = {
+    "._failed": "Failed",
+    "._limits": "Limits",
     "._network": "TensorNetwork relative_error",
     "._report": "load_result report",
     "._search.archive": "Archive Record",
+    "._search.by_hand": "SearchState init step",
     "._search.greedy.greedy": "Greedy",
     "._search.registry": "make_strategy",
     "._search.result": "Progress SearchResult Step",
     "._search.screening.screens": "Screen Spectral Trial",
     "._search.search": "search",
+    "._search.setup": "Setup",
     "._search.spectra.cuts": "Certificate CutBounds cut_bounds",
     "._search.spectra.graphs": "inferred_graphs",
     "._search.spectra.tree_svd": "hierarchical_tucker_svd tensor_train_svd tree_svd tucker_svd",

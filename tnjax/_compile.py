@@ -19,7 +19,6 @@ the same bits. Programs on other devices, or on a mesh of several, are always co
 import collections
 import contextlib
 import functools
-import gc
 import math
 import os
 import threading
@@ -31,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from . import _compiling, _interpret, _interrupt, _mesh
+from . import _collector, _compiling, _interpret, _interrupt, _mesh
 
 # Code in one piece: split up for many threads, as by default, it takes longer where programs are
 # small, and twice as many mappings of memory, of which a Linux process may have some 65,000.
@@ -223,7 +222,7 @@ def compiled(
     if call is not None and not or_none:
         return Compiled(call, 0, 0.0)
     begin = time.perf_counter()
-    with _uncollected:
+    with _collector.at_rest:
         call = _made(
             forms, functools.partial(function, *static), args, mesh, layout, tier, passes, or_none
         )
@@ -298,30 +297,6 @@ def _compiled_anew(forms: _Forms, program: Callable, tier: str, args: tuple) -> 
 def _endless(passes: int) -> float:
     """Operations of what NumPy does not run."""
     return math.inf
-
-
-class _Uncollected:
-    """Without the collector of cycles, as long as any thread is inside: tracing makes many small
-    objects, so that it would walk through all of JAX again and again, a sixth of the time."""
-
-    def __init__(self) -> None:
-        self._lock, self._threads, self._enabled = threading.Lock(), 0, False
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._threads:
-                self._enabled = gc.isenabled()
-                gc.disable()
-            self._threads += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._threads -= 1
-            if not self._threads and self._enabled:
-                gc.enable()
-
-
-_uncollected = _Uncollected()
 
 
 def _lowered(program: Callable, args: tuple, mesh: Mesh, layout: Any, options: dict):

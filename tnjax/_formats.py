@@ -14,6 +14,11 @@ import numpy as np
 Ranks = int | Sequence[int] | np.ndarray
 
 
+def all_pairs(num_nodes: int) -> tuple[tuple[int, int], ...]:
+    """Every pair of nodes, (0, 1) first."""
+    return tuple(itertools.combinations(range(num_nodes), 2))
+
+
 def _spread(ranks: Ranks, count: int, what: str) -> tuple[int, ...]:
     """One rank for each of `count` bonds."""
     if isinstance(ranks, Sequence | np.ndarray):
@@ -67,7 +72,7 @@ class Formats(abc.ABC):
         Reference:
             Zheng et al., AAAI 2021, "Fully-Connected Tensor Network Decomposition".
         """
-        pairs = list(itertools.combinations(range(len(dims)), 2))
+        pairs = list(all_pairs(len(dims)))
         ranks = _spread(ranks, len(pairs), "fully_connected")
         return cls.from_edges(dims, dict(zip(pairs, ranks, strict=True)))
 

@@ -17,7 +17,10 @@ _ERASE = "\r\x1b[2K"
 def main() -> int:
     """Run the command line; returns the exit status."""
     with _told(starting(sys.argv[1:])):
+        from tnjax._collector import allow
         from tnjax.cli import main
+
+        allow()  # this process is the command's own
     status = main()
     _leave_compilations(status)
     return status

@@ -7,7 +7,13 @@ from typing import SupportsInt
 class Status(enum.Enum):
     """How a fit or a search ended. The values appear in `result.json`.
 
-    `ok` tells whether it came as far as it was asked to.
+    `ok` tells whether it came as far as it was asked to: it met the target, or ended by a limit
+    or because there was nothing left to try. What was interrupted, or broke down, did not.
+
+    Example:
+        >>> from tnjax import Status
+        >>> Status.TARGET_REACHED.ok, Status.MAX_PARAMS.ok, Status.NON_FINITE.ok
+        (True, True, False)
     """
 
     RUNNING = "running"
@@ -25,7 +31,7 @@ class Status(enum.Enum):
 
     @property
     def ok(self) -> bool:
-        return self is not Status.NON_FINITE
+        return self in _SUCCESSES
 
     @property
     def message(self) -> str:
@@ -41,6 +47,20 @@ class Status(enum.Enum):
     def from_code(cls, code: SupportsInt) -> "Status":
         return list(cls)[int(code)]
 
+
+_SUCCESSES = frozenset(
+    {
+        Status.TARGET_REACHED,
+        Status.STAGNATED,
+        Status.MAX_STEPS,
+        Status.MAX_PARAMS,
+        Status.MAX_FLOPS,
+        Status.MAX_FITTED,
+        Status.MAX_SECONDS,
+        Status.MEMORY_LIMIT,
+        Status.NO_CANDIDATES,
+    }
+)
 
 _MESSAGES = {
     Status.RUNNING: "not finished",

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from . import _display
 from ._canonical import canonical
-from ._formats import Formats
+from ._formats import Formats, all_pairs
 
 Edge = tuple[int, ...]
 
@@ -345,6 +345,12 @@ class Structure(Formats):
             raise ValueError(f"Not a structure in JSON: {error!r}.") from error
         except ValueError as error:
             raise ValueError(f"Not a structure in JSON: {error}") from error
+
+
+def all_edges(structure: Structure) -> tuple[Edge, ...]:
+    """All pairs of nodes, and the hyperedges that are there."""
+    more = (edge for edge in structure.edges if len(edge) > 2)
+    return (*all_pairs(structure.num_nodes), *more)
 
 
 def _ints(values: Iterable, what: str) -> list[int]:

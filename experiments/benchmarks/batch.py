@@ -11,7 +11,6 @@ optimum, and by a plain `lax.scan`, and its seconds.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common import machine
+from records import about, keep
 
 from tnjax import ALS, Decomposition, Structure, TensorNetwork, fit
 from tnjax.solve import Checkpointed, Implicit, random_start, run
@@ -115,7 +114,7 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     count, dims, sweeps = SIZES[options.size]
     ring = Structure.tensor_ring(dims, 2)
-    found = {"machine": machine(), "batch": batch(ring, count)}
+    found = {**about(__file__), "batch": batch(ring, count)}
     print("| fits | cold [s] | warm [s] |\n|---|---|---|")
     told = found["batch"]
     print(f"| jit(vmap(run)), {count} tensors | {told['cold']:.3g} | {told['warm']:.3g} |")
@@ -125,8 +124,7 @@ def main() -> None:
     print(f"| gradient of {sweeps} sweeps | temporary [kB] | warm [s] |\n|---|---|---|")
     for name, row in found["gradients"].items():
         print(f"| {name} | {row['bytes'] / 1e3:.4g} | {row['seconds']:.3g} |")
-    if options.out is not None:
-        options.out.write_text(json.dumps(found, indent=2) + "\n")
+    keep(options.out, found)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -21,9 +19,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from own_process import alone, peak_resident
+from records import about, keep
 
 import tnjax
 from tnjax import ALS, Completion, Greedy, Structure, TensorNetwork
@@ -203,11 +203,7 @@ def main(arguments: list[str] | None = None) -> dict:
             row = run_sparse(int(samples), int(seed), known[part])
         print(json.dumps(row))
         return row
-    record: dict = {
-        "command": "completion.py " + " ".join(arguments or sys.argv[1:]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
-        "versions": {"tnjax": tnjax.__version__, "jax": jax.__version__},
-    }
+    record = about(__file__, arguments)
     for part in options.parts or ["planted", "sparse", "sweep"]:
         if part == "planted":
             record[part] = measure_planted(options)
@@ -229,8 +225,7 @@ def main(arguments: list[str] | None = None) -> dict:
                     f"({row['compile_seconds']:.0f} compiling), "
                     f"{row['peak_bytes'] / 2**30:.2f} GiB, {row['status']}"
                 )
-        if options.out:
-            options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        keep(options.out, record)
     return record
 
 

@@ -11,7 +11,6 @@ most of the time. The peak is that of the whole process.
 """
 
 import argparse
-import importlib.metadata
 import json
 import math
 import sys
@@ -25,8 +24,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from common import machine
 from own_process import MEASURED, alone, command
+from records import about, keep
 
 from tnjax import Structure
 from tnjax.contract.cost import format_bytes
@@ -97,9 +96,7 @@ def main(arguments: list[str] | None = None) -> dict:
         )
         size = sum(file.stat().st_size for file in path.iterdir())
     record = {
-        "command": " ".join(
-            ["python", "experiments/benchmarks/completion_on_disk.py", *sys.argv[1:]]
-        ),
+        **about(__file__, arguments),
         "dims": dims,
         "entries": count,
         "share": count / math.prod(dims),
@@ -113,8 +110,6 @@ def main(arguments: list[str] | None = None) -> dict:
         "cpu_seconds": found["cpu"],  # all of the process, imports included
         "memory_limit": options.memory_limit,
         "peak_bytes": found["peak_bytes"],
-        "machine": machine(),
-        "versions": {n: importlib.metadata.version(n) for n in ("tnjax", "jax", "jaxlib", "numpy")},
     }
     print(
         f"{count} entries ({format_bytes(size)}): test error "
@@ -122,8 +117,7 @@ def main(arguments: list[str] | None = None) -> dict:
         f"{record['planted']}), {record['complete_seconds']:.0f} s, written in {written:.0f} s, "
         f"limit {options.memory_limit}, peak {format_bytes(record['peak_bytes'])} in all"
     )
-    if options.out:
-        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    keep(options.out, record)
     return record
 
 

@@ -12,7 +12,6 @@ reported is that of the network found over all entries on disk.
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
 import math
 import os
@@ -27,8 +26,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from common import machine
 from own_process import MEASURED, alone, command
+from records import about, keep
 
 from tnjax import Structure
 from tnjax.contract.cost import format_bytes
@@ -156,7 +155,7 @@ def main(arguments: list[str] | None = None) -> dict:
         )
     planted = Structure.from_edges(dims, EDGES)
     record = {
-        "command": " ".join(["python", "experiments/benchmarks/out_of_core.py", *sys.argv[1:]]),
+        **about(__file__, arguments),
         "kind": options.kind,
         "dims": dims,
         "bytes": 4 * math.prod(dims),
@@ -171,8 +170,6 @@ def main(arguments: list[str] | None = None) -> dict:
         "ratio": found["seconds"] / reading,
         "memory_limit": options.memory_limit,
         "peak_bytes": found["peak_bytes"],
-        "machine": machine(),
-        "versions": {n: importlib.metadata.version(n) for n in ("tnjax", "jax", "jaxlib", "numpy")},
     }
     print(
         f"{format_bytes(record['bytes'])} as {options.kind}: error {record['error']:.3g} with "
@@ -181,8 +178,7 @@ def main(arguments: list[str] | None = None) -> dict:
         f"{record['ratio']:.2f} times one reading ({reading:.1f} s), "
         f"peak {format_bytes(record['peak_bytes'])} in all"
     )
-    if options.out:
-        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    keep(options.out, record)
     return record
 
 

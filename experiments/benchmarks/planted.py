@@ -19,10 +19,7 @@ import argparse
 import ast
 import contextlib
 import importlib.util
-import json
 import math
-import os
-import platform
 import statistics
 import sys
 import time
@@ -31,9 +28,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from families import FAMILIES, planted_tensor
+from records import about, keep
 
 import tnjax
 from tnjax import _compile
@@ -249,16 +248,8 @@ def summarize(rows: list[dict]) -> None:
 
 
 def _write(options: argparse.Namespace, rows: list[dict]) -> None:
-    if not options.out:
-        return
-    record = {
-        "command": "planted.py " + " ".join(options.command),
-        "seeds": list(range(options.first_seed, options.first_seed + options.seeds)),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
-        "versions": {"tnjax": tnjax.__version__, "jax": jax.__version__},
-        "rows": rows,
-    }
-    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    seeds = list(range(options.first_seed, options.first_seed + options.seeds))
+    keep(options.out, {**about(__file__, options.command), "seeds": seeds, "rows": rows})
 
 
 def main(arguments: list[str] | None = None) -> list[dict]:

@@ -10,10 +10,9 @@ no parameters in the table. Seconds are those of the processor.
 """
 
 import argparse
+import dataclasses
 import json
 import math
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import datasets
+from records import about, keep
 
 import tnjax
 
@@ -80,9 +80,9 @@ def _search(method: str, tensor: np.ndarray, error: float, options, known: dict)
     common = {
         "key": jax.random.key(options.seed),
         "target_error": error,
-        "stop": _stopwatch(options.max_seconds),
         "max_params": tensor.size,
         "memory_limit": options.memory_limit,
+        "setup": tnjax.Setup(stop=_stopwatch(options.max_seconds)),
     }
     if method.startswith("fixed "):
         strategy = tnjax.FixedFormat(method.removeprefix("fixed "))
@@ -94,7 +94,8 @@ def _search(method: str, tensor: np.ndarray, error: float, options, known: dict)
         known["tree"] = result
     else:
         tree = known.get("tree") or tnjax.search(problem, strategy=tnjax.TreeSearch(), **common)
-        result = tnjax.search(problem, start=tree.network, **common) if tree.path[1:] else tree
+        started = {**common, "setup": dataclasses.replace(common["setup"], start=tree.network)}
+        result = tnjax.search(problem, **started) if tree.path[1:] else tree
         if tree.error <= error and not result.num_params < tree.num_params:
             result = tree
     dense = np.asarray(result.network.to_dense())
@@ -220,14 +221,7 @@ def _verdict(rows: list[dict]) -> str:
 
 
 def write(options: argparse.Namespace, rows: list[dict]) -> None:
-    record = {
-        "command": "real.py " + " ".join(options.arguments),
-        "seed": options.seed,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jax.default_backend()}",
-        "versions": {"tnjax": tnjax.__version__, "jax": jax.__version__, "numpy": np.__version__},
-        "rows": rows,
-    }
-    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    keep(options.out, {**about(__file__, options.arguments), "seed": options.seed, "rows": rows})
 
 
 def main(arguments: list[str] | None = None) -> list[dict]:

@@ -32,9 +32,9 @@ import opt_einsum
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from common import machine
 from families import ORDER_4, ORDER_5, PAPER, planted_tensor
 from own_process import alone, peak_resident, reset_peak, resident_peak
+from records import about, keep
 
 import tnjax
 from tnjax import Structure, TensorNetwork
@@ -215,7 +215,7 @@ def run_entries(size: int, compress: str, seed: int, repeats: int) -> dict:
             tnjax.Decomposition(tensor),
             key=jax.random.key(seed),
             target_error=1e-3,
-            compress={"on": True, "off": False, "auto": "auto"}[compress],
+            setup=tnjax.Setup(compress={"on": True, "off": False, "auto": "auto"}[compress]),
         )
         times.append(time.perf_counter() - begin)
     return {
@@ -351,16 +351,11 @@ def main(arguments: list[str] | None = None) -> dict:
         print(json.dumps(row))
         return row
     jax.config.update("jax_enable_x64", True)
-    record: dict = {
-        "command": "scaling.py " + " ".join(sys.argv[1:] if arguments is None else arguments),
-        "machine": machine(),
-        "versions": {"tnjax": tnjax.__version__, "jax": jax.__version__, "numpy": np.__version__},
-    }
+    record = about(__file__, arguments)
     for part in options.parts:
         print(f"\n{part}")
         record[part] = PARTS[part](options)
-        if options.out:
-            options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        keep(options.out, record)
     return record
 
 

@@ -30,10 +30,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from common import machine
 from families import FAMILIES, planted_tensor
 from own_process import alone, peak_resident
 from planted import load_reference, run_tensorly
+from records import about, keep
 
 import tnjax
 
@@ -158,13 +158,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
 
 
 def write(path: Path, rows: list[dict], arguments: list[str] | None) -> None:
-    record = {
-        "command": "speed.py " + " ".join(sys.argv[1:] if arguments is None else arguments),
-        "machine": machine(),
-        "versions": {"tnjax": tnjax.__version__, "jax": jax.__version__, "numpy": np.__version__},
-        "rows": rows,
-    }
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    keep(path, {**about(__file__, arguments), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ became together, "alone" how many of them were of one search.
 """
 
 import argparse
-import importlib.metadata
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common import machine
+from records import about, keep
 
 from tnjax import (
     Completion,
@@ -134,10 +132,8 @@ def main(arguments: list[str] | None = None) -> dict:
             row = measure(case, DIMS[options.size], seeds)
             rows.append(row)
             print(f"{case}, {seeds} seeds: {words(row)}", flush=True)
-    versions = {n: importlib.metadata.version(n) for n in ("tnjax", "jax", "jaxlib", "numpy")}
-    record = {"rows": rows, "machine": machine(), "versions": versions}
-    if options.out:
-        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record = {**about(__file__, arguments), "rows": rows}
+    keep(options.out, record)
     return record
 
 

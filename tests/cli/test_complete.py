@@ -4,6 +4,7 @@ import csv
 import io
 import re
 
+import jax
 import numpy as np
 import pytest
 import yaml
@@ -70,7 +71,7 @@ def table_run(tmp_path_factory):
     """Two thirds of a table; the rest is asked for, days first, and other columns are there."""
     folder = tmp_path_factory.mktemp("table")
     places = list(np.ndindex(USERS, FILMS, DAYS))
-    seen = random_mask((len(places),), 2 / 3, seed=1)
+    seen = random_mask((len(places),), 2 / 3, key=jax.random.key(1))
     known = [[*words(i), "x", truth()[i]] for i, s in zip(places, seen) if s]
     (folder / "ratings.csv").write_text(text(known, ["user", "film", "day", "note", "stars"]))
     asked = [["y", *words(i)[::-1]] for i, s in zip(places, seen) if not s]
@@ -151,7 +152,7 @@ def test_an_image_is_completed_and_judged_on_what_was_hidden(image_run):
         with Image.open(folder / "run" / name) as image:
             return np.asarray(image).astype(float)
 
-    x, mask = picture().astype(float), random_mask((6, 6, 3), 0.7, seed=3)
+    x, mask = picture().astype(float), random_mask((6, 6, 3), 0.7, key=jax.random.key(3))
     y = np.clip(dense(folder / "run").reshape(6, 6, 3), 0, 255)
     np.testing.assert_array_equal(read("original.png"), x)
     np.testing.assert_array_equal(read("observed.png"), np.where(mask, x, 0))
@@ -167,7 +168,7 @@ def test_an_image_is_completed_and_judged_on_what_was_hidden(image_run):
 def test_a_mask_image_and_padding(tmp_path):
     x = picture()[:5, :, 0]
     Image.fromarray(x).save(tmp_path / "x.png")
-    mask = random_mask((5, 6), 0.8, seed=0)
+    mask = random_mask((5, 6), 0.8, key=jax.random.key(0))
     Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(tmp_path / "mask.png")
     options = ("--observed", tmp_path / "mask.png", "--reshape", "2,3,6", "--fit", "pad")
     options += ("--max-params", "30", "--validation", "0", "--out", tmp_path / "run")
@@ -186,7 +187,7 @@ def test_a_mask_image_and_padding(tmp_path):
 
 def test_nan_is_missing_and_offsets_and_requests_count_from_0(tmp_path):
     x = truth() + 5
-    mask = random_mask(x.shape, 0.8, seed=4)
+    mask = random_mask(x.shape, 0.8, key=jax.random.key(4))
     np.save(tmp_path / "x.npy", np.where(mask, x, np.nan))
     asked = np.argwhere(~mask)
     np.savez(tmp_path / "asked.npz", indices=asked)
@@ -233,7 +234,10 @@ def test_counts_in_a_tns_with_duplicates_that_are_summed(tmp_path):
 def files(tmp_path):
     """A folder with a sound image, array and table."""
     Image.fromarray(picture()).save(tmp_path / "x.png")
-    np.save(tmp_path / "x.npy", np.where(random_mask((5, 4, 3), 0.8, 0), truth() - 3, np.nan))
+    np.save(
+        tmp_path / "x.npy",
+        np.where(random_mask((5, 4, 3), 0.8, key=jax.random.key(0)), truth() - 3, np.nan),
+    )
     rows = [[*words(i), truth()[i]] for i in np.ndindex(USERS, FILMS, DAYS)]
     (tmp_path / "x.csv").write_text(text(rows, ["user", "film", "day", "stars"]))
     return tmp_path

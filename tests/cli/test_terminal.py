@@ -253,7 +253,7 @@ def test_what_a_users_own_callback_raises_is_his():
     with pytest.raises(RuntimeError, match="on purpose"):
         searched(on_step=fail)
     with pytest.raises(RuntimeError, match="on purpose"):
-        searched(on_progress=fail)
+        searched(setup=tnjax.Setup(on_progress=fail))
 
 
 # What a search tells ---------------------------------------------------------------------------
@@ -269,9 +269,8 @@ def test_progress_is_in_the_units_of_the_user(compress):
         tnjax.Decomposition(wide),
         key=jax.random.key(0),
         target_error=target,
-        on_progress=told.append,
+        setup=tnjax.Setup(on_progress=told.append, compress=compress),
         on_step=steps.append,
-        compress=compress,
     )
     assert len(told) >= len(steps)
     for progress in told:

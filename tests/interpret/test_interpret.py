@@ -15,6 +15,7 @@ from tnjax import (
     LevenbergMarquardt,
     Structure,
     TensorNetwork,
+    _collector,
     _compile,
     _interpret,
     search,
@@ -324,7 +325,12 @@ def test_programs_with_unknown_operations_are_compiled_and_give_the_same(monkeyp
     np.testing.assert_allclose(ran.value[1], np.linalg.svd(x)[1])
 
 
-def test_the_collector_of_cycles_is_left_as_it_was():
+def test_the_collector_of_cycles_is_left_alone_unless_that_is_allowed(monkeypatch):
+    """Where it may be switched off, it is as it was afterwards."""
+    monkeypatch.delenv("TNJAX_PAUSE_GC", raising=False)
+    with _collector.at_rest:
+        assert gc.isenabled()
+    monkeypatch.setenv("TNJAX_PAUSE_GC", "1")
     fresh = lambda n: _compile.compiled(_double, (), (np.ones(n),), passes=1)
     try:
         for enabled in (True, False):
@@ -332,7 +338,7 @@ def test_the_collector_of_cycles_is_left_as_it_was():
             fresh(11 + enabled)
             assert gc.isenabled() is enabled
         gc.enable()
-        with _compile._uncollected:  # another thread makes a program meanwhile
+        with _collector.at_rest:  # another thread makes a program meanwhile
             fresh(14)
             assert not gc.isenabled()
         assert gc.isenabled()

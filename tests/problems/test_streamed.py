@@ -11,7 +11,7 @@ import pytest
 import tnjax
 from tests.cli_helpers import check_refusal, run
 from tests.helpers import normal
-from tnjax import MemoryLimitError, StreamedDecomposition, Structure, TensorNetwork, search
+from tnjax import MemoryLimitError, Setup, StreamedDecomposition, Structure, TensorNetwork, search
 from tnjax._install import install_hint
 from tnjax._search.reduce.project import project_slabs
 from tnjax.io import open_tensor, read_tensor
@@ -271,9 +271,14 @@ def test_the_planted_network_is_found_on_disk(tmp_path, save, dtype):
 def test_it_is_resumed_to_the_same_bits(tmp_path):
     problem = slab_problem(save_npy(tmp_path, planted(noise=0.01)))
     whole = search(problem, key=KEY, target_error=0.02)
-    first = {"checkpoints": tmp_path / "saved", "max_steps": 2}
+    first = {"setup": Setup(checkpoints=tmp_path / "saved"), "max_steps": 2}
     search(problem, key=KEY, target_error=0.02, **first)
-    rest = search(problem, key=KEY, target_error=0.02, checkpoints=tmp_path / "saved", resume=True)
+    rest = search(
+        problem,
+        key=KEY,
+        target_error=0.02,
+        setup=Setup(checkpoints=tmp_path / "saved", resume=True),
+    )
     assert rest.structure == whole.structure
     assert rest.error == whole.error
 
@@ -304,7 +309,7 @@ def test_bad_tensors_and_limits_are_refused(tmp_path):
     for options in (
         {"max_params": 99},
         {"target_error": 1.0},
-        {"target_error": 0.1, "compress": False},
+        {"target_error": 0.1, "setup": Setup(compress=False)},
     ):
         with pytest.raises(ValueError, match="needs a target_error below 1"):
             search(problem, key=KEY, **options)

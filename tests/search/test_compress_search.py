@@ -9,6 +9,7 @@ from tnjax import (
     Decomposition,
     FixedFormat,
     Objective,
+    Setup,
     Structure,
     TensorNetwork,
     TreeSearch,
@@ -81,7 +82,7 @@ def test_the_error_slab_by_slab(structure, rows, dtype, monkeypatch):
 
 def test_a_target_that_was_missed_is_fitted_on_the_whole_within_the_memory():
     problem = Decomposition(planted())
-    loose = {"key": KEY, "target_error": 0.01, "max_params": 60, "compress": True}
+    loose = {"key": KEY, "target_error": 0.01, "max_params": 60, "setup": Setup(compress=True)}
     fitted = search(problem, **loose)
     small = compress_problem(problem, 0.01)
     assert small is not None
@@ -117,7 +118,9 @@ def test_parameters_are_counted_with_the_original_sizes():
 def test_the_same_network_is_found_either_way(strategy):
     problem, steps = Decomposition(planted()), []
     with_core = search(problem, key=KEY, strategy=strategy, target_error=1e-3, on_step=steps.append)
-    without = search(problem, key=KEY, strategy=strategy, target_error=1e-3, compress=False)
+    without = search(
+        problem, key=KEY, strategy=strategy, target_error=1e-3, setup=Setup(compress=False)
+    )
     assert with_core.structure == without.structure
     assert with_core.error == pytest.approx(
         float(relative_error(with_core.network, planted())), abs=1e-9
@@ -143,7 +146,7 @@ def test_a_start_is_projected():
     inside = found.inside(start)
     assert isinstance(inside, TensorNetwork)
     assert float(relative_error(found.outside(inside), tensor)) < 1e-9
-    result = search(Decomposition(tensor), key=KEY, start=start, target_error=1e-3)
+    result = search(Decomposition(tensor), key=KEY, setup=Setup(start=start), target_error=1e-3)
     assert result.num_params <= PLANTED.num_params
 
 
@@ -162,8 +165,13 @@ def test_only_where_it_makes_sense():
     assert compress_problem(noise, 1e-3) is None
     assert not worthwhile(None)
     with pytest.raises(ValueError, match="compress=True needs"):
-        search(noise, key=KEY, max_steps=1, compress=True)
+        search(noise, key=KEY, max_steps=1, setup=Setup(compress=True))
     with pytest.raises(ValueError, match="needs a Decomposition"):
-        search(Objective(lambda x: (x**2).sum(), (2, 2)), key=KEY, target_error=0.1, compress=True)
+        search(
+            Objective(lambda x: (x**2).sum(), (2, 2)),
+            key=KEY,
+            target_error=0.1,
+            setup=Setup(compress=True),
+        )
     with pytest.raises(ValueError, match='True, False or "auto"'):
-        search(noise, key=KEY, max_steps=1, compress="always")
+        search(noise, key=KEY, max_steps=1, setup=Setup(compress="always"))

@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 import json
 import math
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -11,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 
 from tests.helpers import normal, random_cores, structures
-from tnjax import Decomposition, Structure, TensorNetwork, cli, cut_bounds, search
-from tnjax._search.search import _from_cuts
+from tnjax import Decomposition, Setup, Structure, TensorNetwork, cli, cut_bounds, search
+from tnjax._search.begin import _from_cuts
 from tnjax._search.spectra.cuts import CutBounds, _capacities, _descend
 from tnjax._search.spectra.unfoldings import Unfoldings
 
@@ -169,7 +171,7 @@ def test_certificates_count_with_other_sizes():
 def test_a_search_can_start_from_the_cuts():
     structure = PLANTED["train"]
     problem = Decomposition(planted(structure))
-    result = search(problem, key=jax.random.key(0), target_error=1e-3, start="cuts")
+    result = search(problem, key=jax.random.key(0), target_error=1e-3, setup=Setup(start="cuts"))
     assert result.path[0].structure == structure  # the certificate is tight here
     assert result.path[0].error <= 1e-3
     assert result.num_params <= structure.num_params
@@ -177,9 +179,9 @@ def test_a_search_can_start_from_the_cuts():
     star = Decomposition(planted(PLANTED["star"]))
     assert _from_cuts(star, "cuts", jax.random.key(0), 1e-3) is None
     with pytest.raises(ValueError, match='or "cuts"'):
-        search(problem, key=jax.random.key(0), target_error=1e-3, start="best")
+        search(problem, key=jax.random.key(0), target_error=1e-3, setup=Setup(start="best"))
     with pytest.raises(ValueError, match="needs a Decomposition and a target_error"):
-        search(problem, key=jax.random.key(0), max_steps=1, start="cuts")
+        search(problem, key=jax.random.key(0), max_steps=1, setup=Setup(start="cuts"))
 
 
 def test_the_command_line_writes_the_certificate(tmp_path, capsys):
@@ -216,3 +218,23 @@ def test_with_little_work_the_smallest_unfoldings_are_measured():
     assert {len(cut) for cut in some.ranks} <= {1, 4}
     assert some.ranks.items() <= every.ranks.items()
     assert cut_bounds(tensor, 1e-6, max_work=1e9).ranks == every.ranks
+
+
+def test_a_certificate_does_not_depend_on_how_busy_the_machine_is():
+    """The nodes of its programs are limited, so that the same bounds give the same bits; with so
+    few of them the limit is what ends it."""
+    rng = np.random.default_rng(1)
+    order = 7
+    cuts = [c for n in range(1, order) for c in itertools.combinations(range(order - 1), n)]
+    bounds = CutBounds((4,) * order, 0.1, {c: int(rng.integers(2, 16)) for c in cuts}, True)
+    found = bounds.certificate(nodes=3)
+    assert not found.tight
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            again = bounds.certificate(nodes=3)
+        finally:
+            busy.kill()
+    assert again == found
+    assert bounds.certificate(nodes=100).num_params >= found.num_params
+    with pytest.warns(DeprecationWarning, match="nodes=..."):
+        assert bounds.certificate(nodes=3, seconds=1e-3) == found

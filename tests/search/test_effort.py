@@ -4,7 +4,16 @@ import jax
 import numpy as np
 import pytest
 
-from tnjax import Decomposition, Greedy, GreedyTrial, Status, Structure, TensorNetwork, search
+from tnjax import (
+    Decomposition,
+    Greedy,
+    GreedyTrial,
+    Setup,
+    Status,
+    Structure,
+    TensorNetwork,
+    search,
+)
 from tnjax._search.greedy import effort as _effort
 
 KEY = jax.random.key(0)
@@ -43,8 +52,8 @@ def test_normal_stops_by_work_and_never_by_time(monkeypatch, tmp_path):
     # The work is a part of the state: what was done before an interruption counts.
     path = []
     stop = lambda: len(path) >= len(bounded.path) - 1
-    run("normal", on_step=path.append, stop=stop, checkpoints=tmp_path)
-    rest = run("normal", checkpoints=tmp_path, resume=True)
+    run("normal", on_step=path.append, setup=Setup(stop=stop, checkpoints=tmp_path))
+    rest = run("normal", setup=Setup(checkpoints=tmp_path, resume=True))
     for a, b in zip(rest.network.cores, bounded.network.cores, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -12,6 +12,7 @@ from tnjax import (
     ALS,
     Decomposition,
     Greedy,
+    Setup,
     Status,
     Structure,
     TensorNetwork,
@@ -113,7 +114,9 @@ def test_the_cost_of_a_graph_and_of_all_changes_of_it(seed):
 @pytest.mark.parametrize("seed", range(2))
 def test_the_planted_graph_is_named_first(name, seed):
     planted_graph = GRAPHS[name]
-    graphs = inferred_graphs(measured(planted(planted_graph, seed=seed)), DIMS, seed=(seed,))
+    graphs = inferred_graphs(
+        measured(planted(planted_graph, seed=seed)), DIMS, key=jax.random.key(seed)
+    )
     assert graphs[0] == planted_graph
 
 
@@ -216,10 +219,8 @@ def test_noise():
 
 def test_where_it_does_not_apply(monkeypatch):
     called = []
-    real = _infer.inferred_graphs
-    monkeypatch.setattr(
-        _infer, "inferred_graphs", lambda *a, **k: called.append(1) or real(*a, **k)
-    )
+    real = _infer.graphs_of
+    monkeypatch.setattr(_infer, "graphs_of", lambda *a, **k: called.append(1) or real(*a, **k))
     tensor = planted(GRAPHS["ring"])
     key = jax.random.key(0)
     decay = 1 / np.arange(1.0, 13.0)  # singular values that fall off slowly
@@ -227,7 +228,10 @@ def test_where_it_does_not_apply(monkeypatch):
     slow *= decay[:, None, None] * decay[:, None] * decay
     assert search(Decomposition(slow), key=key, target_error=0.2).error <= 0.2
     assert not called
-    options = ({"strategy": Greedy(infer=False)}, {"start": Structure.tensor_train(DIMS, 2)})
+    options = (
+        {"strategy": Greedy(infer=False)},
+        {"setup": Setup(start=Structure.tensor_train(DIMS, 2))},
+    )
     for option in (*options, {"strategy": Greedy(edges=((0, 1), (1, 2), (2, 3), (0, 3)))}):
         result = search(Decomposition(tensor), key=key, target_error=1e-3, **option)
         assert result.error <= 1e-3
@@ -240,7 +244,7 @@ def test_growth_follows_where_no_graph_fits(monkeypatch):
     """The path is that of a search that infers nothing."""
     tensor = planted(GRAPHS["ring"])
     wrong = lambda ranks, dims, **options: (Structure.tensor_train(dims, (2, 3, 2)),)
-    monkeypatch.setattr(_infer, "inferred_graphs", wrong)
+    monkeypatch.setattr(_infer, "graphs_of", wrong)
     monkeypatch.setattr(_infer, "admits", lambda *args: True)
     key = jax.random.key(0)
     result = search(Decomposition(tensor), key=key, target_error=1e-3)
@@ -262,7 +266,7 @@ def test_the_number_of_fits_is_respected():
 def test_growth_frees_a_fit_that_is_stuck(monkeypatch):
     """One sweep is too few; where the cuts say that the structure will do, better steps follow
     before a bond grows."""
-    monkeypatch.setattr(_infer, "inferred_graphs", lambda *args, **options: ())
+    monkeypatch.setattr(_infer, "graphs_of", lambda *args, **options: ())
     problem = Decomposition(planted(GRAPHS["ring"], seed=1, uniform=True))
     strategy = Greedy(solver=ALS(max_steps=1))
     result = search(problem, key=jax.random.key(0), target_error=1e-4, strategy=strategy)

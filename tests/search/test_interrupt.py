@@ -15,6 +15,7 @@ from tnjax import (
     Greedy,
     GreedyTrial,
     LocalSampling,
+    Setup,
     SparseDiagonal,
     Status,
     Structure,
@@ -140,18 +141,20 @@ def test_stopped_anywhere_a_search_gives_its_best_and_resumes_to_the_same_bits(n
     data, options = problem(), dict(key=KEY, target_error=TARGET, strategy=STRATEGIES[name])
     never, calls = stop_at(10**9)
     whole = search(data, **options, max_fitted=40)
-    watched = search(data, **options, max_fitted=40, stop=never)
+    watched = search(data, **options, max_fitted=40, setup=Setup(stop=never))
     for a, b in zip(whole.network.cores, watched.network.cores, strict=True):
         np.testing.assert_array_equal(a, b)
     start = whole.path[0].structure
     for n, call in enumerate(sorted({int(c) for c in np.linspace(1, len(calls), 4)})[:-1]):
         folder = tmp_path / str(n)
-        part = search(data, **options, max_fitted=40, stop=stop_at(call)[0], checkpoints=folder)
+        part = search(
+            data, **options, max_fitted=40, setup=Setup(stop=stop_at(call)[0], checkpoints=folder)
+        )
         assert part.status is Status.INTERRUPTED
         check(data, part)
         assert part.path[0].structure == start
         assert n == 0 or list(folder.glob("checkpoint-*"))  # at first it has not even begun
-        rest = search(data, **options, max_fitted=40, checkpoints=folder, resume=True)
+        rest = search(data, **options, max_fitted=40, setup=Setup(checkpoints=folder, resume=True))
         assert rest.structure == whole.structure
         for a, b in zip(whole.network.cores, rest.network.cores, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -160,9 +163,9 @@ def test_stopped_anywhere_a_search_gives_its_best_and_resumes_to_the_same_bits(n
 def test_a_completion_is_stopped_too():
     data = completion()
     never, calls = stop_at(10**9)
-    search(data, key=KEY, target_error=1e-3, max_steps=8, stop=never)
-    halfway = stop_at(len(calls) // 2)[0]
-    part = search(data, key=KEY, target_error=1e-3, max_steps=8, stop=halfway)
+    search(data, key=KEY, target_error=1e-3, max_steps=8, setup=Setup(stop=never))
+    halfway = Setup(stop=stop_at(len(calls) // 2)[0])
+    part = search(data, key=KEY, target_error=1e-3, max_steps=8, setup=halfway)
     assert part.status is Status.INTERRUPTED
     assert part.error < 1
 
@@ -174,7 +177,9 @@ def test_no_time_at_all_gives_the_start_and_its_error():
     assert found.structure == Structure.rank_one(RING.dims)
     check(data, found)
     assert found.error <= 1
-    squeezed = search(data, key=KEY, target_error=TARGET, max_seconds=1e-9, compress=True)
+    squeezed = search(
+        data, key=KEY, target_error=TARGET, max_seconds=1e-9, setup=Setup(compress=True)
+    )
     check(data, squeezed)
 
 

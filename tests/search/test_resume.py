@@ -1,5 +1,6 @@
 """A search that was stopped, killed or hindered goes on to the result of an undisturbed one."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.cli_helpers import without_progress
-from tnjax import Decomposition, Greedy, Status, Structure, TensorNetwork, load, search
+from tnjax import Decomposition, Greedy, Setup, Status, Structure, TensorNetwork, load, search
 from tnjax._search.storage import checkpoint as _checkpoint
 
 RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
@@ -28,10 +29,10 @@ def problem(seed=1, dtype=np.float64):
     return Decomposition(TensorNetwork.random(RING, key=key, dtype=dtype).to_dense())
 
 
-def stop_after(moves):
+def stop_after(moves, **setup):
     """Options of a search that is stopped after so many moves, the start not counted."""
     path = []
-    return {"on_step": path.append, "stop": lambda: len(path) > moves}
+    return {"on_step": path.append, "setup": Setup(stop=lambda: len(path) > moves, **setup)}
 
 
 def assert_same(a, b):
@@ -49,40 +50,45 @@ def test_stopped_at_any_step_and_resumed_it_ends_alike(tmp_path, dtype):
     whole = search(problem(dtype=dtype), **OPTIONS)
     for steps in range(len(whole.path)):
         folder = tmp_path / str(steps)
-        part = search(problem(dtype=dtype), **OPTIONS, checkpoints=folder, **stop_after(steps))
+        part = search(problem(dtype=dtype), **OPTIONS, **stop_after(steps, checkpoints=folder))
         assert part.status is Status.INTERRUPTED
         assert len(list(folder.iterdir())) == min(len(part.path), 3)
-        assert_same(search(problem(dtype=dtype), **OPTIONS, checkpoints=folder, resume=True), whole)
+        assert_same(
+            search(problem(dtype=dtype), **OPTIONS, setup=Setup(checkpoints=folder, resume=True)),
+            whole,
+        )
 
 
 def test_stopped_before_graphs_are_inferred(tmp_path):
     options = {**OPTIONS, "strategy": Greedy()}
     whole = search(problem(), **options)
     assert [step.move.kind for step in whole.path][:2] == ["start", "infer"]
-    part = search(problem(), **options, checkpoints=tmp_path, **stop_after(0))
+    part = search(problem(), **options, **stop_after(0, checkpoints=tmp_path))
     assert (part.status, len(part.path)) == (Status.INTERRUPTED, 1)
-    assert_same(search(problem(), **options, checkpoints=tmp_path, resume=True), whole)
+    assert_same(search(problem(), **options, setup=Setup(checkpoints=tmp_path, resume=True)), whole)
 
 
 def test_resuming_counts_what_was_spent_before(tmp_path):
-    part = search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(3))
-    rest = search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True)
+    part = search(problem(), **OPTIONS, **stop_after(3, checkpoints=tmp_path))
+    rest = search(problem(), **OPTIONS, setup=Setup(checkpoints=tmp_path, resume=True))
     assert rest.fitted >= part.fitted
     assert rest.seconds > part.path[-1].seconds
-    again = search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True)
+    again = search(problem(), **OPTIONS, setup=Setup(checkpoints=tmp_path, resume=True))
     assert_same(again, rest)
 
 
 def test_steps_and_seconds_may_differ_when_resuming(tmp_path):
-    first = search(problem(), **OPTIONS, checkpoints=tmp_path, max_steps=2)
+    first = search(problem(), **OPTIONS, setup=Setup(checkpoints=tmp_path), max_steps=2)
     assert first.status is Status.MAX_STEPS
-    second = search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True, max_seconds=600)
+    second = search(
+        problem(), **OPTIONS, setup=Setup(checkpoints=tmp_path, resume=True), max_seconds=600
+    )
     assert_same(second, search(problem(), **OPTIONS))
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tmp_path):
     whole = search(problem(), **OPTIONS)
-    search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(4))
+    search(problem(), **OPTIONS, **stop_after(4, checkpoints=tmp_path))
     newest = sorted(tmp_path.iterdir())[-1]
     content = newest.read_bytes()
     rng = np.random.default_rng(0)
@@ -95,7 +101,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tmp_path):
             _, saved = _checkpoint.read_latest(tmp_path, _saved_fingerprint(tmp_path))
         assert len(saved.path) == 4
     with pytest.warns(UserWarning, match="is damaged"):
-        resumed = search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True)
+        resumed = search(problem(), **OPTIONS, setup=Setup(checkpoints=tmp_path, resume=True))
     assert_same(resumed, whole)
 
 
@@ -111,32 +117,34 @@ def _saved_fingerprint(folder):
         (dict(key=jax.random.key(3)), "seed"),
         (dict(strategy=Greedy(power=0.0)), "strategy"),
         (dict(max_params=500), "max_params"),
-        (dict(start=Structure.from_edges(RING.dims, {(0, 1): 2})), "start"),
+        (dict(setup=Setup(start=Structure.from_edges(RING.dims, {(0, 1): 2}))), "start"),
         (dict(problem=problem(seed=2)), "data"),
     ],
 )
 def test_other_data_or_options_are_refused_and_named(tmp_path, change, what):
-    search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(1))
+    search(problem(), **OPTIONS, **stop_after(1, checkpoints=tmp_path))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     arguments = {"problem": problem(), **OPTIONS, **change}
+    setup = change.get("setup", Setup())
+    arguments["setup"] = dataclasses.replace(setup, checkpoints=tmp_path, resume=True)
     with pytest.raises(ValueError, match=f"{what}.*differ"):
-        search(**arguments, checkpoints=tmp_path, resume=True)
+        search(**arguments)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_checkpoints_are_not_overwritten_unasked(tmp_path):
-    search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(1))
+    search(problem(), **OPTIONS, **stop_after(1, checkpoints=tmp_path))
     with pytest.raises(ValueError, match="resume=True"):
-        search(problem(), **OPTIONS, checkpoints=tmp_path)
+        search(problem(), **OPTIONS, setup=Setup(checkpoints=tmp_path))
     with pytest.raises(ValueError, match="needs the folder"):
-        search(problem(), **OPTIONS, resume=True)
+        search(problem(), **OPTIONS, setup=Setup(resume=True))
 
 
 def test_other_versions_are_named_in_a_warning(tmp_path, monkeypatch):
-    search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(1))
+    search(problem(), **OPTIONS, **stop_after(1, checkpoints=tmp_path))
     monkeypatch.setattr(_checkpoint, "_versions", lambda: {"tnjax": "99"})
     with pytest.warns(UserWarning, match="last digits"):
-        search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True)
+        search(problem(), **OPTIONS, setup=Setup(checkpoints=tmp_path, resume=True))
 
 
 def test_a_full_disk_is_reported_and_the_last_good_state_stays(tmp_path, monkeypatch):
@@ -152,14 +160,14 @@ def test_a_full_disk_is_reported_and_the_last_good_state_stays(tmp_path, monkeyp
 
     monkeypatch.setattr(_checkpoint.safetensors.numpy, "save_file", full)
     with pytest.warns(UserWarning, match="could not be saved"):
-        hindered = search(problem(), **OPTIONS, checkpoints=tmp_path)
+        hindered = search(problem(), **OPTIONS, setup=Setup(checkpoints=tmp_path))
     assert_same(hindered, whole)
     assert [p.name for p in sorted(tmp_path.iterdir())] == [
         "checkpoint-000001.safetensors",
         "checkpoint-000002.safetensors",
     ]
     monkeypatch.undo()
-    assert_same(search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True), whole)
+    assert_same(search(problem(), **OPTIONS, setup=Setup(checkpoints=tmp_path, resume=True)), whole)
 
 
 def command(folder, out, *more):
@@ -239,10 +247,10 @@ def test_resuming_what_is_not_there_starts_anew_and_what_is_different_is_refused
 
 
 def test_no_warning_comes_from_an_undisturbed_resume(tmp_path):
-    search(problem(), **OPTIONS, checkpoints=tmp_path, **stop_after(2))
+    search(problem(), **OPTIONS, **stop_after(2, checkpoints=tmp_path))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        search(problem(), **OPTIONS, checkpoints=tmp_path, resume=True)
+        search(problem(), **OPTIONS, setup=Setup(checkpoints=tmp_path, resume=True))
 
 
 @pytest.mark.slow

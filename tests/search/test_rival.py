@@ -9,7 +9,16 @@ import jax
 import numpy as np
 import pytest
 
-from tnjax import Decomposition, FixedFormat, Greedy, Status, Structure, TensorNetwork, search
+from tnjax import (
+    Decomposition,
+    FixedFormat,
+    Greedy,
+    Setup,
+    Status,
+    Structure,
+    TensorNetwork,
+    search,
+)
 from tnjax._search.greedy import rival as _rival
 from tnjax._search.greedy.state import Rival
 from tnjax._search.storage.values import decode, encode
@@ -213,7 +222,7 @@ def test_resumed_it_ends_alike(early, tmp_path):
     problem = Decomposition(sum_of_products())
     whole = search(problem, **options)
     at = kinds(whole).index("cp")
-    search(problem, **options, checkpoints=tmp_path, max_steps=at + 1)
-    rest = search(problem, **options, checkpoints=tmp_path, resume=True)
+    search(problem, **options, setup=Setup(checkpoints=tmp_path), max_steps=at + 1)
+    rest = search(problem, **options, setup=Setup(checkpoints=tmp_path, resume=True))
     assert rest.structure == whole.structure
     assert rest.error == pytest.approx(whole.error, rel=1e-6)

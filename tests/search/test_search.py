@@ -16,6 +16,7 @@ from tnjax import (
     Decomposition,
     Greedy,
     Objective,
+    Setup,
     Status,
     Structure,
     TensorNetwork,
@@ -110,12 +111,12 @@ def test_pruning_and_swapping_remove_what_is_superfluous():
     truth = Structure.tensor_train((4, 4, 4), 2)
     problem = Decomposition(planted(truth, 3))
     start = Structure.fully_connected((4, 4, 4), 3)
-    tight = search(problem, key=KEY, target_error=1e-6, start=start)
+    tight = search(problem, key=KEY, target_error=1e-6, setup=Setup(start=start))
     assert {step.move.kind for step in tight.path} == {"start", "prune"}
     assert tight.num_params == truth.num_params
     keep = Greedy(prune=False)
     with pytest.warns(UserWarning, match="108 parameters, more than the 64 entries"):
-        loose = search(problem, key=KEY, target_error=1e-6, start=start, strategy=keep)
+        loose = search(problem, key=KEY, target_error=1e-6, setup=Setup(start=start), strategy=keep)
     assert loose.num_params == start.num_params
 
 
@@ -124,10 +125,12 @@ def test_a_rank_in_the_wrong_place_is_swapped_away():
     start = Structure.from_edges((5, 5, 5, 5), {(0, 1): 3, (2, 3): 2, (1, 2): 2})
     problem = Decomposition(planted(truth, 3))
     one_mode_each = Greedy(internal=False)
-    result = search(problem, key=KEY, target_error=1e-6, start=start, strategy=one_mode_each)
+    result = search(
+        problem, key=KEY, target_error=1e-6, setup=Setup(start=start), strategy=one_mode_each
+    )
     assert result.structure == truth
     # A matrix of 5 x 5 is smaller than its factors of rank 3.
-    merged = search(problem, key=KEY, target_error=1e-6, start=start)
+    merged = search(problem, key=KEY, target_error=1e-6, setup=Setup(start=start))
     assert merged.structure.legs == ((0, 1), (2, 3))
     assert merged.num_params == 50
 
@@ -221,7 +224,7 @@ def test_hyperedges_and_internal_nodes_of_the_start_grow_too():
         problem,
         key=KEY,
         target_error=1e-6,
-        start=start,
+        setup=Setup(start=start),
         strategy=Greedy(edges=((0, 1, 2),), solver=ALS(max_steps=300, rtol=1e-6)),
     )
     assert result.structure == truth
@@ -230,7 +233,7 @@ def test_hyperedges_and_internal_nodes_of_the_start_grow_too():
         Decomposition(planted(tucker, 5)),
         key=KEY,
         target_error=1e-6,
-        start=Structure.tucker((4, 4, 4), (2, 2, 2)),
+        setup=Setup(start=Structure.tucker((4, 4, 4), (2, 2, 2))),
         strategy=Greedy(edges=((0, 3), (1, 3), (2, 3)), solver=ALS(max_steps=200, rtol=1e-6)),
     )
     assert result.structure == tucker
@@ -249,7 +252,7 @@ def test_a_matrix_ends_at_its_truncated_svd():
 def test_a_start_network_is_carried_on():
     problem = Decomposition(rough())
     first = search(problem, key=KEY, max_params=40)
-    second = search(problem, key=KEY, max_params=60, start=first.network)
+    second = search(problem, key=KEY, max_params=60, setup=Setup(start=first.network))
     assert second.path[0].structure == first.structure
     assert second.path[0].error <= first.error * (1 + 1e-12)
 
@@ -262,7 +265,10 @@ def test_a_start_network_is_carried_on():
         (dict(target_error=float("inf")), "target_error: expected a positive number"),
         (dict(max_params=3), "the start has 14 parameters"),
         (dict(max_steps=1, strategy="greedy"), "strategy"),
-        (dict(max_steps=1, start=Structure.rank_one((2, 2))), "the structure represents"),
+        (
+            dict(max_steps=1, setup=Setup(start=Structure.rank_one((2, 2)))),
+            "the structure represents",
+        ),
         (dict(max_steps=1, strategy=Greedy(edges=((0, 9),))), "outside 0..3"),
     ],
 )

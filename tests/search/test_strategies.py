@@ -10,6 +10,7 @@ from tnjax import (
     Decomposition,
     LocalEnumeration,
     Objective,
+    Setup,
     Strategy,
     Structure,
     TensorNetwork,
@@ -56,14 +57,14 @@ def found(problem):
     return run
 
 
-def _search(problem, name, **changes):
+def _search(problem, name, setup=None, **changes):
     options = {
         "target_error": 1e-2,
         "max_params": MAX_PARAMS,
         "max_fitted": MAX_FITTED,
-        "start": START,
         **changes,
     }
+    options["setup"] = dataclasses.replace(Setup(start=START), **(setup or {}))
     strategy = make_strategy(name, **QUICK.get(name, {}))
     return search(problem, key=KEY, strategy=strategy, **options)
 
@@ -133,7 +134,7 @@ def test_it_is_never_worse_than_its_start(found, name):
 @pytest.mark.parametrize("name", strategy_names())
 def test_a_start_that_meets_the_target_only_gets_smaller(problem, name):
     start = Structure.from_edges((3, 4, 3), {(0, 1): 3, (1, 2): 3, (0, 2): 2})
-    result = _search(problem, name, start=start, max_params=None, max_fitted=12)
+    result = _search(problem, name, {"start": start}, max_params=None, max_fitted=12)
     assert result.path[0].error <= 1e-2
     assert result.error <= 1e-2
     assert result.num_params <= start.num_params
@@ -150,12 +151,11 @@ def test_a_resumed_search_ends_like_an_undisturbed_one(problem, found, name, tmp
     _search(
         problem,
         name,
-        checkpoints=tmp_path,
+        {"checkpoints": tmp_path, "stop": lambda: len(steps) > 0},
         on_step=steps.append,
-        stop=lambda: len(steps) > 0,
     )
     assert list(tmp_path.glob("checkpoint-*.safetensors"))
-    _assert_same(_search(problem, name, checkpoints=tmp_path, resume=True), found(name))
+    _assert_same(_search(problem, name, {"checkpoints": tmp_path, "resume": True}), found(name))
 
 
 @pytest.mark.parametrize("name", strategy_names())
@@ -182,7 +182,9 @@ def test_without_a_bond_there_is_nothing_to_search(name):
 def test_other_costs_than_parameters_can_be_made_small(problem, cost):
     strategy = LocalEnumeration(cost=cost, max_rank=3, radius=1)
     start = Structure.from_edges((3, 4, 3), {(0, 1): 3, (1, 2): 3, (0, 2): 2})
-    result = search(problem, key=KEY, strategy=strategy, target_error=1e-2, start=start)
+    result = search(
+        problem, key=KEY, strategy=strategy, target_error=1e-2, setup=Setup(start=start)
+    )
     assert result.error <= 1e-2
     assert result.structure != start
     chosen = result.choose(cost, target_error=1e-2)

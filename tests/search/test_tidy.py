@@ -12,6 +12,7 @@ from tnjax import (
     Decomposition,
     Greedy,
     LevenbergMarquardt,
+    Setup,
     Structure,
     TensorNetwork,
     cut_bounds,
@@ -49,7 +50,7 @@ def planted(structure, seed=1, dtype=np.float64):
 def test_each_phase_finds_what_no_phase_before_it_does(truth, start, kind, trees, monkeypatch):
     if not trees:
         monkeypatch.setattr(measure, "_TREE_MODES", 0)
-    result = search(planted(truth), key=KEY, target_error=1e-5, start=start)
+    result = search(planted(truth), key=KEY, target_error=1e-5, setup=Setup(start=start))
     assert result.num_params <= truth.num_params
     assert result.error <= 1e-5
     kinds = [step.move.kind for step in result.path]
@@ -60,13 +61,15 @@ def test_each_phase_finds_what_no_phase_before_it_does(truth, start, kind, trees
 
 def test_phases_can_be_turned_off():
     quiet = Greedy(rewire=False, internal=False, hyperedges=False)
-    result = search(planted(TRAIN), key=KEY, target_error=1e-5, start=DETOUR, strategy=quiet)
+    result = search(
+        planted(TRAIN), key=KEY, target_error=1e-5, setup=Setup(start=DETOUR), strategy=quiet
+    )
     assert result.num_params == DETOUR.num_params
 
 
 def test_what_the_cuts_forbid_is_not_fitted():
     problem = planted(TRAIN)
-    result = search(problem, key=KEY, target_error=1e-5, start=TRAIN)
+    result = search(problem, key=KEY, target_error=1e-5, setup=Setup(start=TRAIN))
     assert result.structure == TRAIN
     bounds = cut_bounds(problem.target, 1e-5)
     for record in result.archive:
@@ -169,7 +172,9 @@ def test_trees_with_merged_modes_replace_loops_they_are_smaller_than():
 def test_a_hub_of_bonds_becomes_an_internal_node():
     tucker = Structure.tucker((5, 5, 5), 2)
     ring = Structure.tensor_ring(tucker.dims, 4)
-    result = search(planted(tucker), key=KEY, target_error=1e-5, start=ring, compress=False)
+    result = search(
+        planted(tucker), key=KEY, target_error=1e-5, setup=Setup(start=ring, compress=False)
+    )
     assert result.num_params <= tucker.num_params
 
 

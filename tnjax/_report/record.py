@@ -13,6 +13,7 @@ from .._search.result import SearchResult, Step
 from .._search.strategy import MoveRecord
 from .._status import Status
 from .._structure import Structure, as_edge
+from .._versioned import read_versioned
 from ..io import load
 from .archive import load_archive
 
@@ -129,18 +130,13 @@ def read_record(folder: Path) -> dict[str, Any]:
         OSError: if it cannot be read.
     """
     file = folder / "result.json"
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: damaged ({error}).") from error
-    if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise ValueError(f"{file}: not the result of a search that tnjax wrote.")
-    if record.get("version") != _VERSION:
-        raise ValueError(
-            f"{file}: format version {record.get('version')!r}; this tnjax reads version "
-            f"{_VERSION}. A newer release may read it."
-        )
-    return record
+    return read_versioned(
+        file,
+        lambda: file.read_text(encoding="utf-8"),
+        (_FORMAT, _VERSION),
+        damaged="damaged",
+        other="not the result of a search that tnjax wrote.",
+    )
 
 
 def load_result(folder: str | Path) -> SearchResult:

@@ -185,7 +185,7 @@ def decomposition_run(
     }
     sections = []
     if data is not None and restored is not None and data.is_image:
-        original = data.array[tuple(slice(n) for n in plan.kept)].astype(np.float64)
+        original = plan.cut(data.array).astype(np.float64)
         pictures = {
             "Original": original,
             "Reconstruction": restored,

@@ -78,8 +78,8 @@ class Observed:
         assert self.data is not None
         assert self.mask is not None
         assert self.plan is not None
-        kept = tuple(slice(n) for n in self.plan.kept)
-        return np.where(self.mask[kept], self.data.array[kept], dense)
+        cut = self.plan.cut
+        return np.where(cut(self.mask), cut(self.data.array), dense)
 
 
 def completion_run(
@@ -230,10 +230,10 @@ def _pictures(observed: Observed, dense: np.ndarray) -> Pictures:
     assert observed.data is not None
     assert observed.mask is not None
     assert observed.plan is not None
-    kept = tuple(slice(n) for n in observed.plan.kept)
-    original = observed.data.array[kept].astype(np.float64)
+    cut = observed.plan.cut
+    original = cut(observed.data.array).astype(np.float64)
     pictures = {
-        "Observed": np.where(observed.mask[kept], original, 0),
+        "Observed": np.where(cut(observed.mask), original, 0),
         "Completed": observed.filled(dense),
         "Reconstruction": dense,
         "Original": original,

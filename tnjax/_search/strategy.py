@@ -4,11 +4,14 @@ import abc
 import dataclasses
 from typing import Any
 
-from .._network import TensorNetwork
+import numpy as np
+
+from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Edge, Structure
 from ..moves.cores import Cores
 from ..problems import Problem
+from ..solve import FitResult
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +86,25 @@ class Fit:
     cores: Cores
     error: float
 
+    @classmethod
+    def of(cls, problem: Problem, found: FitResult) -> "Fit":
+        """What `fit` found, for strategies: its network is in the units of the data, those of a
+        strategy are in units of the problem.
+
+        Example:
+            >>> import jax, numpy as np, tnjax
+            >>> from tnjax.strategies import Fit
+            >>> problem = tnjax.Decomposition(np.arange(1.0, 7.0).reshape(2, 3))
+            >>> train = tnjax.Structure.tensor_train((2, 3), 2)
+            >>> one = Fit.of(problem, tnjax.fit(problem, train, key=jax.random.key(0)))
+            >>> dense = tnjax.TensorNetwork(one.structure, one.cores).to_dense()
+            >>> round(float(np.linalg.norm(dense)), 4)  # that of the data is 9.54
+            1.0
+        """
+        network = scaled(found.network, 1 / problem.scale)
+        cores = tuple(np.asarray(core) for core in network.cores)
+        return cls(network.structure, cores, float(found.error))
+
 
 @dataclasses.dataclass(frozen=True)
 class Info:
@@ -120,6 +142,11 @@ class Info:
             self.save or other.save,
             self.work + other.work,
         )
+
+
+def next_seed(seed: tuple[int, ...]) -> tuple[int, ...]:
+    """Of what is drawn after this: seeds of a run end with a counter."""
+    return (*seed[:-1], seed[-1] + 1)
 
 
 class State(abc.ABC):

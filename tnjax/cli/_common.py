@@ -193,7 +193,7 @@ def run_search(
     """
     import jax
 
-    from .. import search
+    from .. import Setup, search
     from .._mesh import of as mesh_of
     from .._processes import leads
     from ..contract.cost import parse_bytes
@@ -216,10 +216,12 @@ def run_search(
             max_seconds=options.max_seconds,
             memory_limit=limit,
             on_step=on_step,
-            on_progress=display.on_progress,
-            stop=stop,
-            checkpoints=options.out / CHECKPOINTS,
-            resume=options.resume,
+            setup=Setup(
+                on_progress=display.on_progress,
+                stop=stop,
+                checkpoints=options.out / CHECKPOINTS,
+                resume=options.resume,
+            ),
         )
     display.status("writing the run folder")
     return result

@@ -125,7 +125,7 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
         restored, error = None, result.error
         if data.is_image or not plan.source == plan.kept == plan.padded:
             restored = plan.undo(np.asarray(result.network.to_dense()))
-            original = array[tuple(slice(n) for n in plan.kept)]
+            original = plan.cut(array)
             error = float(relative_error(restored, original.astype(kind)))
         run = decomposition_run(
             options.input.name, data, plan, result, restored, error, settings("decompose", options)

@@ -80,15 +80,14 @@ def _from_dense(options: Complete) -> Observed:
         fit=options.fit,
     )
     mask = known & _mask(options, array.shape)
-    kept = tuple(slice(n) for n in plan.kept)
     where = places(plan)
-    seen, rest = mask[kept], (known & ~mask)[kept]
+    seen, rest = plan.cut(mask), plan.cut(known & ~mask)
     training, test = _prepared(
         options,
         unraveled(where[seen], plan.dims),
-        array[kept][seen],
+        plan.cut(array)[seen],
         plan.dims,
-        unseen=(unraveled(where[rest], plan.dims), array[kept][rest]),
+        unseen=(unraveled(where[rest], plan.dims), plan.cut(array)[rest]),
     )
     about = about_tensor(options.input, data)
     return Observed(plan.dims, training, test, data.modes, data, mask, plan, about)
@@ -121,6 +120,8 @@ def _axis(mode: Mode) -> str:
 
 def _mask(options: Complete, shape: tuple[int, ...]) -> np.ndarray:
     """What --observed lets be seen."""
+    import jax
+
     from ..io import random_mask, read_mask
 
     if options.observed is None:
@@ -133,7 +134,7 @@ def _mask(options: Complete, shape: tuple[int, ...]) -> np.ndarray:
         raise InputError(
             f"--observed {options.observed}: expected a file, or a share above 0 and at most 1."
         )
-    return random_mask(shape, part, abs(options.seed))
+    return random_mask(shape, part, key=jax.random.key(abs(options.seed)))
 
 
 def _prepared(

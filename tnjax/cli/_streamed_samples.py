@@ -63,7 +63,7 @@ def complete_streamed(
 
     from .._report.run_complete import predicted, streamed_completion_run
     from ..contract.cost import parse_bytes
-    from ..io import read_requests, write_predictions
+    from ..io import ReadError, read_requests, write_predictions
     from ..problems import StreamedCompletion
 
     wanted = None
@@ -90,9 +90,8 @@ def complete_streamed(
         title = f"{options.input.name}: {'x'.join(map(str, file.shape))}"
         result = run_search(options, problem, title, watch, display)
     except ValueError as error:
-        text = str(error)
-        known = text.startswith(str(options.input))
-        raise InputError(text if known else f"{options.input}: {text}") from error
+        known = isinstance(error, ReadError)  # which names the file
+        raise InputError(str(error) if known else f"{options.input}: {error}") from error
     run = streamed_completion_run(
         options.input.name, problem, result, settings("complete", options)
     )

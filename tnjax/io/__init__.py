@@ -1,5 +1,6 @@
 """Files in and out."""
 
+from .._errors import ReadError as ReadError
 from ._axes import modes_of as modes_of
 from ._coordinates import Coordinates as Coordinates
 from ._coordinates import holds_coordinates as holds_coordinates

@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from .._errors import ReadError
+
 _CHUNK = 2**20
 
 
@@ -14,7 +16,7 @@ def check_file(path: str | os.PathLike) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file.")
     if not path.is_file():
-        raise ValueError(f"{path}: expected a file, this is a folder or a device.")
+        raise ReadError(path, "expected a file, this is a folder or a device.")
     return path
 
 
@@ -23,10 +25,10 @@ def choose(path: Path, names: Mapping[str, object], variable: str | None) -> str
     found = ", ".join(sorted(names)) or "none"
     if variable is None:
         if len(names) != 1:
-            raise ValueError(f"{path}: choose one of its arrays with `variable`: {found}.")
+            raise ReadError(path, f"choose one of its arrays with `variable`: {found}.")
         return next(iter(names))
     if variable not in names:
-        raise ValueError(f"{path}: there is no array {variable!r}; it holds {found}.")
+        raise ReadError(path, f"there is no array {variable!r}; it holds {found}.")
     return variable
 
 
@@ -41,6 +43,6 @@ def unpacked(path: Path, max_bytes: int) -> bytes:
         for part in iter(lambda: file.read(_CHUNK), b""):
             size += len(part)
             if size > max_bytes:
-                raise ValueError(f"{path}: unpacks to more than max_bytes={max_bytes}.")
+                raise ReadError(path, f"unpacks to more than max_bytes={max_bytes}.")
             parts.append(part)
     return b"".join(parts)

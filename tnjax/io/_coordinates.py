@@ -1,6 +1,7 @@
 """Some entries of a tensor from files of coordinates: `.npz`, FROSTT `.tns`, tables."""
 
 import dataclasses
+import functools
 import gzip
 import os
 import zipfile
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._errors import ReadError
 from ._checks import check_file
 from ._indices import check_folder, check_indices, in_brackets
 from ._labels import Mode
@@ -127,9 +129,7 @@ def read_coordinates(
     """
     if Path(path).is_dir():
         if (value, modes, weights, labels or None) != (None,) * 4:
-            raise ValueError(
-                f"{path}: columns can be chosen in tables only (.csv, .tsv, .parquet)."
-            )
+            raise ReadError(path, "columns can be chosen in tables only (.csv, .tsv, .parquet).")
         return _read_folder(Path(path), shape, max_bytes)
     path = check_file(path)
     limit = max(max_bytes, path.stat().st_size)
@@ -139,7 +139,7 @@ def read_coordinates(
         roles = roles_of(table, value, modes, weights)
         found = _read_table(path, roles, table, labels or {}, modes is not None)
     elif (value, modes, weights, labels or None) != (None,) * 4:
-        raise ValueError(f"{path}: columns can be chosen in tables only (.csv, .tsv, .parquet).")
+        raise ReadError(path, "columns can be chosen in tables only (.csv, .tsv, .parquet).")
     elif suffix == ".tns":
         rows = read_tns(path, limit)
         found = Coordinates(*split_rows(path, rows), ())
@@ -147,7 +147,7 @@ def read_coordinates(
         found = _read_npz(path, limit)
     else:
         known = ", ".join((".npz", ".tns", *TABLE_SUFFIXES))
-        raise ValueError(f"{path}: cannot read coordinates of kind {suffix!r}; known are {known}.")
+        raise ReadError(path, f"cannot read coordinates of kind {suffix!r}; known are {known}.")
     return _finished(path, found, shape, limit)
 
 
@@ -167,9 +167,10 @@ def _read_table(
     columns, modes = [], []
     unknown = [name for name in labels if name not in roles.modes]
     if unknown:
-        raise ValueError(
-            f"{path}: there is no mode {unknown[0]!r} to give labels for; the modes are "
-            f"{', '.join(roles.modes)}."
+        raise ReadError(
+            path,
+            f"there is no mode {unknown[0]!r} to give labels for; the modes are "
+            f"{', '.join(roles.modes)}.",
         )
     for name in roles.modes:
         codes, words = table.words(name, named=named or name in labels)
@@ -178,7 +179,7 @@ def _read_table(
             mode = Mode(name, given) if given else Mode.of(name, words)
             columns.append(mode.encode(words)[codes])
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ReadError(path, f"{error}") from error
         modes.append(mode)
     return Coordinates(
         np.stack(columns, axis=1),
@@ -207,11 +208,11 @@ def read_tns(path: Path, limit: int) -> np.ndarray:
                     raise ValueError(f"it unpacks to more than max_bytes={limit}")
                 parts.append(part)
     except (OSError, EOFError, ValueError) as error:
-        raise ValueError(f"{path}: not a .tns file, or a damaged one ({error}).") from error
+        raise ReadError(path, f"not a .tns file, or a damaged one ({error}).") from error
     except Exception as error:  # zlib's own
-        raise ValueError(f"{path}: damaged ({error}).") from error
+        raise ReadError(path, f"damaged ({error}).") from error
     if not parts:
-        raise ValueError(f"{path}: the file is empty; expected lines of indices and a value.")
+        raise ReadError(path, "the file is empty; expected lines of indices and a value.")
     return np.concatenate(parts)
 
 
@@ -234,20 +235,22 @@ def split_rows(path: Path, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Indices from 0, and values."""
     places = rows[:, :-1]
     if not places.shape[1]:
-        raise ValueError(f"{path}: expected lines of indices and a value, got one number each.")
+        raise ReadError(path, "expected lines of indices and a value, got one number each.")
     with np.errstate(invalid="ignore"):
         whole = (places == np.floor(places)) & (np.abs(places) < 2**53)
     if not whole.all():
         row = int(np.argmin(whole.all(axis=1)))
-        raise ValueError(
-            f"{path}: entry {row + 1} has the indices {in_brackets(places[row])}; expected "
-            "whole numbers from 1."
+        raise ReadError(
+            path,
+            f"entry {row + 1} has the indices {in_brackets(places[row])}; expected "
+            "whole numbers from 1.",
         )
     if places.min() < 1:
         row = int(np.argmin(places.min(axis=1)))
-        raise ValueError(
-            f"{path}: entry {row + 1} has the indices {in_brackets(places[row])}, but in .tns "
-            "files they are counted from 1."
+        raise ReadError(
+            path,
+            f"entry {row + 1} has the indices {in_brackets(places[row])}, but in .tns "
+            "files they are counted from 1.",
         )
     return places.astype(np.int64) - 1, rows[:, -1].copy()
 
@@ -262,13 +265,13 @@ def _read_npz(path: Path, limit: int) -> Coordinates:
                 if name in members
             }
     except Exception as error:  # on damaged files the library raises almost anything
-        raise ValueError(f"{path}: damaged, or not an .npz file ({error}).") from error
+        raise ReadError(path, f"damaged, or not an .npz file ({error}).") from error
     for name in ("indices", "values"):
         if name not in arrays:
-            raise ValueError(f"{path}: there is no array {name!r}; it holds {', '.join(members)}.")
+            raise ReadError(path, f"there is no array {name!r}; it holds {', '.join(members)}.")
     for name in ("indices", "shape"):
         if name in arrays and arrays[name].dtype.kind not in "iu":
-            raise ValueError(f"{path}: {name} must be integers, got {arrays[name].dtype}.")
+            raise ReadError(path, f"{name} must be integers, got {arrays[name].dtype}.")
     shape = tuple(map(int, arrays["shape"].ravel())) if "shape" in arrays else ()
     return Coordinates(arrays["indices"], arrays["values"], shape, weights=arrays.get("weights"))
 
@@ -279,31 +282,34 @@ def _finished(
     """With the shape settled, all sizes compared and all numbers looked at."""
     indices, values = found.indices, found.values
     if indices.ndim != 2 or values.shape != indices.shape[:1]:
-        raise ValueError(
-            f"{path}: expected indices of shape [entries, modes] and values of shape [entries], "
-            f"got {list(indices.shape)} and {list(values.shape)}."
+        raise ReadError(
+            path,
+            f"expected indices of shape [entries, modes] and values of shape [entries], "
+            f"got {list(indices.shape)} and {list(values.shape)}.",
         )
     if not 1 <= indices.shape[1] <= _MOST_MODES:
-        raise ValueError(f"{path}: {indices.shape[1]} modes; expected 1 to {_MOST_MODES}.")
+        raise ReadError(path, f"{indices.shape[1]} modes; expected 1 to {_MOST_MODES}.")
     if not len(values):
-        raise ValueError(f"{path}: there are no entries.")
+        raise ReadError(path, "there are no entries.")
     if shape is not None and found.modes is None:
         found = dataclasses.replace(found, shape=tuple(int(n) for n in shape))
     elif not found.shape:
         found = dataclasses.replace(found, shape=tuple(int(n) + 1 for n in indices.max(axis=0)))
-    check_indices(indices, found.shape, str(path))
+    check_indices(indices, found.shape, functools.partial(ReadError, path))
     if 8 * sum(found.shape) > limit:
-        raise ValueError(
-            f"{path}: the shape {in_brackets(found.shape)} is too large for max_bytes={limit}. "
-            "Number the indices that occur, or read a table, whose labels are numbered."
+        raise ReadError(
+            path,
+            f"the shape {in_brackets(found.shape)} is too large for max_bytes={limit}. "
+            "Number the indices that occur, or read a table, whose labels are numbered.",
         )
     for name, array in (("values", values), ("weights", found.weights)):
         if array is None:
             continue
         if array.dtype.kind not in "fciub" or array.shape != values.shape:
-            raise ValueError(
-                f"{path}: {name} must be {len(values)} numbers, got {array.dtype} of shape "
-                f"{list(array.shape)}."
+            raise ReadError(
+                path,
+                f"{name} must be {len(values)} numbers, got {array.dtype} of shape "
+                f"{list(array.shape)}.",
             )
         bad = np.flatnonzero(~np.isfinite(array))
         if bad.size:
@@ -314,8 +320,9 @@ def _finished(
                 place = ", ".join(f"{mode.name} {word!r}" for mode, word in named)
             if name == "values" and found.value_name is not None:
                 name = f"values in the column {found.value_name!r}"
-            raise ValueError(
-                f"{path}: {bad.size} of {len(values)} {name} are NaN or infinite, the first at "
-                f"{place}. Leave out entries that are missing."
+            raise ReadError(
+                path,
+                f"{bad.size} of {len(values)} {name} are NaN or infinite, the first at "
+                f"{place}. Leave out entries that are missing.",
             )
     return found

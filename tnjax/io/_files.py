@@ -16,9 +16,11 @@ import safetensors
 import safetensors.numpy
 
 from .._atomic import atomic_path
+from .._errors import ReadError
 from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import refuse_trace
+from .._versioned import read_versioned
 
 _FORMAT = "tnjax.network"
 _VERSION = 1
@@ -105,9 +107,9 @@ def load(path: str | os.PathLike) -> TensorNetwork:
             )
         return TensorNetwork(structure, cores)
     except KeyError as error:
-        raise ValueError(f"{path}: the file lacks {error}.") from error
+        raise ReadError(path, f"the file lacks {error}.") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ReadError(path, f"{error}") from error
 
 
 def _complex(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
@@ -124,7 +126,7 @@ def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
     """The metadata that were given to `save`. Raises as `load` does."""
     metadata = _read(path)[0].get("metadata", {})
     if not isinstance(metadata, dict):
-        raise ValueError(f"{path}: the metadata are not an object.")
+        raise ReadError(path, "the metadata are not an object.")
     return metadata
 
 
@@ -136,16 +138,12 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray
             text = (file.metadata() or {}).get("tnjax")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error}).") from error
-    try:
-        header = json.loads(text) if text is not None else None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: the header is damaged ({error}).") from error
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise ValueError(f"{path}: a safetensors file, but not one that tnjax wrote.")
-    if header.get("version") != _VERSION:
-        raise ValueError(
-            f"{path}: format version {header.get('version')!r}; this tnjax reads version "
-            f"{_VERSION}. A newer release may read it."
-        )
+        raise ReadError(path, f"not a safetensors file, or a damaged one ({error}).") from error
+    header = read_versioned(
+        path,
+        lambda: text,
+        (_FORMAT, _VERSION),
+        damaged="the header is damaged",
+        other="a safetensors file, but not one that tnjax wrote.",
+    )
     return header, tensors

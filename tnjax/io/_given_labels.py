@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from .._errors import ReadError
 from ._checks import check_file
 
 _RANGE = re.compile(r"(-?\d{1,15})\.\.(-?\d{1,15})", re.ASCII)
@@ -70,11 +71,11 @@ def _file(path: str | os.PathLike) -> tuple[str, ...]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not text in UTF-8 ({error}).") from error
+        raise ReadError(path, f"not text in UTF-8 ({error}).") from error
     words = tuple(line for line in lines if line)
     if not words:
-        raise ValueError(f"{path}: the file is empty; expected one label on each line.")
+        raise ReadError(path, "the file is empty; expected one label on each line.")
     if len(set(words)) != len(words):
         twice = next(word for word in words if words.count(word) > 1)
-        raise ValueError(f"{path}: the label {twice[:40]!r} is there twice.")
+        raise ReadError(path, f"the label {twice[:40]!r} is there twice.")
     return words

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import ReadError
 from ._axes import modes_of_axes
 from ._checks import choose
 from ._labels import Mode
@@ -28,7 +29,7 @@ class Hdf5File(TensorFile):
             with h5py.File(path, "r") as file:
                 self._look(h5py, file, variable)
         except (OSError, RuntimeError, KeyError) as error:
-            raise ValueError(f"{path}: damaged, or not an HDF5 file ({error}).") from error
+            raise ReadError(path, f"damaged, or not an HDF5 file ({error}).") from error
 
     def _look(self, h5py: Any, file: Any, variable: str | None) -> None:
         path, names = self.path, _datasets(h5py, file)
@@ -40,18 +41,18 @@ class Hdf5File(TensorFile):
         self._name = choose(path, offered, variable)
         data = names[self._name]
         if not _is_numeric(data):
-            raise ValueError(f"{path}: expected an array of numbers, got {_kind(data)}.")
+            raise ReadError(path, f"expected an array of numbers, got {_kind(data)}.")
         if data.external or data.is_virtual:
-            raise ValueError(f"{path}: {self._name} is kept in other files.")
+            raise ReadError(path, f"{self._name} is kept in other files.")
         matlab = _text(data.attrs, "MATLAB_class")
         if "MATLAB_empty" in data.attrs and int(np.ravel(data.attrs["MATLAB_empty"])[0]):
-            raise ValueError(f"{path}: {self._name} is empty.")
+            raise ReadError(path, f"{self._name} is empty.")
         attributes = {} if matlab else _attributes(data)
         is_netcdf = "_NCProperties" in file.attrs or path.suffix.lower() in (".nc", ".nc4")
         try:
             self._packing = packing_of(attributes, data.dtype, is_netcdf=is_netcdf)
         except ValueError as error:
-            raise ValueError(f"{path}: {self._name}: {error}.") from error
+            raise ReadError(path, f"{self._name}: {error}.") from error
         shape = tuple(map(int, data.shape))
         self.fortran = bool(matlab)
         self.shape = shape[::-1] if matlab else shape
@@ -79,7 +80,7 @@ class Hdf5File(TensorFile):
                 try:
                     part = np.asarray(data[first:last])
                 except (OSError, RuntimeError) as error:
-                    raise ValueError(f"{self.path}: damaged ({error}).") from error
+                    raise ReadError(self.path, f"damaged ({error}).") from error
                 if self._packing is not None:
                     return self._packing.decode(part)
                 if self._complex:

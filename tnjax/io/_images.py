@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
+from .._errors import ReadError
+
 IMAGE_SUFFIXES = (
     ".png",
     ".apng",
@@ -74,15 +76,15 @@ def read_image(path: Path, limit: int) -> Pixels:
                 _check_depth(path, image, data)
                 found = _pages(path, image, limit)
     except UnidentifiedImageError as error:
-        raise ValueError(
-            f"{path}: not an image of a known format (grey or color, 8 or 16 bits or float32)."
+        raise ReadError(
+            path, "not an image of a known format (grey or color, 8 or 16 bits or float32)."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{path}: the image is too large ({error}).") from error
+        raise ReadError(path, f"the image is too large ({error}).") from error
+    except ReadError:
+        raise
     except Exception as error:  # on damaged files the library raises almost anything
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: not an image, or a damaged one ({error}).") from error
+        raise ReadError(path, f"not an image, or a damaged one ({error}).") from error
     for note in (_TRANSPARENCY, _CHANNELS):
         if note in found.notes:
             warnings.warn(f"{path}: {note}.", stacklevel=3)
@@ -103,9 +105,10 @@ def _check_depth(path: Path, image: Image.Image, data: bytes) -> None:
         elif max(bits) > 32:
             deep = f"{max(bits)} bits"
     if deep is not None:
-        raise ValueError(
-            f"{path}: an image with {deep}, of which Pillow would keep fewer. Save it as .npy "
-            "(for example with tifffile or imageio), or convert it to 8 bits."
+        raise ReadError(
+            path,
+            f"an image with {deep}, of which Pillow would keep fewer. Save it as .npy "
+            "(for example with tifffile or imageio), or convert it to 8 bits.",
         )
 
 
@@ -145,9 +148,10 @@ def _pages(path: Path, image: Image.Image, limit: int) -> Pixels:
     kinds = {(array.shape[:2], array.dtype) for array in arrays}
     if len(kinds) > 1:
         words = ", ".join(sorted({f"{h}x{w} {dtype}" for (h, w), dtype in kinds})[:4])
-        raise ValueError(
-            f"{path}: its {len(arrays)} pages differ in size or kind ({words}). Save those that "
-            "belong together as a file of their own."
+        raise ReadError(
+            path,
+            f"its {len(arrays)} pages differ in size or kind ({words}). Save those that "
+            "belong together as a file of their own.",
         )
     if len({array.ndim for array in arrays}) > 1:
         arrays = [a if a.ndim == 3 else np.repeat(a[..., None], 3, axis=2) for a in arrays]
@@ -171,9 +175,10 @@ def _check_imagej(path: Path, image: Image.Image) -> None:
     text = str(image.tag_v2.get(_TEXT, ""))  # pyright: ignore[reportAttributeAccessIssue]
     match = re.search(r"^images=(\d+)", text, re.MULTILINE)
     if text.startswith("ImageJ=") and match and int(match.group(1)) > 1:
-        raise ValueError(
-            f"{path}: a stack of {match.group(1)} images that ImageJ wrote as one page. Save it as "
-            ".npy, or with its pages apart."
+        raise ReadError(
+            path,
+            f"a stack of {match.group(1)} images that ImageJ wrote as one page. Save it as "
+            ".npy, or with its pages apart.",
         )
 
 

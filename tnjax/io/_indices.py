@@ -1,16 +1,21 @@
 """Checks of indices and of folders of entries."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from .._errors import ReadError
 
-def check_indices(indices: np.ndarray, shape: Sequence[int], what: str) -> None:
-    """Raise `ValueError` unless all indices, [entries, order], are inside the shape."""
+
+def check_indices(
+    indices: np.ndarray, shape: Sequence[int], error: Callable[[str], ValueError]
+) -> None:
+    """Raise the error that is made of the reason unless all indices, [entries, order], are inside
+    the shape."""
     if indices.ndim != 2 or indices.shape[1] != len(shape):
-        raise ValueError(
-            f"{what}: the indices have the shape {list(indices.shape)}, but the tensor has "
+        raise error(
+            f"the indices have the shape {list(indices.shape)}, but the tensor has "
             f"{len(shape)} modes: {in_brackets(shape)}."
         )
     if not len(indices):
@@ -18,8 +23,8 @@ def check_indices(indices: np.ndarray, shape: Sequence[int], what: str) -> None:
     outside = (indices < 0) | (indices >= np.asarray(shape))
     if outside.any():
         row = int(np.argmax(outside.any(axis=1)))
-        raise ValueError(
-            f"{what}: entry {row} has the indices {in_brackets(indices[row])} (from 0), outside of "
+        raise error(
+            f"entry {row} has the indices {in_brackets(indices[row])} (from 0), outside of "
             f"the shape {in_brackets(shape)}."
         )
 
@@ -28,12 +33,13 @@ def check_folder(path: Path) -> bool:
     """Raise `ValueError` unless it holds entries."""
     missing = [n for n in ("indices.npy", "values.npy") if not (path / n).is_file()]
     if missing:
-        raise ValueError(
-            f"{path}: expected a file, or a folder of entries with indices.npy and values.npy; "
-            f"{' and '.join(missing)} is not there."
+        raise ReadError(
+            path,
+            f"expected a file, or a folder of entries with indices.npy and values.npy; "
+            f"{' and '.join(missing)} is not there.",
         )
     if (path / "weights.npy").exists():
-        raise ValueError(f"{path}: entries in a folder have no weights; give them in an .npz file.")
+        raise ReadError(path, "entries in a folder have no weights; give them in an .npz file.")
     return True
 
 

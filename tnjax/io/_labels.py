@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from .._atomic import atomic_path
+from .._errors import ReadError
+from .._versioned import read_versioned
 from ._label_order import in_order, reader_of
 
 _FORMAT = "tnjax.labels"
@@ -112,21 +114,17 @@ def read_labels(path: str | os.PathLike) -> tuple[Mode, ...]:
         ...     read_labels(pathlib.Path(folder) / "labels.json") == modes
         True
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a file of labels, or a damaged one ({error}).") from error
-    if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise ValueError(f"{path}: not a file of labels that tnjax wrote.")
-    if record.get("version") != _VERSION:
-        raise ValueError(
-            f"{path}: format version {record.get('version')!r}; this tnjax reads version "
-            f"{_VERSION}. A newer release may read it."
-        )
+    record = read_versioned(
+        path,
+        lambda: Path(path).read_text(encoding="utf-8"),
+        (_FORMAT, _VERSION),
+        damaged="not a file of labels, or a damaged one",
+        other="not a file of labels that tnjax wrote.",
+    )
     try:
         modes = tuple(_mode(**mode) for mode in record["modes"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: damaged ({error}).") from error
+        raise ReadError(path, f"damaged ({error}).") from error
     return modes
 
 

@@ -5,7 +5,11 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
+from .._deprecated import key_for_seed
+from .._errors import ReadError
+from .._keys import generator
 from ._readers import read_tensor
 
 
@@ -47,7 +51,7 @@ def read_mask(
     data = read_tensor(path, variable, max_bytes=max_bytes)
     mask = data.array
     if np.isnan(mask).any():
-        raise ValueError(f"{path}: the mask holds NaN; mark what is observed with 1, else with 0.")
+        raise ReadError(path, "the mask holds NaN; mark what is observed with 1, else with 0.")
     if data.is_picture:
         mask = mask >= data.white / 2
         if mask.ndim == (3 if data.is_image else 4) and mask.shape != shape:
@@ -59,32 +63,35 @@ def read_mask(
         if mask.ndim and min(first, last) >= 0 and mask.shape == shape[first : len(shape) - last]:
             return np.broadcast_to(mask.reshape(*[1] * first, *mask.shape, *[1] * last), shape)
     word = lambda sizes: "x".join(map(str, sizes))
-    raise ValueError(
-        f"{path}: the mask has the shape {word(mask.shape)}, but the tensor {word(shape)}; they "
-        "must agree, or the mask have the first or last modes of the tensor."
+    raise ReadError(
+        path,
+        f"the mask has the shape {word(mask.shape)}, but the tensor {word(shape)}; they "
+        "must agree, or the mask have the first or last modes of the tensor.",
     )
 
 
-def random_mask(shape: Sequence[int], share: float, seed: int) -> np.ndarray:
+@key_for_seed
+def random_mask(shape: Sequence[int], share: float, *, key: PRNGKeyArray) -> np.ndarray:
     """Truth values that are true for a share of the entries, drawn without replacement.
 
     Args:
         shape: of the tensor.
         share: of the entries, more than 0 and at most 1; rounded to a whole number, at least one.
-        seed: the same seed gives the same mask.
+        key: `jax.random.key(seed)`; the same key gives the same mask.
 
     Raises:
         ValueError: if the share is out of range.
 
     Example:
+        >>> import jax
         >>> from tnjax.io import random_mask
-        >>> random_mask((10, 10), 0.25, seed=0).sum().item()
+        >>> random_mask((10, 10), 0.25, key=jax.random.key(0)).sum().item()
         25
     """
     if not 0 < share <= 1:
         raise ValueError(f"share: expected a number above 0 and at most 1, got {share}.")
     size = math.prod(shape)
     mask = np.zeros(size, bool)
-    chosen = np.random.default_rng(seed).permutation(size)[: max(1, round(share * size))]
+    chosen = generator(key).permutation(size)[: max(1, round(share * size))]
     mask[chosen] = True
     return mask.reshape(shape)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.io import netcdf_file
 
+from .._errors import ReadError
 from ._axes import modes_of_axes
 from ._checks import choose
 from ._labels import Mode
@@ -35,19 +36,20 @@ def read_netcdf3(
     """
     data = path.read_bytes()
     if data[3:4] == b"\x05":
-        raise ValueError(
-            f"{path}: NetCDF of the format CDF-5, which is not read. Convert it to NetCDF 4, for "
-            "example with nccopy -k nc4."
+        raise ReadError(
+            path,
+            "NetCDF of the format CDF-5, which is not read. Convert it to NetCDF 4, for "
+            "example with nccopy -k nc4.",
         )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             file = netcdf_file(io.BytesIO(data), "r", mmap=False)
             return _read(path, file, variable, limit)
+    except ReadError:
+        raise
     except Exception as error:  # on damaged files the library raises almost anything
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: a damaged NetCDF 3 file ({error}).") from error
+        raise ReadError(path, f"a damaged NetCDF 3 file ({error}).") from error
 
 
 def _read(path: Path, file: Any, variable: str | None, limit: int):
@@ -63,7 +65,7 @@ def _read(path: Path, file: Any, variable: str | None, limit: int):
     dtype = found.data.dtype.newbyteorder("=") if packing is None else packing.dtype
     needed = found.data.size * dtype.itemsize
     if needed > limit:
-        raise ValueError(f"{path}: {needed} bytes, more than max_bytes={limit}.")
+        raise ReadError(path, f"{needed} bytes, more than max_bytes={limit}.")
     array = found.data.astype(dtype) if packing is None else packing.decode(
         found.data.astype(found.data.dtype.newbyteorder("="))
     )  # fmt: skip

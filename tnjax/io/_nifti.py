@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._errors import ReadError
 from .._install import install_hint
 from ._checks import unpacked
 
@@ -49,10 +50,10 @@ def read_nifti(path: Path, limit: int) -> tuple[np.ndarray, tuple[str, ...]]:
             raise ValueError(f"{8 * math.prod(shape)} bytes, more than max_bytes={limit}")
         image = reader.from_bytes(data)
         array = np.asarray(image.dataobj)
+    except ReadError:
+        raise
     except Exception as error:  # on damaged files the library raises almost anything
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: not a NIfTI file, or a damaged one ({error}).") from error
+        raise ReadError(path, f"not a NIfTI file, or a damaged one ({error}).") from error
     notes = ()
     if slope is not None and (slope, intercept) != (1, 0):
         notes = (f"numbers are scaled as the header says ({slope:.6g} x + {intercept:.6g})",)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._errors import ReadError
 from ._checks import check_file, choose
 from ._hdf5 import HDF5_SUFFIXES, Hdf5File
 from ._images import IMAGE_SUFFIXES, read_image
@@ -110,7 +111,7 @@ def read_tensor(
         kinds = (*_ARRAY_SUFFIXES, *HDF5_SUFFIXES, ZARR_SUFFIX, NIFTI_SUFFIX)
         kinds = (*kinds, *IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
         known = ", ".join(kinds)
-        raise ValueError(f"{path}: cannot read files of kind {suffix!r}; known are {known}.")
+        raise ReadError(path, f"cannot read files of kind {suffix!r}; known are {known}.")
     if suffix == ".mat" and _is_matlab_73(path):
         return _read_whole(_matlab_73(path, variable), max_bytes)
     reader = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_mat}[suffix]
@@ -118,14 +119,14 @@ def read_tensor(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             array = reader(path, variable, limit)
+    except ReadError:
+        raise
     except ValueError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: damaged, or not a {suffix} file ({error}).") from error
+        raise ReadError(path, f"damaged, or not a {suffix} file ({error}).") from error
     except Exception as error:  # on damaged files the libraries raise almost anything
-        raise ValueError(f"{path}: damaged, or not a {suffix} file ({error}).") from error
+        raise ReadError(path, f"damaged, or not a {suffix} file ({error}).") from error
     if array.dtype.kind not in "fciub":
-        raise ValueError(f"{path}: expected an array of numbers, got {array.dtype}.")
+        raise ReadError(path, f"expected an array of numbers, got {array.dtype}.")
     return TensorData(array)
 
 
@@ -135,7 +136,7 @@ def _read_whole(file: TensorFile | None, max_bytes: int) -> TensorData:
     held = sum(part.stat().st_size for part in (file.path, *file.path.rglob("*")) if part.is_file())
     limit = max(max_bytes, held)
     if file.nbytes > limit:
-        raise ValueError(f"{file.path}: {file.nbytes} bytes, more than max_bytes={limit}.")
+        raise ReadError(file.path, f"{file.nbytes} bytes, more than max_bytes={limit}.")
     return TensorData(file.read(), modes=file.modes, notes=file.notes)
 
 
@@ -153,9 +154,10 @@ def _matlab_73(path: Path, variable: str | None) -> TensorFile:
     except ValueError as error:
         if "not an HDF5 file" not in str(error):
             raise
-        raise ValueError(
-            f"{path}: a damaged MATLAB 7.3 file. Save it again with `save -v7`, or convert it to "
-            f".npy ({error.__cause__})."
+        raise ReadError(
+            path,
+            f"a damaged MATLAB 7.3 file. Save it again with `save -v7`, or convert it to "
+            f".npy ({error.__cause__}).",
         ) from error
 
 
@@ -165,8 +167,8 @@ def _read_npy(path: Path, variable: str | None, limit: int) -> np.ndarray:
         with open(path, "rb") as file:
             return read_array(file, path.stat().st_size, limit)
     except ValueError as error:
-        raise ValueError(
-            f"{path}: not an .npy file of numbers, or a damaged one ({error})."
+        raise ReadError(
+            path, f"not an .npy file of numbers, or a damaged one ({error})."
         ) from error
 
 
@@ -175,11 +177,11 @@ def _read_npz(path: Path, variable: str | None, limit: int) -> np.ndarray:
         with zipfile.ZipFile(path) as archive:
             members = npz_members(archive)
             return read_member(path, archive, members[choose(path, members, variable)], limit)
+    except ReadError:
+        raise
     except ValueError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(
-            f"{path}: not an .npz file of numbers, or a damaged one ({error})."
+        raise ReadError(
+            path, f"not an .npz file of numbers, or a damaged one ({error})."
         ) from error
 
 
@@ -188,10 +190,10 @@ def _read_mat(path: Path, variable: str | None, limit: int) -> np.ndarray:
         variables = mat_variables(path.read_bytes())
         return variables[choose(path, variables, variable)](limit)
     except NotImplementedError as error:
-        raise ValueError(
-            f"{path}: a MATLAB 7.3 file. Save it with `save -v7`, or convert it to .npy."
+        raise ReadError(
+            path, "a MATLAB 7.3 file. Save it with `save -v7`, or convert it to .npy."
         ) from error
+    except ReadError:
+        raise
     except ValueError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: not a .mat file, or a damaged one ({error}).") from error
+        raise ReadError(path, f"not a .mat file, or a damaged one ({error}).") from error

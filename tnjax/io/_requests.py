@@ -1,5 +1,6 @@
 """Which entries to predict, and the predictions, in the user's own names."""
 
+import functools
 import os
 import zipfile
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .._atomic import atomic_path
+from .._errors import ReadError
 from ._checks import check_file
 from ._coordinates import read_tns, split_rows
 from ._indices import check_indices
@@ -59,7 +61,7 @@ def read_requests(
             try:
                 known = _integers(words, name) if modes is None else modes[k].encode(words)
             except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
+                raise ReadError(path, f"{error}") from error
             columns.append(known[codes])
         indices = np.stack(columns, axis=1)
     elif suffix == ".tns":
@@ -75,15 +77,15 @@ def read_requests(
                     raise ValueError(f"there is no array 'indices', only {', '.join(members)}")
                 indices = read_member(path, archive, members["indices"], limit)
         except Exception as error:
-            raise ValueError(f"{path}: cannot be read as requests ({error}).") from error
+            raise ReadError(path, f"cannot be read as requests ({error}).") from error
         if indices.dtype.kind not in "iu":
-            raise ValueError(f"{path}: indices must be integers, got {indices.dtype}.")
+            raise ReadError(path, f"indices must be integers, got {indices.dtype}.")
     else:
         known = ", ".join((".npz", ".tns", *TABLE_SUFFIXES))
-        raise ValueError(f"{path}: cannot read requests of kind {suffix!r}; known are {known}.")
+        raise ReadError(path, f"cannot read requests of kind {suffix!r}; known are {known}.")
     if not indices.size:
-        raise ValueError(f"{path}: no entries are requested.")
-    check_indices(indices, shape, str(path))
+        raise ReadError(path, "no entries are requested.")
+    check_indices(indices, shape, functools.partial(ReadError, path))
     return indices.astype(np.int64)
 
 
@@ -143,6 +145,4 @@ def write_predictions(
             name = "prediction" if "prediction" not in names else "prediction_"
             write_table(part, {**columns, name: values.tolist()}, suffix)
         else:
-            raise ValueError(
-                f"{path}: predictions are written to .csv, .tsv, .parquet, .tns, .npz."
-            )
+            raise ReadError(path, "predictions are written to .csv, .tsv, .parquet, .tns, .npz.")

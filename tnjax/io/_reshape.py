@@ -55,6 +55,10 @@ class Reshape:
             array = array.reshape(shape).transpose(np.argsort(order)).reshape(self.padded)
         return array[tuple(slice(n) for n in self.source)]
 
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        """The part of an array of the source's shape that the new tensor holds."""
+        return array[tuple(slice(n) for n in self.kept)]
+
     @property
     def kept(self) -> tuple[int, ...]:
         """Shape of the part of the source that the new tensor holds."""

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from .._errors import ReadError
 from ._tables import Table
 
 
@@ -36,9 +37,10 @@ def roles_of(
     for name in list(left):
         if name in table.nameless_index or (name == "" and name not in (modes or ())):
             if name == "" and modes is None and not _is_counter(table, name):
-                raise ValueError(
-                    f"{table.path}: a column has no name. Give it one, or name the columns that "
-                    "are modes and values."
+                raise ReadError(
+                    table.path,
+                    "a column has no name. Give it one, or name the columns that "
+                    "are modes and values.",
                 )
             left.remove(name)
             if modes is None:
@@ -52,15 +54,15 @@ def roles_of(
         modes = [*first, *(name for name in left if name not in first)]
     names = [value, *modes, *([] if weights is None else [weights])]
     if len(set(names)) != len(names):
-        raise ValueError(f"{table.path}: the columns {', '.join(names)} are not all different.")
+        raise ReadError(table.path, f"the columns {', '.join(names)} are not all different.")
     if not modes:
-        raise ValueError(f"{table.path}: no column is left for the modes beside {value!r}.")
+        raise ReadError(table.path, f"no column is left for the modes beside {value!r}.")
     return Roles(value, tuple(modes), weights, tuple(notes))
 
 
 def _value_of(table: Table, names: Sequence[str]) -> str:
     if not names:
-        raise ValueError(f"{table.path}: no column is left for the values.")
+        raise ReadError(table.path, "no column is left for the values.")
     if table.column(names[-1]).is_numeric:
         return names[-1]
     numeric = [name for name in names if table.column(name).is_numeric]

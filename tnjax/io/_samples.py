@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._atomic import umask
+from .._errors import ReadError
 from ._indices import check_folder, check_indices
 from ._npy import npz_members, read_header
 
@@ -44,7 +45,7 @@ class _Array:
             while len(view):
                 got = file.readinto(view)
                 if not got:
-                    raise ValueError(f"{self.path}: the data are cut.")
+                    raise ReadError(self.path, "the data are cut.")
                 view = view[got:]
         return out
 
@@ -86,12 +87,17 @@ class SampleFile:
             dims = np.asarray(self.shape, np.int64)
             low, high = indices.min(axis=0), indices.max(axis=0)
             if (low < 0).any() or (high >= dims).any():
-                check_indices(indices, self.shape, f"{self.path}, from entry {first} on")
+                check_indices(
+                    indices,
+                    self.shape,
+                    lambda why, first=first: ReadError(self.path, f"from entry {first} on: {why}"),
+                )
             if not np.isfinite(values).all():
                 bad = first + int(np.argmin(np.isfinite(values)))
-                raise ValueError(
-                    f"{self.path}: the value of entry {bad} is NaN or infinite. Leave out entries "
-                    "that are missing."
+                raise ReadError(
+                    self.path,
+                    f"the value of entry {bad} is NaN or infinite. Leave out entries "
+                    "that are missing.",
                 )
             yield indices.astype(np.int32, copy=False), values
 
@@ -107,7 +113,7 @@ class SampleFile:
             part = self._indices.read(first, min(first + _ROWS, self.count))
             high = np.maximum(high, part.max(axis=0).astype(np.int64))
         if high.max() >= _LARGEST:
-            raise ValueError(f"{self.path}: an index is {high.max()}, more than {_LARGEST - 1}.")
+            raise ReadError(self.path, f"an index is {high.max()}, more than {_LARGEST - 1}.")
         return tuple(int(n) + 1 for n in high)
 
 
@@ -149,18 +155,19 @@ def open_samples(path: str | os.PathLike) -> SampleFile | None:
         return None
     indices, values = arrays["indices"], arrays["values"]
     if indices.dtype.kind not in "iu":
-        raise ValueError(f"{path}: indices must be integers, got {indices.dtype}.")
+        raise ReadError(path, f"indices must be integers, got {indices.dtype}.")
     if values.dtype.kind not in "fciu":
-        raise ValueError(f"{path}: values must be numbers, got {values.dtype}.")
+        raise ReadError(path, f"values must be numbers, got {values.dtype}.")
     if len(indices.shape) != 2 or values.shape != indices.shape[:1]:
-        raise ValueError(
-            f"{path}: expected indices of shape [entries, modes] and values of shape [entries], "
-            f"got {list(indices.shape)} and {list(values.shape)}."
+        raise ReadError(
+            path,
+            f"expected indices of shape [entries, modes] and values of shape [entries], "
+            f"got {list(indices.shape)} and {list(values.shape)}.",
         )
     if not values.shape[0]:
-        raise ValueError(f"{path}: there are no entries.")
+        raise ReadError(path, "there are no entries.")
     if not 1 <= indices.shape[1] <= _MOST_MODES:
-        raise ValueError(f"{path}: {indices.shape[1]} modes; expected 1 to {_MOST_MODES}.")
+        raise ReadError(path, f"{indices.shape[1]} modes; expected 1 to {_MOST_MODES}.")
     return SampleFile(path, indices, values, _shape(path, arrays.get("shape"), indices.shape[1]))
 
 
@@ -235,7 +242,7 @@ def _write(work: Path, chunks: Iterable[tuple[Any, Any]], shape: tuple[int, ...]
             if not len(values):
                 continue
             limit = (_LARGEST,) * modes if shape is None else shape
-            check_indices(indices, limit, what)
+            check_indices(indices, limit, lambda why, what=what: ValueError(f"{what}: {why}"))
             values = values.astype(dtype)
             if not np.isfinite(values).all():
                 raise ValueError(f"{what}: a value is NaN or infinite.")
@@ -284,10 +291,10 @@ def _members(path: Path) -> dict[str, _Array]:
                     raise ValueError("the data are cut")
                 with archive.open(info) as data:
                     found[name] = _array(path, path, name, data, info.file_size, begin)
+            except ReadError:
+                raise
             except Exception as error:  # on damaged files the library raises almost anything
-                if str(error).startswith(str(path)):
-                    raise
-                raise ValueError(f"{path}: {name}: damaged ({error}).") from error
+                raise ReadError(path, f"{name}: damaged ({error}).") from error
     return found
 
 
@@ -296,11 +303,9 @@ def _array(path: Path, file: Path, name: str, data: Any, size: int, begin: int) 
     try:
         shape, fortran, dtype = read_header(data, size)
     except (ValueError, OSError) as error:
-        raise ValueError(
-            f"{path}: {name}: not an array of numbers, or damaged ({error})."
-        ) from error
+        raise ReadError(path, f"{name}: not an array of numbers, or damaged ({error}).") from error
     if fortran and len(shape) > 1:
-        raise ValueError(f"{path}: {name} is stored column by column; save it in C order.")
+        raise ReadError(path, f"{name} is stored column by column; save it in C order.")
     return _Array(file, begin + data.tell(), tuple(map(int, shape)), dtype)
 
 
@@ -320,11 +325,10 @@ def _shape(path: Path, array: _Array | None, modes: int) -> tuple[int, ...] | No
     if array is None:
         return None
     if array.dtype.kind not in "iu" or array.shape != (modes,):
-        raise ValueError(
-            f"{path}: shape must be {modes} integers, got {array.dtype} of shape "
-            f"{list(array.shape)}."
+        raise ReadError(
+            path, f"shape must be {modes} integers, got {array.dtype} of shape {list(array.shape)}."
         )
     shape = tuple(int(n) for n in array.read(0, modes))
     if min(shape) < 1 or max(shape) > _LARGEST:
-        raise ValueError(f"{path}: the shape {shape} is not one of sizes from 1 to {_LARGEST}.")
+        raise ReadError(path, f"the shape {shape} is not one of sizes from 1 to {_LARGEST}.")
     return shape

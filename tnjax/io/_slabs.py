@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._errors import ReadError
 from ._checks import check_file
 from ._hdf5 import HDF5_SUFFIXES, Hdf5File
 from ._netcdf3 import is_netcdf3
@@ -66,8 +67,8 @@ class NpyFile(TensorFile):
                 shape, self.fortran, dtype = read_header(file, path.stat().st_size)
                 self._offset = file.tell()
         except ValueError as error:
-            raise ValueError(
-                f"{path}: not an .npy file of numbers, or a damaged one ({error})."
+            raise ReadError(
+                path, f"not an .npy file of numbers, or a damaged one ({error})."
             ) from error
         self.shape = tuple(map(int, shape))
         self._stored, self.dtype = dtype, dtype.newbyteorder("=")
@@ -89,7 +90,7 @@ class NpyFile(TensorFile):
                 while len(view):
                     got = file.readinto(view)
                     if not got:
-                        raise ValueError(f"{self.path}: the data are cut.")
+                        raise ReadError(self.path, "the data are cut.")
                     view = view[got:]
                 array = part.reshape(last - first, *self.stored_shape[1:])
                 return array.astype(self.dtype, copy=False)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import ReadError
 from .._install import install_hint
 from ._checks import unpacked
 from ._columns import ArrowColumn, Column, PlainColumn, are_fractions
@@ -58,15 +59,15 @@ class Table:
                 columns = self._read_parquet(arrow, max_bytes)
             else:
                 columns = self._read_text(arrow, max_bytes)
+        except ReadError:
+            raise
         except Exception as error:  # on damaged files the libraries raise almost anything
-            if str(error).startswith(str(path)):
-                raise
             line = " ".join(str(error).split())[:300]
-            raise ValueError(f"{path}: not a table, or a damaged one ({line}).") from error
+            raise ReadError(path, f"not a table, or a damaged one ({line}).") from error
         self.names: tuple[str, ...] = tuple(name.strip() for name, _ in columns)
         if len(set(self.names)) != len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise ValueError(f"{path}: the column {twice[:_SHOWN]!r} is there twice.")
+            raise ReadError(path, f"the column {twice[:_SHOWN]!r} is there twice.")
         self._columns = dict(zip(self.names, (column for _, column in columns), strict=True))
 
     def _read_text(self, arrow: Any, max_bytes: int) -> list[tuple[str, Column]]:
@@ -77,7 +78,7 @@ class Table:
         except UnicodeDecodeError:
             raise
         except ValueError as error:
-            raise ValueError(f"{self.path}: {error}.") from error
+            raise ReadError(self.path, f"{error}.") from error
         self.notes = layout.notes
         if arrow is None:
             columns: list[Column] = [PlainColumn(cells) for cells in read_columns(data, layout)]
@@ -117,8 +118,8 @@ class Table:
         """Raise `ValueError` unless all of these are columns."""
         for name in names:
             if name not in self._columns:
-                raise ValueError(
-                    f"{self.path}: there is no column {name!r}; it has {', '.join(self.names)}."
+                raise ReadError(
+                    self.path, f"there is no column {name!r}; it has {', '.join(self.names)}."
                 )
 
     def column(self, name: str) -> Column:
@@ -134,10 +135,10 @@ class Table:
         """
         try:
             return self.column(name).numbers()
+        except ReadError:
+            raise
         except ValueError as error:
-            if str(error).startswith(str(self.path)):
-                raise
-            raise ValueError(f"{self.path}: the column {name!r} {error}.") from None
+            raise ReadError(self.path, f"the column {name!r} {error}.") from None
 
     def words(self, name: str, *, named: bool = False) -> tuple[np.ndarray, list[str]]:
         """A column as text: codes [rows], and the distinct words that they number.
@@ -151,24 +152,26 @@ class Table:
         """
         try:
             codes, words = self.column(name).encoded()
+        except ReadError:
+            raise
         except ValueError as error:
-            if str(error).startswith(str(self.path)):
-                raise
-            raise ValueError(f"{self.path}: the column {name!r} {error}.") from error
+            raise ReadError(self.path, f"the column {name!r} {error}.") from error
         if (codes < 0).any():
             row = int(np.argmax(codes < 0)) + 1
-            raise ValueError(
-                f"{self.path}: {int((codes < 0).sum())} rows have nothing in the column {name!r}, "
-                f"the first is row {row}; leave them out."
+            raise ReadError(
+                self.path,
+                f"{int((codes < 0).sum())} rows have nothing in the column {name!r}, "
+                f"the first is row {row}; leave them out.",
             )
         if are_fractions(words) and not (named and 2 * len(words) <= len(codes)):
             why = "each distinct one would be a label of its own"
             if not named:
                 why += "; if that is meant, name it among the modes"
-            raise ValueError(
-                f"{self.path}: the column {name!r} holds fractions ({len(words)} different ones in "
+            raise ReadError(
+                self.path,
+                f"the column {name!r} holds fractions ({len(words)} different ones in "
                 f"{len(codes)} rows), and {why}. Round it or put it into bins, or name the other "
-                "columns as modes; if these are the values, name it as the value column."
+                "columns as modes; if these are the values, name it as the value column.",
             )
         return codes, words
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._atomic import atomic_path
+from .._errors import ReadError
 from .._install import install_hint
 
 # The container is named, and data come from memory: a file cannot make FFmpeg read others.
@@ -49,9 +50,9 @@ def read_video(path: Path, limit: int) -> tuple[np.ndarray, float]:
                     raise ValueError(f"the frames need more than max_bytes={limit}")
                 frames.append(frame.to_ndarray(format="gray" if grey else "rgb24"))
     except Exception as error:  # on damaged files the library raises almost anything
-        raise ValueError(f"{path}: not a video, or a damaged one ({error}).") from error
+        raise ReadError(path, f"not a video, or a damaged one ({error}).") from error
     if not frames:
-        raise ValueError(f"{path}: the video has no frames.")
+        raise ReadError(path, "the video has no frames.")
     return np.stack(frames), rate
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import ReadError
 from ._axes import modes_of_axes
 from ._checks import choose
 from ._packing import packing_of
@@ -33,7 +34,7 @@ class ZarrFile(TensorFile):
         try:
             node = zarr.open(path, mode="r")
         except Exception as error:  # on damaged files the library raises almost anything
-            raise ValueError(f"{path}: damaged, or not a Zarr folder ({error}).") from error
+            raise ReadError(path, f"damaged, or not a Zarr folder ({error}).") from error
         arrays: dict[str, Any] = {}
         if isinstance(node, zarr.Group):
             arrays = dict(node.arrays())
@@ -42,14 +43,14 @@ class ZarrFile(TensorFile):
             node = arrays[choose(path, offered if variable is None else arrays, variable)]
         dtype = np.dtype(node.dtype)
         if dtype.kind not in NUMBERS:
-            raise ValueError(f"{path}: expected an array of numbers, got {dtype}.")
+            raise ReadError(path, f"expected an array of numbers, got {dtype}.")
         self._array: Any = node
         self.shape, self.dtype = tuple(map(int, node.shape)), dtype.newbyteorder("=")
         self._chunk = int(node.chunks[0]) if node.chunks else 1
         try:
             self._packing = packing_of(_attributes(node), dtype)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}.") from error
+            raise ReadError(path, f"{error}.") from error
         if self._packing is not None:
             self.dtype, self.notes = self._packing.dtype, self._packing.notes
         names = _dimensions(node) or (None,) * len(self.shape)
@@ -74,7 +75,7 @@ class ZarrFile(TensorFile):
             try:
                 part = np.asarray(self._array[first:last])
             except Exception as error:
-                raise ValueError(f"{self.path}: damaged ({error}).") from error
+                raise ReadError(self.path, f"damaged ({error}).") from error
             if self._packing is not None:
                 return self._packing.decode(part)
             return part.astype(self.dtype, copy=False)
@@ -117,14 +118,14 @@ def _check_codecs(path: Path) -> None:
             try:
                 found = json.loads(file.read_text(encoding="utf-8"))
             except (ValueError, RecursionError) as error:
-                raise ValueError(f"{file}: damaged ({error}).") from error
+                raise ReadError(file, f"damaged ({error}).") from error
             if not isinstance(found, dict):
-                raise ValueError(f"{file}: damaged (not an object).")
+                raise ReadError(file, "damaged (not an object).")
             chain = [found.get(key) for key in ("filters", "compressor", "codecs")]
             for codec in _codecs(chain):
                 word = codec.removeprefix("numcodecs.")
                 if word not in _CODECS:
-                    raise ValueError(f"{file}: the codec {codec!r} is not one that is read.")
+                    raise ReadError(file, f"the codec {codec!r} is not one that is read.")
 
 
 def _codecs(node: Any) -> Iterator[str]:

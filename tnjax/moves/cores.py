@@ -55,6 +55,16 @@ def shrink(structure: Structure, cores: Cores, edge: Edge) -> tuple[Structure, C
     return new, tuple(out)
 
 
+def shrunk(structure: Structure, cores: Cores, to: Structure) -> tuple[Structure, Cores]:
+    """As many ranks less on each bond as it has more than in another structure with the same
+    nodes, one after the other as in `shrink`."""
+    old = structure
+    for edge in structure.edges:
+        while old.rank(edge) > to.rank(edge):
+            old, cores = shrink(old, cores, edge)
+    return old, cores
+
+
 def _truncate_pair(a, b, axis_a: int, axis_b: int, rank: int) -> list[np.ndarray]:
     a, b = np.moveaxis(a, axis_a, -1), np.moveaxis(b, axis_b, 0)
     qa, ra = np.linalg.qr(a.reshape(-1, a.shape[-1]))

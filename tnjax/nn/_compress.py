@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
+from .._failed import thrown
 from .._status import Status
 from ._allocate import budget_of
 from ._growth.grow import Grow, GrowStep, grow_layers
@@ -109,6 +110,7 @@ def compress(
     calibration: Calibration | None = None,
     training: Training | None = None,
     on_step: Callable[[GrowStep], Any] | None = None,
+    throw: bool = False,
 ) -> CompressResult:
     """Replace layers of a model by tensor networks within a number of parameters.
 
@@ -129,6 +131,7 @@ def compress(
         calibration: for `Spectra`: unlabeled data.
         training: on the task: how long, how fast, which arrays.
         on_step: called with every `GrowStep`.
+        throw: raise `Failed` where the status of the result is a failure.
 
     Returns:
         The compressed model, with a record of every layer and of every move.
@@ -136,6 +139,7 @@ def compress(
     Raises:
         ValueError: if a layer is not found, the budget is too small for a start, options
             contradict each other, or the loss is not finite.
+        Failed: with `throw` only.
 
     Example:
         >>> import equinox as eqx, jax
@@ -166,7 +170,7 @@ def compress(
         found, path = _grown(job, limit, method, key, on_step)
     else:
         found, path = _approximated(job, limit, method, calibration, key), ()
-    return CompressResult(
+    result = CompressResult(
         found.model,
         _records(adapter, found.model, chosen),
         found.metric,
@@ -175,6 +179,7 @@ def compress(
         found.status,
         time.perf_counter() - begin,
     )
+    return thrown("compress", result, throw)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,8 @@ import safetensors
 import safetensors.numpy
 
 from .._atomic import atomic_path
+from .._errors import ReadError
+from .._versioned import read_versioned
 from ._layout import Layout
 from ._torch_file import read_torch
 from .adapters import adapter_for
@@ -191,15 +193,13 @@ def _tensors(path: str | os.PathLike) -> tuple[str | None, dict[str, np.ndarray]
 
 def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     text, tensors = _tensors(path)
-    try:
-        header = json.loads(text) if text is not None else None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: the header is damaged ({error}).") from error
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise ValueError(f"{path}: not a model that tnjax wrote; `read_weights` reads the tensors.")
-    if header.get("version") != _VERSION or not isinstance(header.get("networks"), dict):
-        raise ValueError(
-            f"{path}: format version {header.get('version')!r}; this tnjax reads version "
-            f"{_VERSION}. A newer release may read it."
-        )
+    header = read_versioned(
+        path,
+        lambda: text,
+        (_FORMAT, _VERSION),
+        damaged="the header is damaged",
+        other="not a model that tnjax wrote; `read_weights` reads the tensors.",
+    )
+    if not isinstance(header.get("networks"), dict):
+        raise ReadError(path, "the header is damaged (it lacks the networks).")
     return header, tensors

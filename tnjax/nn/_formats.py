@@ -1,6 +1,5 @@
 """Named layouts of a weight, and sizes that factor."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -317,8 +316,3 @@ def monarch(rows: int, columns: int, blocks: int, *, pad: bool = False) -> Layou
         rows=rows,
         columns=columns,
     )
-
-
-def complete_edges(num_nodes: int) -> tuple[Edge, ...]:
-    """All pairs of nodes."""
-    return tuple(itertools.combinations(range(num_nodes), 2))

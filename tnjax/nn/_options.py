@@ -1,20 +1,14 @@
 """How `compress` reads its options, and the keywords of version 0.1."""
 
 import dataclasses
-import functools
-import warnings
-from collections.abc import Callable
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal
 
-import jax
-
+from .. import _deprecated
 from ._growth.grow import Grow
 from ._spectra import Spectra
 from ._task import Calibration, Task
 from ._training import Training
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Method = Literal["auto", "grow", "spectra"] | Grow | Spectra
 
 # Keywords of version 0.1, and the field of a value that each of them is now.
@@ -46,35 +40,6 @@ def as_method(
     return Grow() if method == "grow" else Spectra()
 
 
-def with_old_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Takes the keywords of version 0.1 for the values that they are fields of now, with one
-    warning that names all of them."""
-
-    @functools.wraps(function)
-    def call(*args: P.args, **given: P.kwargs) -> R:
-        tables = {"Grow": _GROW, "Spectra": _SPECTRA, "Forward": _FORWARD, "Training": _TRAINING}
-        old: dict[str, dict[str, Any]] = {}
-        words = []
-        for owner, table in tables.items():
-            old[owner] = {new: given.pop(name) for name, new in table.items() if name in given}
-            new = ", ".join(f"{name}=..." for name in old[owner])
-            words += [f"{owner}({new})"] if new else []
-        if "seed" in given:
-            given["key"] = jax.random.key(given.pop("seed"))  # pyright: ignore
-            words.append("key=jax.random.key(seed)")
-        if words:
-            warnings.warn(
-                f"compress: options lie in values now; write {', '.join(words)}. Pass Grow or "
-                "Spectra as `method`, Forward as their `forward`, Training as `training`.",
-                DeprecationWarning,
-                stacklevel=2,
-            )
-            given.update(_translated(old, args, given))  # pyright: ignore
-        return function(*args, **given)
-
-    return call
-
-
 def _translated(old: dict[str, dict[str, Any]], args: tuple, given: dict[str, Any]) -> dict:
     """The new arguments for old keywords. As before, options of the other method are left out."""
     problem = args[1] if len(args) > 1 else given.get("problem")
@@ -88,3 +53,11 @@ def _translated(old: dict[str, dict[str, Any]], args: tuple, given: dict[str, An
             fields["forward"] = dataclasses.replace(method.forward, **old["Forward"])
         new["method"] = dataclasses.replace(method, **fields)
     return new
+
+
+with_old_keywords = _deprecated.with_old_keywords(
+    {"Grow": _GROW, "Spectra": _SPECTRA, "Forward": _FORWARD, "Training": _TRAINING},
+    _translated,
+    "Pass Grow or Spectra as `method`, Forward as their `forward`, Training as `training`.",
+    seed=True,
+)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from .._deprecated import key_for_seed
+from .._keys import generator
 from .._network import TensorNetwork
 from .._structure import Edge
 from ..contract import host
 from ..problems import Decomposition
 from ..solve import fit
-from ._keys import generator, key_for_seed
 from ._layout import Layout
 
 

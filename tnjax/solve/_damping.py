@@ -1,5 +1,7 @@
 """The damping of Gauss-Newton steps: eased after a good one, raised after a rejected one."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -28,6 +30,36 @@ def next_damping(state: Damping, ratio: Array, accept: Array, *, ease: float, le
     eased = damping * jnp.clip(1 - (2 * ratio - 1) ** 3, ease, 2)
     damping = jnp.where(accept, jnp.maximum(eased, least), damping * factor)
     return damping, jnp.where(accept, 2.0, factor * 2).astype(factor.dtype)
+
+
+def damped_step(
+    state: Damping,
+    x: Array,
+    change: Array,
+    loss: Callable[[Array], Array],
+    value: Array,
+    predicted: Array,
+    *,
+    ease: float,
+    least,
+) -> tuple[Array, Damping]:
+    """A step that is taken if it lowers the loss.
+
+    Args:
+        state: the damping that it was made with.
+        x, change: where it begins, and how it goes.
+        loss, value: the loss, and its value at `x`.
+        predicted: by how much the parabola falls along the step.
+        ease, least: see `next_damping`.
+
+    Returns:
+        where the fit goes on from, and the next damping.
+    """
+    new_value = loss(x + change)
+    ratio = (value - new_value) / jnp.where(predicted > 0, predicted, jnp.inf)
+    accept = jnp.isfinite(new_value) & (new_value < value)
+    state = next_damping(state, ratio, accept, ease=ease, least=least)
+    return jnp.where(accept, x + change, x), state
 
 
 def raised_damping(state: Damping) -> Damping:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from .. import _compile, _interrupt, _mesh
+from .._failed import thrown
+from .._limits import FitLimits, Limits, limits_from, positive
 from .._network import TensorNetwork, scaled
 from .._processes import agree
 from .._status import Status
@@ -18,8 +21,9 @@ from .._tracing import new_array, refuse_trace
 from ..contract.cost import check_fit_memory
 from ..problems import Problem
 from ._run import random_starts
-from .limits import SolverLike, as_solver, check_shape, limits_of, positive
-from .solver import FitState, Limits, Solver, drive, start
+from .limits import SolverLike, as_solver, check_shape, limits_of
+from .solver import FitState, Solver, drive, start
+from .solver import Limits as SolverLimits
 
 _STEPS_BETWEEN_CLOCK_READS = 10
 # Errors that a fit has room for at least. More come in powers of two, so that one program serves
@@ -59,11 +63,10 @@ def fit(
     *,
     key: PRNGKeyArray | None = None,
     solver: SolverLike = None,
-    target_error: float | None = None,
-    max_steps: int | None = None,
-    max_seconds: float | None = None,
     num_starts: int = 1,
-    memory_limit: int | None = None,
+    limits: Limits | None = None,
+    throw: bool = False,
+    **plain_limits: Unpack[FitLimits],
 ) -> FitResult:
     """Fit the cores of one structure to a problem.
 
@@ -73,17 +76,22 @@ def fit(
         key: for random starts; required with a structure.
         solver: `ALS()` (default for least squares), `GaussNewton()`, or any optax
             transformation, for example `optax.adam(1e-2)` or `optax.lbfgs()` (default otherwise).
-        target_error: stop at or below this error.
-        max_steps: stop after so many steps of the solver; its own limit by default.
-        max_seconds: stop after so much wall time, looked at every few steps.
         num_starts: so many random starts run together under `vmap`; the best one is returned.
-        memory_limit: bytes; a fit that is forecast to need more is refused.
+        limits: when to end, in one value. Its fields are keywords here as well, and mostly given
+            so: `target_error`, `max_steps` (of the solver, its own limit by default),
+            `max_seconds` (looked at every few steps), and `memory_limit`; see `Limits`.
+        throw: raise `Failed` where the status of the result is a failure.
+        plain_limits: see `limits`.
+
+    Returns:
+        The best network seen, in the units of the data, its error, and why the fit ended.
 
     Raises:
         ValueError: if shapes differ, the solver cannot treat the problem, a limit is not
             positive, a key or start is missing, or it is called inside of a trace (where
             `tnjax.solve.run` is the one to call).
         MemoryLimitError: (a `ValueError`) before anything is allocated.
+        Failed: with `throw` only.
 
     Example:
         >>> import jax, numpy as np
@@ -97,26 +105,38 @@ def fit(
     refuse_trace(
         "fit",
         "use tnjax.solve.run, which can be traced",
-        (problem, structure_or_network, key, target_error, new_array()),
+        (problem, structure_or_network, key, dict(plain_limits), new_array()),
     )
     solver = as_solver(solver, problem)
-    for value, what in (
-        (target_error, "target_error"),
-        (max_steps, "max_steps"),
-        (max_seconds, "max_seconds"),
-        (num_starts, "num_starts"),
-    ):
-        positive(value, what)
+    asked = limits_from("fit", limits, dict(plain_limits), FitLimits)
+    positive(num_starts, "fit: num_starts")
     structure = structure_or_network
     if isinstance(structure, TensorNetwork):
         structure = structure.structure
     devices = _mesh.size(problem.mesh, _mesh.CANDIDATES)
-    limit = None if memory_limit is None else memory_limit // -(-num_starts // devices)
+    limit = asked.memory_limit
+    limit = None if limit is None else limit // -(-num_starts // devices)
     check_fit_memory(structure, problem.fit_peak_bytes, limit)
     networks = _starts(problem, structure_or_network, key, num_starts)
     lanes = _mesh.rounded_up(num_starts, devices)
     networks = _mesh.filled_up(networks, lanes)
-    max_steps = solver.max_steps if max_steps is None else int(max_steps)
+    chosen = dataclasses.replace(
+        asked, max_steps=solver.max_steps if asked.max_steps is None else int(asked.max_steps)
+    )
+    return thrown("fit", _fitted(problem, solver, networks, num_starts, chosen, begin), throw)
+
+
+def _fitted(
+    problem: Problem,
+    solver: Solver,
+    networks: TensorNetwork,
+    num_starts: int,
+    limits: Limits,
+    begin: float,
+) -> FitResult:
+    """From several starts; the best of all. The clock is read between pieces of the loop."""
+    max_steps, max_seconds = limits.max_steps, limits.max_seconds
+    assert max_steps is not None
     looks = max_seconds is not None or _interrupt.watched()
     chunk = _STEPS_BETWEEN_CLOCK_READS if looks else max_steps
     passes = min(max_steps, 100)
@@ -127,8 +147,8 @@ def fit(
     states, compile_seconds, done = first.value, first.seconds, 0
     while True:
         done = min(done + chunk, max_steps)
-        limits = limits_of(solver, problem, target_error=target_error, max_steps=done)
-        args = (solver, problem, states, limits)
+        now = limits_of(solver, problem, target_error=limits.target_error, max_steps=done)
+        args = (solver, problem, states, now)
         ran = _compile.run(_drive, (), args, work=work, passes=passes, partial=True)
         states, compile_seconds = ran.value, compile_seconds + ran.seconds
         statuses = np.asarray(states.status)
@@ -194,5 +214,5 @@ def _start(
     return _mesh.vmapped(one, problem.mesh)(networks)
 
 
-def _drive(solver: Solver, problem: Problem, states: FitState, limits: Limits) -> FitState:
+def _drive(solver: Solver, problem: Problem, states: FitState, limits: SolverLimits) -> FitState:
     return _mesh.vmapped(lambda state: drive(solver, problem, state, limits), problem.mesh)(states)

@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from .. import _compile, _interrupt
+from .._limits import positive
 from .._network import TensorNetwork, balance
 from .._status import Status
 from .._structure import Structure
 from ..problems import StreamedCompletion
 from ._als import ALS
 from ._fit import FitResult
-from .limits import check_shape, positive
+from .limits import check_shape
 from .rows import row_steps
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from .._network import TensorNetwork, balance
 from ..problems import LeastSquares, Problem
-from ._damping import Damping, first_damping, next_damping, raised_damping
+from ._damping import Damping, damped_step, first_damping, raised_damping
 from .real import from_real, to_real
 from .solver import Solver
 
@@ -66,12 +66,8 @@ class GaussNewton(Solver):
         matrix = lambda v: product(v) + damping * v
         change, _ = cg(matrix, -gradient, maxiter=self.cg_steps, tol=1e-6)
         predicted = -(jnp.vdot(gradient, change) + jnp.vdot(change, product(change)) / 2)
-        new_value = loss(x + change)
-        ratio = (value - new_value) / jnp.where(predicted > 0, predicted, jnp.inf)
-        accept = jnp.isfinite(new_value) & (new_value < value)
         tiny = jnp.finfo(damping.dtype).eps ** 2
-        state = next_damping(state, ratio, accept, ease=1 / 3, least=tiny)
-        x = jnp.where(accept, x + change, x)
+        x, state = damped_step(state, x, change, loss, value, predicted, ease=1 / 3, least=tiny)
         return rebuild(unravel(x)), state
 
     def recover(self, state: Damping) -> Damping:

@@ -14,7 +14,7 @@ from jaxtyping import Array
 from .._network import TensorNetwork, balance
 from ..contract.kernels import FULL
 from ..problems import LeastSquares, Problem
-from ._damping import Damping, first_damping, next_damping, raised_damping
+from ._damping import Damping, damped_step, first_damping, raised_damping
 from .real import from_real, to_real
 from .solver import Solver
 
@@ -90,12 +90,8 @@ class LevenbergMarquardt(Solver):
         right = -gradient / 2
         change, _ = cg(matrix, right, maxiter=self.cg_steps, tol=1e-3, M=precondition)
         predicted = 2 * jnp.vdot(right, change) - jnp.vdot(change, square(change))
-        new_value = loss(x + change)
-        ratio = (value - new_value) / jnp.where(predicted > 0, predicted, jnp.inf)
-        accept = jnp.isfinite(new_value) & (new_value < value)
         tiny = jnp.finfo(damping.dtype).eps
-        state = next_damping(state, ratio, accept, ease=0.1, least=tiny)
-        x = jnp.where(accept, x + change, x)
+        x, state = damped_step(state, x, change, loss, value, predicted, ease=0.1, least=tiny)
         return rebuild(unravel(x)), state
 
     def recover(self, state: Damping) -> Damping:

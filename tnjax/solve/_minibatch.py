@@ -4,10 +4,14 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 import optax
 from jax import lax
+from jaxtyping import Array, PRNGKeyArray, UInt32
 
+from .._deprecated import key_for_seed
 from .._network import TensorNetwork
+from .._tracing import traced
 from ..problems import Completion, Problem
 from .real import from_real, to_real
 from .solver import Solver
@@ -26,7 +30,7 @@ class Minibatch(Solver):
         max_steps: steps at the most.
         rtol, patience: end after `patience` steps that each lower the best error by less than
             the fraction `rtol`.
-        seed: of the draws.
+        key: of the draws; `jax.random.key(0)` by default.
 
     Raises:
         ValueError: if `batch_size` or `updates` is not positive.
@@ -44,8 +48,10 @@ class Minibatch(Solver):
     max_steps: int
     rtol: float
     patience: int
-    seed: int
+    key_data: UInt32[Array | np.ndarray, " words"]
+    key_impl: str = eqx.field(static=True)
 
+    @key_for_seed
     def __init__(
         self,
         transformation: optax.GradientTransformation,
@@ -54,7 +60,8 @@ class Minibatch(Solver):
         max_steps: int = 200,
         rtol: float = 1e-4,
         patience: int = 10,
-        seed: int = 0,
+        *,
+        key: PRNGKeyArray | None = None,
     ):
         if batch_size < 1 or updates < 1:
             raise ValueError(
@@ -67,7 +74,10 @@ class Minibatch(Solver):
         self.max_steps = max_steps
         self.rtol = rtol
         self.patience = patience
-        self.seed = seed
+        key = jax.random.key(0) if key is None else key
+        data = jax.random.key_data(key)  # as numbers, which every program takes
+        self.key_data = data if traced(data) else np.asarray(data)
+        self.key_impl = str(jax.random.key_impl(key))
 
     def check(self, problem: Problem) -> None:
         if not isinstance(problem, Completion):
@@ -77,7 +87,9 @@ class Minibatch(Solver):
 
     def init(self, problem: Problem, network: TensorNetwork):
         optimizer = optax.with_extra_args_support(self.transformation)
-        return optimizer.init(to_real(network)), jax.random.key(self.seed)
+        return optimizer.init(to_real(network)), jax.random.wrap_key_data(
+            self.key_data, impl=self.key_impl
+        )
 
     def step(self, problem: Completion, network: TensorNetwork, state):
         inner, key = state

@@ -6,13 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from .._limits import positive
 from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
 from .._tracing import refuse_trace, traced
 from ..problems import Problem
 from ._adjoint import Adjoint, ForwardOnly
-from .limits import SolverLike, as_solver, check_shape, limits_of, positive
+from .limits import SolverLike, as_solver, check_shape, limits_of
 
 
 class Solution(eqx.Module):

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,14 @@ import optax
 from jax import lax
 from jaxtyping import PRNGKeyArray
 
+from .._limits import Limits, StreamLimits, limits_from, positive
 from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
 from ..problems import Completion
 from ._fit import FitResult
 from ._minibatch import batch_update
-from .limits import check_shape, positive
+from .limits import check_shape
 from .real import from_real, to_real
 
 
@@ -32,8 +33,8 @@ def fit_stream(
     epochs: int = 1,
     chunk_size: int = 1_000_000,
     batch_size: int = 4096,
-    target_error: float | None = None,
-    max_seconds: float | None = None,
+    limits: Limits | None = None,
+    **plain_limits: Unpack[StreamLimits],
 ) -> FitResult:
     """Minibatch gradient steps over coordinates that stay on disk.
 
@@ -51,7 +52,9 @@ def fit_stream(
         transformation: an optax transformation; `optax.adam(3e-3)` by default.
         epochs: passes over the data.
         chunk_size, batch_size: entries read at a time, and in one update.
-        target_error, max_seconds: stop there, looked at after every chunk.
+        limits: `target_error` and `max_seconds`, in one value or as keywords; looked at after every
+            chunk. See `Limits`.
+        plain_limits: see `limits`.
 
     Returns:
         a `FitResult` whose steps are chunks.
@@ -77,8 +80,8 @@ def fit_stream(
     begin = time.perf_counter()
     for value, what in ((epochs, "epochs"), (chunk_size, "chunk_size"), (batch_size, "batch_size")):
         positive(value, f"fit_stream: {what}")
-    positive(target_error, "fit_stream: target_error")
-    positive(max_seconds, "fit_stream: max_seconds")
+    limits = limits_from("fit_stream", limits, dict(plain_limits), StreamLimits)
+    target_error, max_seconds = limits.target_error, limits.max_seconds
     problem = problem.placed(None)
     count, modes = len(values), len(problem.shape)
     if np.shape(indices) != (count, modes) or np.ndim(values) != 1 or not count:

@@ -1,7 +1,5 @@
 """What a call asks of a solver: which one, when to stop, and shapes that fit."""
 
-import math
-
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -34,14 +32,6 @@ def as_solver(solver: SolverLike, problem: Problem) -> Solver:
         )
     solver.check(problem)
     return solver
-
-
-def positive(value: float | None, what: str) -> None:
-    """Raise `ValueError` unless `value` is None or a finite positive number."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{what}: expected a positive number, got {value!r}.")
 
 
 def limits_of(

@@ -10,6 +10,7 @@ from .._atomic import atomic_path
 from .._report.record import read_record, steps_of
 from .._search.result import Step
 from .._status import Status
+from .._versioned import read_versioned
 from ._trials import Trial
 
 State = Literal["finished", "stopped early", "failed"]
@@ -90,15 +91,15 @@ def read_outcome(folder: Path, trial: Trial) -> Outcome | None:
     own = trial_folder(folder, trial)
     file = own / _FILE
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_versioned(
+            file,
+            lambda: file.read_text(encoding="utf-8"),
+            (_FORMAT, _VERSION),
+            damaged="damaged",
+            other="not the record of a trial.",
+        )
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise ValueError(f"{file}: damaged ({error}).") from error
-    if not isinstance(found, dict) or found.get("format") != _FORMAT:
-        raise ValueError(f"{file}: not the record of a trial.")
-    if found.get("version") != _VERSION:
-        raise ValueError(f"{file}: version {found.get('version')!r}; this tnjax reads {_VERSION}.")
     if found.get("stamp") != trial.stamp:
         raise ValueError(
             f"{own}: this trial has run before, with other data ({found.get('stamp')}; now "

@@ -18,7 +18,7 @@ import numpy as np
 
 from ... import _interrupt, _mesh
 from ..._structure import Structure, as_edge
-from ...moves.cores import Cores, pad, shrink, unpad
+from ...moves.cores import Cores, pad, shrunk, unpad
 from ...problems import Decomposition, Problem
 from ...solve.programs import fitted_together
 from ...solve.solver import Limits, Solver
@@ -311,10 +311,7 @@ def carried(
     Ranks are taken away as in a prune, by the smallest change of two cores' product. New slices
     are Gaussian, `noise` times as large as the entries of their core: zeros would never leave.
     """
-    old, cores = fit.structure, fit.cores
-    for edge in tuple(old.edges):
-        while old.rank(edge) > structure.rank(edge):
-            old, cores = shrink(old, cores, edge)
+    old, cores = shrunk(fit.structure, fit.cores, structure)
     out = []
     grown = pad(old, cores, structure)
     for node, core in enumerate(grown):

@@ -22,7 +22,7 @@ from ..fitting.races import attempt
 from ..reach import warn_of_noise
 from ..reduce.core import host_error, multiplied
 from ..spectra.cuts import bounds_of, telling_cuts
-from ..spectra.graphs import inferred_graphs
+from ..spectra.graphs import graphs_of
 from ..spectra.unfoldings import Cut, Unfoldings, unfolded_shape
 from ..spectra.whitened import whitened
 from ..strategy import Budget, Fit, Info, MoveRecord
@@ -161,7 +161,7 @@ def found_graph(
         return fits and spent < _ALL_FLOPS
 
     def inferred(turn: int) -> tuple[Structure, ...]:
-        return inferred_graphs(
+        return graphs_of(
             ranks,
             problem.shape,
             counted=problem.counted_shape,

@@ -1,12 +1,11 @@
 """The options of `Greedy`, and what follows from them alone."""
 
 import dataclasses
-import itertools
 import math
 from typing import Any
 
 from ..._status import Status
-from ..._structure import Edge, Structure, as_edge
+from ..._structure import Edge, Structure, all_edges, as_edge
 from ...problems import Problem
 from ...solve import Solver
 from ...solve.limits import as_solver
@@ -77,8 +76,7 @@ class Options:
             for edge in self.edges:
                 structure.rank(edge)
             return self.edges
-        pairs = itertools.combinations(range(structure.num_nodes), 2)
-        return (*pairs, *(edge for edge in structure.edges if len(edge) > 2))
+        return all_edges(structure)
 
     def may_grow(self, structure: Structure, edge: Edge) -> bool:
         """Whether an edge may grow, whatever that costs."""

@@ -12,7 +12,7 @@ from ..fitting.population import Group
 from ..screening.screens import Screened
 from ..spectra.cuts import CutBounds
 from ..storage.values import storable
-from ..strategy import State
+from ..strategy import State, next_seed
 
 # Phases that only make a network smaller, in their order.
 TIDYING = ("prune", "swap", "tree", "stars", "rewire", "internal", "hyperedges")
@@ -126,4 +126,4 @@ class GreedyState(State):
 
     def next_seed(self) -> tuple[int, ...]:
         """Of the evaluation after this one."""
-        return (*self.seed[:-1], self.seed[-1] + 1)
+        return next_seed(self.seed)

@@ -15,11 +15,15 @@ import dataclasses
 import functools
 import itertools
 import math
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, PRNGKeyArray, Shaped
 
+from ..._deprecated import key_for_seed
+from ..._formats import all_pairs
+from ..._keys import host_seed
 from ..._structure import Structure
 from .integer import Program, minimize_params
 from .tree_svd import as_tensor, check_error
@@ -36,6 +40,8 @@ _ALL_SIDES_NODES = 12
 # Ranks up to this are options of their own in the integer program; larger ones share intervals.
 _SINGLE_RANKS = 16
 _INTERVAL = 1.15
+# Nodes of the solver's tree for one round of a certificate.
+CERTIFICATE_NODES = 500
 # Tolerance of comparisons of logarithms of ranks.
 _SLACK = 1e-9
 
@@ -50,7 +56,7 @@ class Certificate:
             reaches the target error. Networks with merged modes, internal nodes or hyperedges
             are not covered.
         structure: one with few parameters that satisfies all cut bounds (it need not reach the
-            target error); None if none was found in time.
+            target error); None if none was found within the nodes.
         target_error: the relative error that all of this is about.
         dims: sizes of the modes.
         tight: whether `structure` has `num_params` parameters, so that no better bound follows
@@ -119,17 +125,34 @@ class CutBounds:
         return dict(self._violated(structure, first=False))
 
     def certificate(
-        self, *, dims: tuple[int, ...] | None = None, seconds: float = 20.0
+        self,
+        *,
+        dims: tuple[int, ...] | None = None,
+        nodes: int = CERTIFICATE_NODES,
+        seconds: float | None = None,
     ) -> Certificate:
         """The fewest parameters that satisfy the bounds, by integer programming.
 
         Args:
             dims: mode sizes to count parameters with, if not those of the tensor.
-            seconds: after which the best bound so far is returned; it holds all the same.
+            nodes: of the solver's tree in each of up to eight rounds, after which the best bound
+                so far is returned; it holds all the same. The same bounds give the same
+                certificate, however busy the machine is.
+            seconds: of version 0.1; without effect, and a `DeprecationWarning`.
+
+        Returns:
+            The bound, and the smallest structure found that satisfies all cut bounds.
         """
+        if seconds is not None:
+            warnings.warn(
+                "certificate: seconds=... has no effect any more, so that the machine's load does "
+                "not change the bound; give nodes=... instead.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
         dims = self.dims if dims is None else tuple(dims)
         order = len(dims)
-        pairs = list(itertools.combinations(range(order), 2))
+        pairs = list(all_pairs(order))
         if not self.ranks:
             lone = Structure.rank_one(dims)
             return Certificate(lone.num_params, lone, self.target_error, dims)
@@ -154,7 +177,7 @@ class CutBounds:
             ({e: highs[e] for e in crossing[cut]}, math.log(rank) - _SLACK)
             for cut, rank in self.ranks.items()
         ]
-        found = minimize_params(program, at_least=rows, seconds=seconds)
+        found = minimize_params(program, at_least=rows, nodes=nodes)
         structure = None
         if found.chosen is not None:
             picked = {pairs[e]: options[e][o][1] for e, o in enumerate(found.chosen)}
@@ -209,11 +232,12 @@ class CutBounds:
         )
 
 
+@key_for_seed
 def cut_bounds(
     tensor: Shaped[Array | np.ndarray, "..."],
     target_error: float,
     *,
-    seed: int = 0,
+    key: PRNGKeyArray | None = None,
     max_work: float | None = None,
 ) -> CutBounds:
     """The bounds that any network of a tensor must satisfy to reach a relative error.
@@ -225,7 +249,7 @@ def cut_bounds(
     Args:
         tensor: real or complex, dense.
         target_error: relative Frobenius error, in [0, 1).
-        seed: of the sample and the sketches.
+        key: of the sample and the sketches; `jax.random.key(0)` by default.
         max_work: multiplications that all cuts together may take by the forecast, some 1e10 a
             second; those with the smallest unfoldings come first. All of them by default.
 
@@ -247,6 +271,7 @@ def cut_bounds(
     error = check_error(target_error, "cut_bounds")
     if not np.any(data):
         raise ValueError("cut_bounds: the tensor is zero, so a relative error has no meaning.")
+    seed = 0 if key is None else host_seed(key)
     return bounds_of(Unfoldings(data, error, seed=seed), error, seed=seed, max_work=max_work)
 
 

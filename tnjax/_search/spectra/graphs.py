@@ -8,13 +8,16 @@ nodes with a mode each, can be inferred without fitting one network: by the grap
 cuts come closest to the measured ranks. Nothing here needs the tensor itself.
 """
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from ... import _interrupt
+from ..._deprecated import key_for_seed
+from ..._formats import all_pairs
+from ..._keys import host_seed
 from ..._structure import Structure
 from .unfoldings import Cut, cut_name
 
@@ -38,13 +41,14 @@ Cost = tuple[float, int, int]
 _WORST: Cost = (math.inf, 0, 0)
 
 
+@key_for_seed
 def inferred_graphs(
     ranks: Mapping[Cut, int],
     dims: Sequence[int],
     *,
     counted: Sequence[int] | None = None,
     complete: bool = True,
-    seed: Sequence[int] = (0,),
+    key: PRNGKeyArray | None = None,
     most: int = 4,
 ) -> tuple[Structure, ...]:
     """The graphs whose smallest cuts are closest to the ranks of the unfoldings.
@@ -55,7 +59,7 @@ def inferred_graphs(
         counted: sizes to count parameters with, which decide between equally close graphs.
         complete: whether the sets of modes that are left out have rank one; otherwise nothing is
             known of them (of all single modes there must be ranks).
-        seed: of the perturbations.
+        key: of the perturbations; `jax.random.key(0)` by default.
         most: graphs at most; none if none is close.
 
     Returns:
@@ -80,6 +84,20 @@ def inferred_graphs(
         Cui, Freedman, Sattath, Stong and Minton, "Quantum max-flow/min-cut", J. Math. Phys. 57
         (2016), for what the ranks of generic cores are.
     """
+    seed = 0 if key is None else host_seed(key)
+    return graphs_of(ranks, dims, counted=counted, complete=complete, seed=(seed,), most=most)
+
+
+def graphs_of(
+    ranks: Mapping[Cut, int],
+    dims: Sequence[int],
+    *,
+    counted: Sequence[int] | None,
+    complete: bool,
+    seed: Sequence[int],
+    most: int,
+) -> tuple[Structure, ...]:
+    """`inferred_graphs`, of a seed for NumPy's generator."""
     dims = tuple(dims)
     order = len(dims)
     for cut in ranks:
@@ -133,7 +151,7 @@ class _MinCuts:
         sides = ways[self.alone]
         # What the modes on the wrong side cost, for every way and cut: a + b - 2ab each.
         self.legs = (ways @ sizes)[:, None] + (sides @ sizes)[None] - 2 * (ways * sizes) @ sides.T
-        self.pairs = list(itertools.combinations(range(count), 2))
+        self.pairs = list(all_pairs(count))
         self.crossing = np.asarray([ways[:, i] != ways[:, j] for i, j in self.pairs])
         self.ends = np.asarray([[k in pair for pair in self.pairs] for k in range(count)], float)
         self.log_counted = np.log([float(counted[k]) for k in used])

@@ -45,8 +45,8 @@ class Program:
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """The options found (None if there are none that fit, or time ran out before) and a lower
-    bound of what was minimized."""
+    """The options found (None if there are none that fit, or the nodes were used up before) and a
+    lower bound of what was minimized."""
 
     chosen: tuple[int, ...] | None
     bound: float
@@ -57,7 +57,7 @@ def minimize_params(
     *,
     at_most: tuple[Sequence[np.ndarray], float] | None = None,
     at_least: Sequence[tuple[dict[int, np.ndarray], float]] = (),
-    seconds: float | None = None,
+    nodes: int = _NODES,
 ) -> Solution:
     """The fewest parameters.
 
@@ -65,18 +65,18 @@ def minimize_params(
         program: bonds, options and cores.
         at_most: a number for each option of every bond, and what those chosen may sum up to.
         at_least: rows of the same kind, for some bonds, that must reach a value.
-        seconds: for all rounds together, or as many as it takes. A deadline (see `_interrupt`)
-            counts as well.
+        nodes: of HiGHS's tree at most, in each round. Not seconds, so that the same program has
+            the same solution however busy the machine is. A deadline (see `_interrupt`) raises.
     """
-    return _solve(program, None, None, at_most, at_least, seconds)
+    return _solve(program, None, None, at_most, at_least, nodes)
 
 
 def minimize_cost(program: Program, costs: Sequence[np.ndarray], max_params: float) -> Solution:
     """The smallest sum of the chosen options' costs with at most `max_params` parameters."""
-    return _solve(program, costs, max_params, None, (), None)
+    return _solve(program, costs, max_params, None, (), _NODES)
 
 
-def _solve(program, costs, max_params, at_most, at_least, seconds) -> Solution:
+def _solve(program, costs, max_params, at_most, at_least, nodes: int) -> Solution:
     from scipy import optimize  # a third of what a small search imports; not all need it
 
     starts = np.cumsum([0, *(len(logs) for logs in program.logs)])
@@ -134,11 +134,10 @@ def _solve(program, costs, max_params, at_most, at_least, seconds) -> Solution:
     for _ in range(_ROUNDS):
         _interrupt.checkpoint()
         matrix, least, most = _assemble(rows, binaries + cores)
-        options = {"mip_rel_gap": _TIGHT, "node_limit": _NODES}
-        limits = [None if seconds is None else seconds / 2, _interrupt.left()]
-        limits = [limit for limit in limits if limit is not None]
-        if limits:
-            options["time_limit"] = max(min(limits), 1e-3)
+        options = {"mip_rel_gap": _TIGHT, "node_limit": nodes}
+        left = _interrupt.left()
+        if left is not None:
+            options["time_limit"] = max(left, 1e-3)
         found = optimize.milp(
             objective,
             integrality=np.append(np.ones(binaries), np.zeros(cores)),
@@ -146,6 +145,7 @@ def _solve(program, costs, max_params, at_most, at_least, seconds) -> Solution:
             constraints=optimize.LinearConstraint(matrix, least, most),
             options=options,
         )
+        _interrupt.checkpoint()  # nothing is made of a solution that the clock cut short
         if found.mip_dual_bound is not None and math.isfinite(found.mip_dual_bound):
             bound = max(bound, float(found.mip_dual_bound))
         if found.x is None:

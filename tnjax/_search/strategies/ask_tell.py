@@ -16,14 +16,14 @@ import numpy as np
 from ..._init import host_cores
 from ..._network import TensorNetwork
 from ..._status import Status
-from ..._structure import Structure, as_edge
+from ..._structure import Structure, all_edges, as_edge
 from ...moves.cores import Cores
 from ...problems import Problem
 from ...solve.limits import as_solver, limits_of
 from ..archive import check_cost
 from ..fitting.population import Group, Start, carried, distance, fit_population
 from ..storage.values import storable
-from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy
+from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy, next_seed
 
 # Steps of a fit, in those of the solver: there is no later fit that would make up for one that
 # has not converged.
@@ -191,7 +191,7 @@ class AskTell(Strategy):
         allowed = lambda structure: self._allowed(problem, budget, best, structure)
         view = View(best, allowed, rng, state.seed[-1])
         proposals, memory = self.ask(state.memory, view)
-        state = dataclasses.replace(state, seed=(*state.seed[:-1], state.seed[-1] + 1))
+        state = dataclasses.replace(state, seed=next_seed(state.seed))
         if not proposals:
             status = Status.STAGNATED if state.status is Status.RUNNING else state.status
             return dataclasses.replace(state, finished=True, status=status, memory=memory), Info()
@@ -313,13 +313,6 @@ def _status(budget: Budget, error: float) -> Status:
     if not math.isfinite(error):
         return Status.NON_FINITE
     return Status.TARGET_REACHED if budget.meets(error) else Status.RUNNING
-
-
-def all_edges(structure: Structure) -> tuple[tuple[int, ...], ...]:
-    """All pairs of nodes, and the hyperedges that are there."""
-    nodes = range(structure.num_nodes)
-    pairs = [(a, b) for a in nodes for b in nodes if a < b]
-    return (*pairs, *(edge for edge in structure.edges if len(edge) > 2))
 
 
 def template_edges(template: str, structure: Structure) -> tuple[tuple[int, ...], ...]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..._structure import Structure
+from ..._structure import Structure, all_edges
 from ..storage.values import storable
-from .ask_tell import AskTell, Proposal, Scored, View, all_edges, with_ranks
+from .ask_tell import AskTell, Proposal, Scored, View, with_ranks
 
 _TRIES = 20
 

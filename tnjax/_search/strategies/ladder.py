@@ -8,10 +8,10 @@ import numpy as np
 
 from ..._init import core_std, host_cores
 from ..._structure import Structure
-from ...moves.cores import Cores, pad, shrink
+from ...moves.cores import Cores, pad, shrunk
 from ...problems import Problem
 from ..storage.values import storable
-from ..strategy import Budget, Info, MoveRecord
+from ..strategy import Budget, Info, MoveRecord, next_seed
 from .proposing import Proposing, ProposingState, better
 
 # A rank that fails is followed by one larger by this factor, until one succeeds.
@@ -57,13 +57,12 @@ class Ladder:
                 break
             state = dataclasses.replace(state, high=rank)
         known = state.structure, state.cores
-        cores = carried(known, structure, state.seed, problem.dtype)
+        cores = cores_at(known, structure, state.seed, problem.dtype)
         roomy = self.template(2 ** (rank - 1).bit_length())  # ranks up to a power share a program
         fit, info = self.strategy._fit(problem, structure, cores, budget, roomy)
         met = budget.meets(fit.error)
         bracket = {"high": rank} if met else {"low": rank}
-        seed = (*state.seed[:-1], state.seed[-1] + 1)
-        state = dataclasses.replace(state, seed=seed, **bracket)
+        state = dataclasses.replace(state, seed=next_seed(state.seed), **bracket)
         if not better(problem, budget, fit, state):
             return state, info
         state = dataclasses.replace(
@@ -81,7 +80,7 @@ class Ladder:
         return (low + high) // 2
 
 
-def carried(
+def cores_at(
     known: tuple[Structure, Cores] | None,
     structure: Structure,
     seed: tuple[int, ...],
@@ -96,9 +95,7 @@ def carried(
     same = old.legs == structure.legs and set(old.edges) <= set(structure.edges)
     if not same or not old.edges:
         return random
-    for edge, rank in old.edges.items():
-        for _ in range(rank - structure.rank(edge)):
-            old, cores = shrink(old, cores, edge)
+    old, cores = shrunk(old, cores, structure)
     old_part = pad(old, cores, structure)
     held = pad(old, tuple(np.ones_like(core) for core in map(np.asarray, cores)), structure)
     scale = core_std(structure)

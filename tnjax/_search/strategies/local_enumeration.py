@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from ..._formats import all_pairs
 from ..._structure import Edge, Structure
 from ..storage.values import storable
 from .ask_tell import AskTell, Proposal, Scored, View, check_template, template_edges, with_ranks
@@ -125,8 +126,7 @@ class LocalEnumeration(AskTell):
             rank = center.rank(variable)
             steps = [step for d in range(1, radius + 1) for step in (-d, d)]
             return [center.with_rank(variable, rank + d) for d in steps if rank + d >= 1]
-        nodes = range(center.num_nodes)
-        return [exchanged(center, a, b) for a in nodes for b in nodes if a < b]
+        return [exchanged(center, a, b) for a, b in all_pairs(center.num_nodes)]
 
     def tell(self, memory: Enumeration, found: Sequence[Scored], view: View) -> Enumeration:
         best = min(found, key=lambda one: one.score, default=None)

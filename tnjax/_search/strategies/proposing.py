@@ -18,7 +18,7 @@ from ...solve.limits import as_solver
 from ..fitting.refit import assess, refit
 from ..spectra.tree_svd import Tree, decompose
 from ..storage.values import storable
-from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy
+from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy, next_seed
 
 # Effort of a fit, in units of the solver's own steps.
 _EFFORT = 3.0
@@ -137,7 +137,7 @@ class Proposing(Strategy):
             groups = groups[1:]  # the bolder ones of its kind will miss the target too
         state = dataclasses.replace(
             state,
-            seed=(*state.seed[:-1], state.seed[-1] + 1),
+            seed=next_seed(state.seed),
             groups=tuple(map(tuple, groups)),
         )
         if not better(problem, budget, fit, state):

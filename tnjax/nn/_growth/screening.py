@@ -12,12 +12,12 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
+from ..._formats import all_pairs
+from ..._keys import generator, host_seed
 from ..._network import TensorNetwork
 from ..._search.screening.candidates import draw_slices, slice_position
 from ..._structure import Edge, Structure
 from ...contract import kernels
-from .._formats import complete_edges
-from .._keys import generator, host_seed
 from .._layout import Layout
 from .._measure import functional_gradients
 from .._project import rebuild
@@ -134,7 +134,7 @@ class GradientScreen(LayerScreen):
             second, slope = found.second, found.curvature(len(batches))
             target = Target.of(layout, cores, -gradient, second)
             rng = generator(key)
-            for edge in complete_edges(layout.structure.num_nodes):
+            for edge in all_pairs(layout.structure.num_nodes):
                 terms = target.slices(edge, increment, self.sweeps, rng)
                 if not terms:
                     continue
@@ -215,7 +215,7 @@ class TrialScreen(LayerScreen):
         out = []
         for slot in slots:
             layout, cores = networks[slot.name]
-            structure, edges = layout.structure, complete_edges(layout.structure.num_nodes)
+            structure, edges = layout.structure, all_pairs(layout.structure.num_nodes)
             (path,) = core_names(slot.name, dense[slot.name][0])
             starts = draw_slices(
                 structure, structure, edges, np.dtype(slot.matrix.dtype), seed, increment=1

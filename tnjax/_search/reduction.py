@@ -1,0 +1,130 @@
+"""What a search works on: the problem itself, or a smaller one that stands for it.
+
+A large tensor is searched by its HOSVD core, entries on disk by a subset of them; what is found
+there is taken back to the whole.
+"""
+
+import dataclasses
+import time
+
+from .. import _interrupt
+from .._processes import shared
+from ..problems import Decomposition, Problem, StreamedCompletion, StreamedDecomposition
+from .begin import check_budget, first_network
+from .cut_short import without_network
+from .drive import drive
+from .reach import warn_of_precision
+from .reduce.core import (
+    Compression,
+    CoreDecomposition,
+    compress_problem,
+    compress_stream,
+    worthwhile,
+)
+from .reduce.sampled import fitted_to_all
+from .result import SearchResult
+from .setup import Plan, budget_of
+
+
+def searched(
+    problem: Problem | StreamedDecomposition | StreamedCompletion, plan: Plan
+) -> SearchResult:
+    """The result of a search on a problem, or on what stands for it."""
+    if isinstance(problem, StreamedCompletion):
+        return _on_sample(problem, plan)
+    if isinstance(problem, Problem):
+        check(problem, plan)
+    spread = shared(problem.mesh) if isinstance(problem, Problem) else False
+    early = False  # stopped before it was known what is searched on, or from where
+    try:
+        with plan.watched(spread=spread):
+            compression = compression_of(problem, plan)
+    except _interrupt.Stopped as stopped:
+        if not isinstance(problem, Problem):
+            took = time.perf_counter() - plan.begin
+            return without_network(problem, stopped.status, took, plan.key)
+        compression, early = None, True
+    if compression is not None:
+        return _on_core(compression, plan, spread)
+    assert isinstance(problem, Problem)
+    where = plan.key, plan.limits.target_error
+    try:
+        with plan.watched(spread=spread):
+            network = first_network(problem, plan.setup.start, *where)
+    except _interrupt.Stopped:
+        early = True
+        with _interrupt.suspended():
+            network = first_network(problem, None, *where)
+    check_budget(network.structure, problem, budget_of(plan.limits))
+    return drive(problem, plan, network, early=early)
+
+
+def check(problem: Problem, plan: Plan) -> None:
+    """Raise `ValueError` if the strategy cannot treat the problem; warn where the target lies
+    below what the precision can tell."""
+    plan.strategy.check(problem)
+    if not isinstance(problem, CoreDecomposition):  # of which it was said
+        warn_of_precision(problem, plan.limits.target_error)
+
+
+def compression_of(problem: Problem | StreamedDecomposition, plan: Plan) -> Compression | None:
+    """How to search on a smaller tensor, or None to search on the problem itself."""
+    target_error, compress = plan.limits.target_error, plan.setup.compress
+    if isinstance(problem, StreamedDecomposition):
+        if target_error is None or target_error >= 1 or not compress:
+            raise ValueError(
+                "search: a StreamedDecomposition needs a target_error below 1, a tenth of which "
+                'its projection may use, and compress="auto".'
+            )
+        return compress_stream(problem, target_error)
+    able = type(problem) is Decomposition and target_error is not None and target_error < 1
+    if compress is True and not able:
+        raise ValueError(
+            "search: compress=True needs a Decomposition and a target_error below 1, a tenth of "
+            'which the projection may use; leave it at "auto".'
+        )
+    if not compress or not able or not isinstance(problem, Decomposition):
+        return None
+    assert target_error is not None
+    found = compress_problem(problem.on_host(), target_error)
+    if found is None or not (compress is True or worthwhile(found)):
+        return None
+    return found._replace(whole=problem, problem=found.problem.placed(problem.mesh))
+
+
+def _on_core(compression: Compression, plan: Plan, spread: bool) -> SearchResult:
+    """Of a tensor by its core, which is as good as the whole."""
+    on_step, on_progress = plan.on_step, plan.setup.on_progress
+    outer = None if on_step is None else (lambda step: on_step(compression.step(step)))
+    shown = None if on_progress is None else (lambda p: on_progress(compression.progress(p)))
+    setup = dataclasses.replace(
+        plan.setup,
+        start=compression.inside(plan.setup.start),
+        compress=False,
+        on_progress=shown,
+    )
+    target_error, memory_limit = plan.limits.target_error, plan.limits.memory_limit
+    assert target_error is not None
+    with plan.watched(spread=spread):
+        inside = dataclasses.replace(plan, setup=setup, on_step=outer, begin=time.perf_counter())
+        found = searched(compression.problem, inside)
+        solver = getattr(plan.strategy, "solver", None)
+        result = compression.result(found, target_error, solver, memory_limit)
+    return dataclasses.replace(result, seconds=time.perf_counter() - plan.begin)
+
+
+def _on_sample(problem: StreamedCompletion, plan: Plan) -> SearchResult:
+    """Of entries on disk by a subset of them."""
+    limits, left = plan.limits, problem.plan.search_bytes
+    limit = left if limits.memory_limit is None else min(left, limits.memory_limit)
+    limits = dataclasses.replace(limits, memory_limit=max(1, limit))
+    with plan.watched():
+        sample = problem.sample
+        inside = dataclasses.replace(
+            plan,
+            limits=limits,
+            setup=dataclasses.replace(plan.setup, compress=False),
+            begin=time.perf_counter(),
+        )
+        found = searched(sample, inside)
+        return fitted_to_all(problem, found, limits.target_error, limits.max_seconds, plan.begin)
