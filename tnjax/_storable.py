@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from ..._network import TensorNetwork
-from ..._status import Status
-from ..._structure import Structure
+from ._network import TensorNetwork
+from ._status import Status
+from ._structure import Structure
 
 _DTYPES = ("bool", "int32", "int64", "float32", "float64", "complex64", "complex128")
 _TAG = "$"

@@ -1,12 +1,12 @@
 """Every structure that a search fitted, and which of them no other one beats."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from .._network import TensorNetwork, scaled
+from .._storable import storable
 from .._structure import Structure
 from ..problems import Problem
-from .storage.values import storable
 from .strategy import Fit
 
 COSTS = ("num_params", "flops", "peak_bytes")
@@ -48,7 +48,7 @@ class Archive:
     def __len__(self) -> int:
         return len(self.records)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
 
     def add(self, problem: Problem, fits: Iterable[Fit]) -> "Archive":

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from .greedy.greedy import Greedy
+from .greedy.greedy_trial import GreedyTrial
 from .strategies.fixed import FixedFormat
 from .strategies.genetic import Genetic
-from .strategies.greedy_trial import GreedyTrial
 from .strategies.local_enumeration import LocalEnumeration
 from .strategies.local_sampling import LocalSampling
 from .strategies.random import RandomSearch, RandomWalk

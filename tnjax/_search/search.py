@@ -63,7 +63,7 @@ def search(
     on_step: Callable[[Step], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
-    checkpoints: str | os.PathLike | None = None,
+    checkpoints: str | os.PathLike[str] | None = None,
     resume: bool = False,
     compress: bool | str = "auto",
     effort: str | None = None,

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 
-from .._search.storage.values import storable
+from .._storable import storable
 from .._structure import Structure
 from .cores import Cores
 
@@ -44,17 +44,17 @@ class Composite(Move):
 
     moves: tuple[Move, ...]
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         for move in self.moves:
             structure, cores = move.apply(structure, cores)
         return structure, cores
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         for move in self.moves:
             structure = move.after(structure)
         return structure
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         back = []
         for move in self.moves:
             back.append(move.inverse(structure))

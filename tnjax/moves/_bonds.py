@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from .._search.storage.values import storable
+from .._storable import storable
 from .._structure import Edge, Structure, as_edge
 from ._base import Move
 from .cores import Cores, grow, shrink
@@ -34,7 +34,7 @@ class Grow(Move):
     by: int = 1
     slices: Slices | None = dataclasses.field(default=None, compare=False, repr=False)
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         edge, slices = as_edge(self.edge), self.slices
         if slices is None:
             parts = []
@@ -49,10 +49,10 @@ class Grow(Move):
             raise ValueError(f"Grow: {len(slices)} sets of slices for {self.by} new ranks.")
         return grow(structure, cores, edge, slices)
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         return structure.grow(self.edge, self.by)
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         return Shrink(self.edge, self.by)
 
 
@@ -65,16 +65,16 @@ class Shrink(Move):
     edge: Edge
     by: int = 1
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         self.after(structure)
         for _ in range(self.by):
             structure, cores = shrink(structure, cores, as_edge(self.edge))
         return structure, cores
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         return structure.shrink(self.edge, self.by)
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         return Grow(self.edge, self.by)
 
 
@@ -100,7 +100,7 @@ class Rerank(Move):
 
     ranks: tuple[tuple[Edge, int], ...]
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         new = self.after(structure)
         edges = {as_edge(edge) for edge, _ in self.ranks}
         for edge in sorted(edges):
@@ -112,12 +112,12 @@ class Rerank(Move):
                 structure, cores = Grow(edge, missing).apply(structure, cores)
         return structure, cores
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         for edge, rank in self.ranks:
             structure = structure.with_rank(edge, rank)
         return structure
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         return Rerank(tuple((edge, structure.rank(edge)) for edge, _ in self.ranks))
 
 
@@ -130,12 +130,12 @@ class Swap(Move):
     to: Edge
     by: int = 1
 
-    def apply(self, structure: Structure, cores: Cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         structure, cores = Shrink(self.edge, self.by).apply(structure, cores)
         return Grow(self.to, self.by).apply(structure, cores)
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         return structure.shrink(self.edge, self.by).grow(self.to, self.by)
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         return Swap(self.to, self.edge, self.by)

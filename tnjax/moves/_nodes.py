@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from .._search.storage.values import storable
+from .._storable import storable
 from .._structure import Edge, Structure, as_edge
 from ._base import Composite, Move
 from ._labeled import Labeled, assemble, label
@@ -44,13 +44,13 @@ class Split(Move):
     rank: int = 1
     at: int | None = None
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         return assemble(structure.dims, self._parts(structure, cores))
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         return assemble(structure.dims, self._parts(structure, None))[0]
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         at = structure.num_nodes if self.at is None else self.at
         return Merge(self.node + (at <= self.node), at)
 
@@ -105,13 +105,13 @@ class Merge(Move):
     a: int
     b: int
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         return assemble(structure.dims, self._parts(structure, cores))
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         return assemble(structure.dims, self._parts(structure, None))[0]
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         """A split; there is none for two nodes that are on one hyperedge.
 
         Raises:

@@ -126,7 +126,15 @@ class Spectral(Screen):
 
     sweeps: int = eqx.field(static=True, default=3)
 
-    def improve(self, problem, point, old, edges, slices, batch_size):
+    def improve(
+        self,
+        problem: Problem,
+        point: Any,
+        old: TensorNetwork,
+        edges: tuple[Edge, ...],
+        slices: Cores,
+        batch_size: int,
+    ) -> tuple[Float[Array, " edges"], Cores]:
         if isinstance(problem, LeastSquares):
             return _alternate(problem, point, old, edges, slices, batch_size, self.sweeps)
 
@@ -160,7 +168,15 @@ class Trial(Screen):
     std: float = eqx.field(static=True, default=0.01)
     transformation: Any = eqx.field(static=True, default=None)
 
-    def improve(self, problem, point, old, edges, slices, batch_size):
+    def improve(
+        self,
+        problem: Problem,
+        point: Any,
+        old: TensorNetwork,
+        edges: tuple[Edge, ...],
+        slices: Cores,
+        batch_size: int,
+    ) -> tuple[Float[Array, " edges"], Cores]:
         if self.transformation is None and isinstance(problem, LeastSquares):
             return _alternate(problem, point, old, edges, slices, batch_size, self.steps)
         deltas = candidate_networks(old, edges, slices)

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -262,7 +263,7 @@ def hierarchical_tucker_svd(
     return tree_svd(tensor, Structure.hierarchical_tucker(np.shape(tensor), 2), error)
 
 
-def as_tensor(tensor, what: str) -> np.ndarray:
+def as_tensor(tensor: Any, what: str) -> np.ndarray:
     """The tensor on the host, integers as floats.
 
     Raises:

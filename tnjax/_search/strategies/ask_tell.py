@@ -16,13 +16,13 @@ import numpy as np
 from ..._init import host_cores
 from ..._network import TensorNetwork
 from ..._status import Status
+from ..._storable import storable
 from ..._structure import Structure, as_edge
 from ...moves.cores import Cores
 from ...problems import Problem
 from ...solve.limits import as_solver, limits_of
 from ..archive import check_cost
 from ..fitting.population import Group, Start, carried, distance, fit_population
-from ..storage.values import storable
 from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy
 
 # Steps of a fit, in those of the solver: there is no later fit that would make up for one that

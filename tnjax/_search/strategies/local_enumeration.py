@@ -4,8 +4,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from ..._storable import storable
 from ..._structure import Edge, Structure
-from ..storage.values import storable
 from .ask_tell import AskTell, Proposal, Scored, View, check_template, template_edges, with_ranks
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from ..storage.values import storable
+from ..._storable import storable
 from .ask_tell import AskTell, Proposal, Scored, View, all_edges, with_ranks
 
 # Draws that may be forbidden before a round gives up.
