@@ -1,11 +1,14 @@
 """A structure together with its cores."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Inexact, Integer, PRNGKeyArray, Real
 
 from . import _display
@@ -44,7 +47,7 @@ class TensorNetwork(eqx.Module):
     structure: Structure = eqx.field(static=True)
     cores: tuple[Array, ...]
 
-    def __init__(self, structure: Structure, cores: Sequence):
+    def __init__(self, structure: Structure, cores: Sequence[Any]):
         self.structure = structure
         self.cores = tuple(map(_as_array, cores))
         expected = tuple(structure.core_shape(node) for node in range(structure.num_nodes))
@@ -62,7 +65,7 @@ class TensorNetwork(eqx.Module):
             )
 
     @classmethod
-    def unchecked(cls, structure: Structure, cores: Sequence) -> "TensorNetwork":
+    def unchecked(cls, structure: Structure, cores: Sequence[Any]) -> "TensorNetwork":
         """A network whose cores are taken as they are, for instance with a leading axis that `vmap`
         maps over.
 
@@ -84,7 +87,9 @@ class TensorNetwork(eqx.Module):
         return network
 
     @classmethod
-    def random(cls, structure: Structure, *, key: PRNGKeyArray, dtype=None) -> "TensorNetwork":
+    def random(
+        cls, structure: Structure, *, key: PRNGKeyArray, dtype: DTypeLike | None = None
+    ) -> "TensorNetwork":
         r"""Gaussian cores, scaled so that $E\|T\|^2 = 1$; dtype float by default."""
         dtype = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)
         return cls(structure, random_cores(structure, key=key, dtype=dtype))
@@ -103,7 +108,7 @@ class TensorNetwork(eqx.Module):
         return self.structure.num_params
 
     def to_dense(
-        self, *, memory_limit: int | None = None, precision=kernels.FULL
+        self, *, memory_limit: int | None = None, precision: lax.PrecisionLike = kernels.FULL
     ) -> Inexact[Array, "..."]:
         """The represented tensor, shape `dims`.
 
@@ -120,9 +125,9 @@ class TensorNetwork(eqx.Module):
 
     def entries(
         self,
-        indices: Integer[Array | np.ndarray, "entries modes"] | Sequence,
+        indices: Integer[Array | np.ndarray, "entries modes"] | Sequence[Any],
         *,
-        precision=kernels.FULL,
+        precision: lax.PrecisionLike = kernels.FULL,
     ) -> Inexact[Array, " entries"]:
         """Single entries, without the dense tensor: cost linear in their number.
 
@@ -181,14 +186,14 @@ class TensorNetwork(eqx.Module):
             exponent = exponent + power + carry
         return jnp.ldexp(mantissa, exponent)
 
-    def astype(self, dtype) -> "TensorNetwork":
+    def astype(self, dtype: DTypeLike) -> "TensorNetwork":
         """The same network with cores of another dtype."""
         return TensorNetwork(self.structure, [core.astype(dtype) for core in self.cores])
 
     def conj(self) -> "TensorNetwork":
         return TensorNetwork(self.structure, [core.conj() for core in self.cores])
 
-    def __mul__(self, scalar) -> "TensorNetwork":
+    def __mul__(self, scalar: ArrayLike) -> "TensorNetwork":
         """The represented tensor times a scalar (the first core carries it).
 
         The dtype of the cores is kept; a complex factor makes real cores complex.
@@ -202,7 +207,7 @@ class TensorNetwork(eqx.Module):
 
     __rmul__ = __mul__
 
-    def __truediv__(self, scalar) -> "TensorNetwork":
+    def __truediv__(self, scalar: ArrayLike) -> "TensorNetwork":
         return self * (1 / scalar)
 
     def __neg__(self) -> "TensorNetwork":
@@ -235,7 +240,7 @@ def safe_norm(x: Array) -> Array:
     return scale * jnp.sqrt(jnp.vdot(x, x).real)
 
 
-def scaled(network: TensorNetwork, factor) -> TensorNetwork:
+def scaled(network: TensorNetwork, factor: ArrayLike) -> TensorNetwork:
     """The tensor times a positive factor, spread evenly over the cores (extreme scales fit)."""
     if traced(network, factor):
         root = jnp.asarray(factor) ** (1 / len(network.cores))
@@ -247,12 +252,12 @@ def scaled(network: TensorNetwork, factor) -> TensorNetwork:
     return TensorNetwork(network.structure, cores)
 
 
-def _as_array(core) -> Array:
+def _as_array(core: ArrayLike) -> Array:
     """A JAX array. `jnp.asarray` would compile a program for each new shape."""
     return core if isinstance(core, jax.Array) else jax.device_put(np.asarray(core))
 
 
-def relative_error(x, y) -> Array:
+def relative_error(x: TensorNetwork | ArrayLike, y: TensorNetwork | ArrayLike) -> Array:
     r"""The relative Frobenius error $\|x - y\|_F / \|y\|_F$: never squared.
 
     Args:

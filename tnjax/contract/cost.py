@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from .equation import (
 )
 from .path import plan
 
+# What NumPy takes for one; without JAX, which a command line that only reads sizes does not need.
+DType = np.dtype[Any] | type[Any] | str
+
 
 class MemoryLimitError(ValueError):
     """A contraction was refused because its forecast peak exceeds the limit."""
@@ -32,13 +36,13 @@ class Cost:
     peak_bytes: int
 
 
-def cost(equation: Equation, dtype, *, batch: int = 1) -> Cost:
+def cost(equation: Equation, dtype: DType, *, batch: int = 1) -> Cost:
     """Forecast for `batch` evaluations of an equation at once."""
     found = plan(equation)
     return Cost(batch * found.flops, batch * found.peak_size * np.dtype(dtype).itemsize)
 
 
-def contraction_cost(structure: Structure, dtype=np.float64) -> Cost:
+def contraction_cost(structure: Structure, dtype: DType = np.float64) -> Cost:
     """Forecast of contracting a structure to its dense tensor.
 
     Example:
@@ -102,7 +106,7 @@ def num_bonds(structure: Structure) -> list[int]:
 
 
 @functools.lru_cache(maxsize=4096)
-def dense_fit_peak_bytes(structure: Structure, dtype) -> int:
+def dense_fit_peak_bytes(structure: Structure, dtype: DType) -> int:
     """Forecast of what a sweep over a dense tensor has alive at its worst moment, the tensor,
     the network's own tensor and the residual included."""
     equations = [dense_equation(structure)]
@@ -131,7 +135,9 @@ def check_fit_memory(
         )
 
 
-def check_memory(equation: Equation, dtype, limit: int | None, what: str, batch: int = 1) -> None:
+def check_memory(
+    equation: Equation, dtype: DType, limit: int | None, what: str, batch: int = 1
+) -> None:
     """Refuse, before anything is allocated, what would need more than `limit` bytes.
 
     Raises:

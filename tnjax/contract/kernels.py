@@ -5,11 +5,13 @@ tf32 and bfloat16 products are an explicit choice of the caller.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Integer
 
 from .._structure import Structure
@@ -34,7 +36,13 @@ _LARGE = 2**18
 _TERMS = 8
 
 
-def contract(equation: Equation, operands, *, precision=FULL, dtype=None) -> Array:
+def contract(
+    equation: Equation,
+    operands: Iterable[Any],
+    *,
+    precision: lax.PrecisionLike = FULL,
+    dtype: DTypeLike | None = None,
+) -> Array:
     """Evaluate an equation along its planned path; without operands it is 1, of `dtype`."""
     recipe = plan(equation)
     work = list(operands)
@@ -94,13 +102,19 @@ def _placed(x: Array, places: list[int], shape: tuple[int, ...]) -> Array:
     return lax.broadcast_in_dim(lax.transpose(x, order), shape, [places[axis] for axis in order])
 
 
-def dense(structure: Structure, cores: Cores, *, precision=FULL) -> Inexact[Array, "..."]:
+def dense(
+    structure: Structure, cores: Cores, *, precision: lax.PrecisionLike = FULL
+) -> Inexact[Array, "..."]:
     """The represented tensor, shape `structure.dims`."""
     return contract(dense_equation(structure), cores, precision=precision)
 
 
 def entries(
-    structure: Structure, cores: Cores, indices: Integer[Array, "entries modes"], *, precision=FULL
+    structure: Structure,
+    cores: Cores,
+    indices: Integer[Array, "entries modes"],
+    *,
+    precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, " entries"]:
     """The represented tensor at `indices`: one gathered row per core, never a dense tensor."""
     rows = [gather(structure, cores, node, indices) for node in range(structure.num_nodes)]
@@ -122,7 +136,7 @@ def entry_rows(
     node: int,
     indices: Integer[Array, "entries modes"],
     *,
-    precision=FULL,
+    precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, "entries bonds"]:
     """d(entry) / d(row of the core of `node`) for each entry: the other cores' rows, contracted."""
     equation = rows_equation(structure, node, indices.shape[0])
@@ -133,14 +147,21 @@ def entry_rows(
     return jnp.broadcast_to(out.reshape(-1 if carried else 1, bonds), (indices.shape[0], bonds))
 
 
-def inner(structure: Structure, left: Cores, right: Cores, *, precision=FULL) -> Array:
+def inner(
+    structure: Structure, left: Cores, right: Cores, *, precision: lax.PrecisionLike = FULL
+) -> Array:
     """The inner product <left, right> (left conjugated) of two networks of one structure."""
     operands = (*(core.conj() for core in left), *right)
     return contract(inner_equation(structure), operands, precision=precision)
 
 
 def environment(
-    structure: Structure, cores: Cores, nodes: tuple[int, ...], tensor: Array, *, precision=FULL
+    structure: Structure,
+    cores: Cores,
+    nodes: tuple[int, ...],
+    tensor: Array,
+    *,
+    precision: lax.PrecisionLike = FULL,
 ) -> Array:
     """`tensor` contracted with the conjugated cores of all nodes but `nodes`.
 
@@ -152,7 +173,11 @@ def environment(
 
 
 def gram(
-    structure: Structure, cores: Cores, nodes: tuple[int, ...], *, precision=FULL
+    structure: Structure,
+    cores: Cores,
+    nodes: tuple[int, ...],
+    *,
+    precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, "bonds bonds"]:
     """Gram matrix of the other cores over the open bonds of `nodes` (first axis conjugated)."""
     rest = [core for k, core in enumerate(cores) if k not in nodes]
@@ -164,13 +189,22 @@ def gram(
     return out.reshape(size, size)
 
 
-def layers(structure: Structure, left: Cores, right: Cores, *, precision=FULL) -> Cores:
+def layers(
+    structure: Structure, left: Cores, right: Cores, *, precision: lax.PrecisionLike = FULL
+) -> Cores:
     """For each node its two cores (left conjugated) contracted over their legs, [bonds, bonds]."""
     pairs = enumerate(zip(left, right, strict=True))
     return tuple(layer(structure, node, *pair, precision=precision) for node, pair in pairs)
 
 
-def layer(structure: Structure, node: int, left: Array, right: Array, *, precision=FULL) -> Array:
+def layer(
+    structure: Structure,
+    node: int,
+    left: Array,
+    right: Array,
+    *,
+    precision: lax.PrecisionLike = FULL,
+) -> Array:
     """That of one node."""
     rows = math.prod(structure.core_shape(node)[: len(structure.legs[node])])
     a, b = (core.reshape(rows, -1) for core in (left, right))
@@ -178,7 +212,7 @@ def layer(structure: Structure, node: int, left: Array, right: Array, *, precisi
 
 
 def layered_gram(
-    structure: Structure, pairs: Sequence[Array], node: int, *, precision=FULL
+    structure: Structure, pairs: Sequence[Array], node: int, *, precision: lax.PrecisionLike = FULL
 ) -> Inexact[Array, "bonds bonds"]:
     """The Gram matrix of all other cores, as of `gram`, from their `layers`."""
     rest = [pair for k, pair in enumerate(_shaped(structure, pairs)) if k != node]
@@ -196,7 +230,9 @@ def _shaped(structure: Structure, pairs: Sequence[Array]) -> list[Array]:
     return out
 
 
-def layer_grams(structure: Structure, pairs: Cores, *, precision=FULL) -> Cores:
+def layer_grams(
+    structure: Structure, pairs: Cores, *, precision: lax.PrecisionLike = FULL
+) -> Cores:
     """The Gram matrices of all nodes from their `layers`, all in one: they are the derivatives of
     the inner product by each of the layers."""
     equation = layers_equation(structure)
@@ -209,7 +245,7 @@ def layer_grams(structure: Structure, pairs: Cores, *, precision=FULL) -> Cores:
 
 
 def jacobian(
-    structure: Structure, cores: Cores, node: int, *, precision=FULL
+    structure: Structure, cores: Cores, node: int, *, precision: lax.PrecisionLike = FULL
 ) -> Inexact[Array, "others bonds"]:
     """dT / d(core of `node`) as a matrix: the other modes by the bonds of the node."""
     rest = [core for k, core in enumerate(cores) if k != node]
@@ -219,8 +255,10 @@ def jacobian(
     return out.reshape(-1, bonds)
 
 
-dense_jit = jax.jit(dense, static_argnums=0, static_argnames="precision")
-entries_jit = jax.jit(entries, static_argnums=0, static_argnames="precision")
-inner_jit = jax.jit(inner, static_argnums=0, static_argnames="precision")
-environment_jit = jax.jit(environment, static_argnums=(0, 2), static_argnames="precision")
-gram_jit = jax.jit(gram, static_argnums=(0, 2), static_argnames="precision")
+dense_jit: Callable[..., Array] = jax.jit(dense, static_argnums=0, static_argnames="precision")
+entries_jit: Callable[..., Array] = jax.jit(entries, static_argnums=0, static_argnames="precision")
+inner_jit: Callable[..., Array] = jax.jit(inner, static_argnums=0, static_argnames="precision")
+environment_jit: Callable[..., Array] = jax.jit(
+    environment, static_argnums=(0, 2), static_argnames="precision"
+)
+gram_jit: Callable[..., Array] = jax.jit(gram, static_argnums=(0, 2), static_argnames="precision")

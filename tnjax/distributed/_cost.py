@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from .._structure import Structure
-from ..contract.cost import layers_pay, num_bonds
+from ..contract.cost import DType, layers_pay, num_bonds
 from ..contract.equation import (
     Equation,
     dense_equation,
@@ -46,7 +46,9 @@ class StepCost:
     peak_bytes: int
 
 
-def dense_sweep(structure: Structure, dtype=_FLOAT, *, data: int = 1, lanes: int = 1) -> StepCost:
+def dense_sweep(
+    structure: Structure, dtype: DType = _FLOAT, *, data: int = 1, lanes: int = 1
+) -> StepCost:
     """A sweep of alternating least squares over a dense tensor, and the error after it.
 
     Args:
@@ -85,7 +87,7 @@ def dense_sweep(structure: Structure, dtype=_FLOAT, *, data: int = 1, lanes: int
 
 def dense_screen(
     structure: Structure,
-    dtype=_FLOAT,
+    dtype: DType = _FLOAT,
     *,
     count: int | None = None,
     data: int = 1,
@@ -129,7 +131,7 @@ def dense_screen(
 
 
 def sample_sweep(
-    structure: Structure, count: int, dtype=_FLOAT, *, data: int = 1, lanes: int = 1
+    structure: Structure, count: int, dtype: DType = _FLOAT, *, data: int = 1, lanes: int = 1
 ) -> StepCost:
     """A sweep of alternating least squares over sampled entries, and the error after it.
 

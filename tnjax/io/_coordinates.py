@@ -54,7 +54,7 @@ class Coordinates:
         return "; ".join((*words, *self.notes))
 
 
-def holds_coordinates(path: str | os.PathLike) -> bool:
+def holds_coordinates(path: str | os.PathLike[str]) -> bool:
     """Whether `read_coordinates` reads this file; if not, it may hold a dense tensor.
 
     By the name, and of an `.npz` by whether there are arrays `indices` and `values` in it; a folder
@@ -74,7 +74,7 @@ def holds_coordinates(path: str | os.PathLike) -> bool:
 
 
 def read_coordinates(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     value: str | None = None,
     modes: Sequence[str] | None = None,

@@ -25,7 +25,7 @@ _VERSION = 1
 
 
 def save(
-    path: str | os.PathLike, network: TensorNetwork, metadata: dict[str, Any] | None = None
+    path: str | os.PathLike[str], network: TensorNetwork, metadata: dict[str, Any] | None = None
 ) -> None:
     """Write a network to a safetensors file, atomically.
 
@@ -76,7 +76,7 @@ def save(
             raise OSError(f"{path}: {error}") from error
 
 
-def load(path: str | os.PathLike) -> TensorNetwork:
+def load(path: str | os.PathLike[str]) -> TensorNetwork:
     """Read a network that `save` wrote. No code in a file is ever run.
 
     A float64 file read while JAX is in 32-bit mode becomes float32, with a warning.
@@ -120,7 +120,7 @@ def _complex(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
     return core
 
 
-def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The metadata that were given to `save`. Raises as `load` does."""
     metadata = _read(path)[0].get("metadata", {})
     if not isinstance(metadata, dict):
@@ -128,7 +128,7 @@ def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
     return metadata
 
 
-def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: there is no such file.")
     try:

@@ -65,7 +65,7 @@ def _check_count(text: str, count: int) -> None:
         raise ValueError(f"labels {text!r}: {max(count, 0)} labels; expected 1 to {_MOST_LABELS}.")
 
 
-def _file(path: str | os.PathLike) -> tuple[str, ...]:
+def _file(path: str | os.PathLike[str]) -> tuple[str, ...]:
     file = check_file(Path(path))
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]

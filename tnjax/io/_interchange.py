@@ -41,7 +41,7 @@ def to_einsum(network: TensorNetwork) -> tuple[str, tuple[Array, ...]]:
     return str(dense_equation(network.structure)), network.cores
 
 
-def from_einsum(equation: str, arrays: Sequence) -> TensorNetwork:
+def from_einsum(equation: str, arrays: Sequence[Any]) -> TensorNetwork:
     """The network that an einsum equation describes: a node for every operand.
 
     Letters of the output are the modes, in that order; the others are bonds, or hyperedges where

@@ -79,7 +79,7 @@ class Mode:
         return [self.labels[index] for index in np.asarray(indices).tolist()]
 
 
-def write_labels(path: str | os.PathLike, modes: Sequence[Mode]) -> None:
+def write_labels(path: str | os.PathLike[str], modes: Sequence[Mode]) -> None:
     """Write the labels of all modes as JSON.
 
     The object is `{"format": "tnjax.labels", "version": 1, "modes": [{"name", "labels"}, ...]}`.
@@ -96,7 +96,7 @@ def write_labels(path: str | os.PathLike, modes: Sequence[Mode]) -> None:
         part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_labels(path: str | os.PathLike) -> tuple[Mode, ...]:
+def read_labels(path: str | os.PathLike[str]) -> tuple[Mode, ...]:
     """Read what `write_labels` wrote.
 
     Raises:

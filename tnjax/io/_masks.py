@@ -10,7 +10,7 @@ from ._readers import read_tensor
 
 
 def read_mask(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     shape: Sequence[int],
     variable: str | None = None,
     *,

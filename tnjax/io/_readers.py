@@ -54,7 +54,7 @@ class TensorData:
 
 
 def read_tensor(
-    path: str | os.PathLike, variable: str | None = None, *, max_bytes: int = 2**32
+    path: str | os.PathLike[str], variable: str | None = None, *, max_bytes: int = 2**32
 ) -> TensorData:
     """Read a dense tensor of numbers.
 

@@ -24,7 +24,7 @@ def mode_names(modes: Sequence[Mode] | None, order: int) -> tuple[str, ...]:
 
 
 def read_requests(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     shape: Sequence[int],
     modes: Sequence[Mode] | None = None,
     *,
@@ -95,7 +95,7 @@ def _integers(words: Sequence[str], name: str) -> np.ndarray:
 
 
 def write_predictions(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     indices: np.ndarray,
     values: np.ndarray,
     modes: Sequence[Mode] | None = None,

@@ -61,12 +61,13 @@ class SampleFile:
     """
 
     def __init__(self, path: Path, indices: _Array, values: _Array, shape: tuple[int, ...] | None):
-        self.path, self._indices, self._values = path, indices, values
-        self.count = values.shape[0]
-        self.dtype = values.dtype.newbyteorder("=")
+        self.path: Path = path
+        self.count: int = values.shape[0]
+        self.dtype: np.dtype = values.dtype.newbyteorder("=")
+        self._indices, self._values = indices, values
         arrays = (indices, values)
-        self.nbytes = sum(math.prod(part.shape) * part.dtype.itemsize for part in arrays)
-        self.shape = self._largest() if shape is None else shape
+        self.nbytes: int = sum(math.prod(part.shape) * part.dtype.itemsize for part in arrays)
+        self.shape: tuple[int, ...] = self._largest() if shape is None else shape
 
     def chunks(self, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All entries from beginning to end, at most `rows` at a time.
@@ -111,7 +112,7 @@ class SampleFile:
         return tuple(int(n) + 1 for n in high)
 
 
-def open_samples(path: str | os.PathLike) -> SampleFile | None:
+def open_samples(path: str | os.PathLike[str]) -> SampleFile | None:
     """Entries that can be read chunk by chunk.
 
     Args:
@@ -165,7 +166,7 @@ def open_samples(path: str | os.PathLike) -> SampleFile | None:
 
 
 def write_samples(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     chunks: Iterable[tuple[Any, Any]],
     shape: Sequence[int] | None = None,
 ) -> int:

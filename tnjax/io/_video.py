@@ -55,7 +55,7 @@ def read_video(path: Path, limit: int) -> tuple[np.ndarray, float]:
     return np.stack(frames), rate
 
 
-def write_video(path: str | os.PathLike, array: np.ndarray, white: float, rate: float) -> None:
+def write_video(path: str | os.PathLike[str], array: np.ndarray, white: float, rate: float) -> None:
     """Write [frames, height, width] or [frames, height, width, 3] as an MP4 that players show.
 
     It is compressed with loss, values past the range are clipped, and a last row or column is

@@ -93,7 +93,7 @@ class TNLinear(eqx.Module):
         self.layout, self.mode, self.checkpoint = layout, mode, checkpoint
 
     @classmethod
-    def from_dense(cls, linear: "eqx.nn.Linear", layout: Layout, **options) -> "TNLinear":
+    def from_dense(cls, linear: "eqx.nn.Linear", layout: Layout, **options: Any) -> "TNLinear":
         """The best approximation of a dense layer that `tnjax.nn.project` finds; bias kept."""
         found = project(layout, np.asarray(linear.weight))
         return cls(layout, cores=found.cores, bias=linear.bias, **options)
@@ -199,7 +199,7 @@ class TNConv(eqx.Module):
         self.layout, self.mode, self.checkpoint = layout, mode, checkpoint
 
     @classmethod
-    def from_dense(cls, conv: "eqx.nn.Conv", layout: Layout, **options) -> "TNConv":
+    def from_dense(cls, conv: "eqx.nn.Conv", layout: Layout, **options: Any) -> "TNConv":
         """The best approximation of a dense convolution that `tnjax.nn.project` finds.
 
         Raises:

@@ -70,7 +70,7 @@ class Build:
         True
     """
 
-    names: tuple
+    names: tuple[Any, ...]
     others: Mapping[str, Any]
     structure: Any
     assemble: Callable[..., Any]

@@ -25,11 +25,11 @@ class NetworkSum(eqx.Module):
     def dims(self) -> tuple[int, ...]:
         return self.terms[0].dims
 
-    def to_dense(self, **options) -> Array:
+    def to_dense(self, **options: Any) -> Array:
         first, *rest = (term.to_dense(**options) for term in self.terms)
         return sum(rest, start=first)
 
-    def entries(self, indices, **options) -> Array:
+    def entries(self, indices: Any, **options: Any) -> Array:
         first, *rest = (term.entries(indices, **options) for term in self.terms)
         return sum(rest, start=first)
 
@@ -130,17 +130,17 @@ class Objective(Problem):
         shift = lambda tensor: self._evaluate(_Shifted(network, tensor))
         return jax.grad(shift)(jnp.zeros(self.shape, self.dtype)).conj()
 
-    def linearize(self, network: TensorNetwork):
+    def linearize(self, network: TensorNetwork) -> Array | NetworkSum:
         if self.of == "network":
             return NetworkSum((network,))
         return kernels.dense(network.structure, network.cores)
 
-    def shifted(self, point, delta: TensorNetwork):
+    def shifted(self, point: Any, delta: TensorNetwork) -> Array | NetworkSum:
         if self.of == "network":
             return NetworkSum((*point.terms, delta))
         return point + kernels.dense(delta.structure, delta.cores)
 
-    def perturbed_loss(self, point, delta: TensorNetwork) -> Array:
+    def perturbed_loss(self, point: Any, delta: TensorNetwork) -> Array:
         return self._evaluate(self.shifted(point, delta))
 
 
@@ -154,10 +154,10 @@ class _Shifted(eqx.Module):
     def dims(self) -> tuple[int, ...]:
         return self.network.dims
 
-    def to_dense(self, **options) -> Array:
+    def to_dense(self, **options: Any) -> Array:
         return self.network.to_dense(**options) + self.tensor
 
-    def entries(self, indices, **options) -> Array:
+    def entries(self, indices: Any, **options: Any) -> Array:
         picked = self.tensor[tuple(jnp.asarray(indices).T)]
         return self.network.entries(indices, **options) + picked
 

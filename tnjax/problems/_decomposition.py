@@ -1,7 +1,7 @@
 """Decomposition of a dense tensor."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -211,7 +211,9 @@ class Decomposition(LeastSquares):
         out = slabs.spec(slabs.mode) if keep and slabs is not None else None
         return slabwise(slabs, function, network, tensors, out=out)
 
-    def normal_operator(self, network: TensorNetwork):
+    def normal_operator(
+        self, network: TensorNetwork
+    ) -> tuple[list[Array], Callable[[TensorNetwork], TensorNetwork]]:
         # By contracting the network with itself: no dense tensor is made.
         structure, cores = network.structure, network.cores
         if not layers_pay(structure):

@@ -60,13 +60,13 @@ class Loss(abc.ABC):
 class Squared(Loss):
     """(prediction - value)²: noise of one variance."""
 
-    def value(self, prediction, value):
+    def value(self, prediction: Array, value: Array) -> Array:
         return jnp.abs(prediction - value) ** 2
 
-    def gradient(self, prediction, value):
+    def gradient(self, prediction: Array, value: Array) -> Array:
         return 2 * (prediction - value)
 
-    def weight(self, prediction, value):
+    def weight(self, prediction: Array, value: Array) -> Array:
         return jnp.full(prediction.shape, 2, jnp.finfo(prediction.dtype).dtype)
 
     @property
@@ -91,15 +91,15 @@ class Huber(Loss):
         if not np.isfinite(self.delta) or self.delta <= 0:
             raise ValueError(f"Huber: delta must be a positive number, got {self.delta!r}.")
 
-    def value(self, prediction, value):
+    def value(self, prediction: Array, value: Array) -> Array:
         size = jnp.abs(prediction - value)
         capped = jnp.minimum(size, self.delta)
         return capped * (size - capped / 2)
 
-    def gradient(self, prediction, value):
+    def gradient(self, prediction: Array, value: Array) -> Array:
         return jnp.clip(prediction - value, -self.delta, self.delta)
 
-    def weight(self, prediction, value):
+    def weight(self, prediction: Array, value: Array) -> Array:
         return self.delta / jnp.maximum(jnp.abs(prediction - value), self.delta)
 
 
@@ -107,21 +107,21 @@ class Huber(Loss):
 class Poisson(Loss):
     """Counts whose rate is the exponential of the prediction: half the deviance."""
 
-    def value(self, prediction, value):
+    def value(self, prediction: Array, value: Array) -> Array:
         positive = jnp.where(value > 0, value, 1)
         saturated = jnp.where(value > 0, value * jnp.log(positive) - value, 0)
         return jnp.exp(prediction) - value * prediction + saturated
 
-    def gradient(self, prediction, value):
+    def gradient(self, prediction: Array, value: Array) -> Array:
         return jnp.exp(prediction) - value
 
-    def weight(self, prediction, value):
+    def weight(self, prediction: Array, value: Array) -> Array:
         return jnp.exp(jnp.clip(prediction, -15, 30))
 
-    def mean(self, prediction):
+    def mean(self, prediction: Array) -> Array:
         return jnp.exp(prediction)
 
-    def check(self, values):
+    def check(self, values: np.ndarray) -> None:
         super().check(values)
         if (values < 0).any():
             raise ValueError(
@@ -134,21 +134,21 @@ class Poisson(Loss):
 class Bernoulli(Loss):
     """True or false, the prediction being the log odds: the cross-entropy."""
 
-    def value(self, prediction, value):
+    def value(self, prediction: Array, value: Array) -> Array:
         return jax.nn.softplus(prediction) - value * prediction
 
-    def gradient(self, prediction, value):
+    def gradient(self, prediction: Array, value: Array) -> Array:
         return jax.nn.sigmoid(prediction) - value
 
-    def weight(self, prediction, value):
+    def weight(self, prediction: Array, value: Array) -> Array:
         size = jnp.abs(prediction)
         safe = jnp.where(size > 1e-3, size, 1)
         return jnp.where(size > 1e-3, jnp.tanh(safe / 2) / (2 * safe), 0.25)
 
-    def mean(self, prediction):
+    def mean(self, prediction: Array) -> Array:
         return jax.nn.sigmoid(prediction)
 
-    def check(self, values):
+    def check(self, values: np.ndarray) -> None:
         super().check(values)
         if (values < 0).any() or (values > 1).any():
             raise ValueError(
@@ -167,13 +167,13 @@ class Custom(Loss):
 
     function: Callable[[Array, Array], Array]
 
-    def value(self, prediction, value):
+    def value(self, prediction: Array, value: Array) -> Array:
         return jnp.vectorize(self.function)(prediction, value)
 
-    def gradient(self, prediction, value):
+    def gradient(self, prediction: Array, value: Array) -> Array:
         return jnp.vectorize(jax.grad(self.function))(prediction, value)
 
-    def weight(self, prediction, value):
+    def weight(self, prediction: Array, value: Array) -> Array:
         second = jnp.vectorize(jax.grad(jax.grad(self.function)))(prediction, value)
         return jnp.maximum(second, 1e-6)
 

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Inexact, Int, Integer
 
 from .. import _compile, _mesh
@@ -337,7 +338,7 @@ def sample_loop_entries(structure: Structure, count: int) -> int:
     return sample_sweep_flops(structure, count) // _FLOPS_PER_ENTRY
 
 
-def sample_bytes(structure: Structure, dtype) -> int:
+def sample_bytes(structure: Structure, dtype: DTypeLike) -> int:
     """What one sample has alive at its worst moment in a sweep over the cores."""
     nodes = range(structure.num_nodes)
     bonds = [math.prod(structure.core_shape(k)[len(structure.legs[k]) :]) for k in nodes]
@@ -357,7 +358,7 @@ def fit_bytes(structure: Structure, dtype: np.dtype, count: int) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def piece_size(structure: Structure, dtype) -> int:
+def piece_size(structure: Structure, dtype: DTypeLike) -> int:
     """Samples that are worked on at once."""
     return max(128, _PIECE_BYTES // sample_bytes(structure, dtype))
 

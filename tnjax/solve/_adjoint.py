@@ -49,7 +49,14 @@ class Adjoint(eqx.Module):
 class ForwardOnly(Adjoint):
     """No reverse mode: what `adjoint=None` means."""
 
-    def fitted(self, solver, problem, network, limits, length):
+    def fitted(
+        self,
+        solver: Solver,
+        problem: Problem,
+        network: TensorNetwork,
+        limits: Limits,
+        length: int,
+    ) -> FitState:
         state = drive(solver, problem, begun(solver, problem, network, length), limits)
         return jax.tree.map(lambda x: forward_only(x) if eqx.is_inexact_array(x) else x, state)
 
@@ -87,11 +94,18 @@ class Checkpointed(Adjoint):
 
     every: int | None = eqx.field(static=True, default=None)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.every is not None and self.every < 1:
             raise ValueError(f"Checkpointed: every={self.every!r}; expected a positive number.")
 
-    def fitted(self, solver, problem, network, limits, length):
+    def fitted(
+        self,
+        solver: Solver,
+        problem: Problem,
+        network: TensorNetwork,
+        limits: Limits,
+        length: int,
+    ) -> FitState:
         every = math.isqrt(length - 1) + 1 if self.every is None else min(self.every, length)
 
         def one(state: FitState, _) -> tuple[FitState, Array]:
@@ -173,7 +187,14 @@ class Implicit(Adjoint):
     cg_steps: int = eqx.field(static=True, default=1000)
     tol: float = eqx.field(static=True, default=1e-3)
 
-    def fitted(self, solver, problem, network, limits, length):
+    def fitted(
+        self,
+        solver: Solver,
+        problem: Problem,
+        network: TensorNetwork,
+        limits: Limits,
+        length: int,
+    ) -> FitState:
         if problem.nonnegative:
             raise ValueError(
                 "Implicit: an optimum on the border of nonnegative cores is not a zero of the "

@@ -1,18 +1,21 @@
 """The damping of Gauss-Newton steps: eased after a good one, raised after a rejected one."""
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 Damping = tuple[Float[Array, ""], Float[Array, ""]]
 
 
-def first_damping(damping: Array | float, dtype) -> Damping:
+def first_damping(damping: Array | float, dtype: DTypeLike) -> Damping:
     """The damping of the first step, and the factor by which a rejection raises it."""
     real = jnp.finfo(dtype).dtype
     return jnp.asarray(damping, real), jnp.asarray(2.0, real)
 
 
-def next_damping(state: Damping, ratio: Array, accept: Array, *, ease: float, least) -> Damping:
+def next_damping(
+    state: Damping, ratio: Array, accept: Array, *, ease: float, least: Array | float
+) -> Damping:
     """Nielsen's rule.
 
     Args:

@@ -49,7 +49,9 @@ class GaussNewton(Solver):
     def init(self, problem: Problem, network: TensorNetwork) -> Damping:
         return first_damping(self.damping, problem.dtype)
 
-    def step(self, problem: Problem, network: TensorNetwork, state: Damping):
+    def step(
+        self, problem: Problem, network: TensorNetwork, state: Damping
+    ) -> tuple[TensorNetwork, Damping]:
         damping, _ = state
         rebuild = from_real(network.structure, network.dtype)
         network = TensorNetwork(network.structure, balance(network.cores))

@@ -6,10 +6,12 @@ import equinox as eqx
 import jax
 import optax
 from jax import lax
+from jaxtyping import Array
 
 from .._network import TensorNetwork
+from .._structure import Structure
 from ..problems import Completion, Problem
-from .real import from_real, to_real
+from .real import Coordinates, from_real, to_real
 from .solver import Solver
 
 
@@ -75,11 +77,13 @@ class Minibatch(Solver):
                 f"Minibatch needs a Completion, got {type(problem).__name__}; use Optax for it."
             )
 
-    def init(self, problem: Problem, network: TensorNetwork):
+    def init(self, problem: Problem, network: TensorNetwork) -> Any:
         optimizer = optax.with_extra_args_support(self.transformation)
         return optimizer.init(to_real(network)), jax.random.key(self.seed)
 
-    def step(self, problem: Completion, network: TensorNetwork, state):
+    def step(
+        self, problem: Completion, network: TensorNetwork, state: Any
+    ) -> tuple[TensorNetwork, Any]:
         inner, key = state
         count = problem.training.count
 
@@ -101,7 +105,14 @@ class Minibatch(Solver):
         return 100
 
 
-def batch_update(transformation, problem: Completion, structure, cores, state, ids):
+def batch_update(
+    transformation: optax.GradientTransformation,
+    problem: Completion,
+    structure: Structure,
+    cores: Coordinates,
+    state: Any,
+    ids: Array,
+) -> tuple[Coordinates, Any]:
     """One update on the entries with these numbers; the gradient is an unbiased estimate."""
     rebuild = from_real(structure, problem.dtype)
     optimizer = optax.with_extra_args_support(transformation)

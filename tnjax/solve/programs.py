@@ -83,9 +83,9 @@ def fitted_together(
 
 
 def run_loop(
-    programs: tuple[Callable, Callable, Callable],
-    static: tuple,
-    shared: tuple,
+    programs: tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]],
+    static: tuple[Any, ...],
+    shared: tuple[Any, ...],
     first: Any,
     limits: Limits,
     *,
