@@ -90,16 +90,24 @@ class TensorNetwork(eqx.Module):
     def random(
         cls, structure: Structure, *, key: PRNGKeyArray, dtype: DTypeLike | None = None
     ) -> "TensorNetwork":
-        r"""Gaussian cores, scaled so that $E\|T\|^2 = 1$; dtype float by default."""
+        r"""Gaussian cores, scaled so that $E\|T\|^2 = 1$; dtype float by default.
+
+        Args:
+            structure: the graph with its ranks.
+            key: from `jax.random.key`.
+            dtype: of the cores, floating or complex; float by default.
+        """
         dtype = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)
         return cls(structure, random_cores(structure, key=key, dtype=dtype))
 
     @property
     def dims(self) -> tuple[int, ...]:
+        """Sizes of the modes of the represented tensor."""
         return self.structure.dims
 
     @property
     def dtype(self) -> jnp.dtype:
+        """The dtype that all cores share."""
         return self.cores[0].dtype
 
     @property
@@ -133,6 +141,7 @@ class TensorNetwork(eqx.Module):
 
         Args:
             indices: integers, one row per entry and one column per mode.
+            precision: of the products, as in `jax.lax.Precision`.
 
         Raises:
             ValueError: if the shape is wrong, or an index is not an integer in range (not checked
@@ -191,6 +200,7 @@ class TensorNetwork(eqx.Module):
         return TensorNetwork(self.structure, [core.astype(dtype) for core in self.cores])
 
     def conj(self) -> "TensorNetwork":
+        """The network of the conjugated tensor."""
         return TensorNetwork(self.structure, [core.conj() for core in self.cores])
 
     def __mul__(self, scalar: ArrayLike) -> "TensorNetwork":
@@ -263,6 +273,9 @@ def relative_error(x: TensorNetwork | ArrayLike, y: TensorNetwork | ArrayLike) -
     Args:
         x: the approximation, an array or a `TensorNetwork`.
         y: the truth, an array of the same shape.
+
+    Returns:
+        A real scalar, an array of shape [].
 
     Raises:
         ValueError: if the shapes differ.

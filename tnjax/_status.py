@@ -8,6 +8,13 @@ class Status(enum.Enum):
     """How a fit or a search ended. The values appear in `result.json`.
 
     `ok` tells whether it came as far as it was asked to.
+
+    Example:
+        >>> from tnjax import Status
+        >>> Status.TARGET_REACHED.ok, Status.NON_FINITE.ok
+        (True, False)
+        >>> Status.MAX_STEPS.message
+        'the allowed number of steps was used'
     """
 
     RUNNING = "running"
@@ -25,6 +32,7 @@ class Status(enum.Enum):
 
     @property
     def ok(self) -> bool:
+        """Whether the fit or search came as far as it was asked to."""
         return self is not Status.NON_FINITE
 
     @property
@@ -39,6 +47,7 @@ class Status(enum.Enum):
 
     @classmethod
     def from_code(cls, code: SupportsInt) -> "Status":
+        """The status that `code` stands for."""
         return list(cls)[int(code)]
 
 

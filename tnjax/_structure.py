@@ -146,6 +146,7 @@ class Structure(Formats):
 
     @property
     def num_nodes(self) -> int:
+        """Number of nodes, internal ones included."""
         return len(self.legs)
 
     @property

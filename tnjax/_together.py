@@ -38,6 +38,11 @@ class Meetings(NamedTuple):
         batches: calls under `vmap` that answered several of them.
         batched: calls that were answered so.
         programs: that were compiled.
+
+    Example:
+        >>> from tnjax.sweep import together
+        >>> together([lambda: 1, lambda: 2]).results
+        (1, 2)
     """
 
     results: tuple[Any, ...]

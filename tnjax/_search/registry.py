@@ -33,6 +33,9 @@ _STRATEGIES: dict[str, Any] = {
 def strategy_names() -> tuple[str, ...]:
     """Names of all strategies, for `make_strategy` and the command line.
 
+    Returns:
+        The names, those of registered strategies of your own last.
+
     Example:
         >>> from tnjax.strategies import strategy_names
         >>> strategy_names()[0]
@@ -86,6 +89,9 @@ def make_strategy(name: str, **options: Any) -> Strategy:
     Args:
         name: one of `strategy_names()`, or `module:Class` for a class that Python can import.
         options: fields of the strategy; its defaults for the others.
+
+    Returns:
+        The strategy: a frozen dataclass.
 
     Raises:
         ValueError: for an unknown name, an option that the strategy does not have, or a value

@@ -25,12 +25,34 @@ DType = np.dtype[Any] | type[Any] | str
 
 
 class MemoryLimitError(ValueError):
-    """A contraction was refused because its forecast peak exceeds the limit."""
+    """A contraction was refused because its forecast peak exceeds the limit.
+
+    Example:
+        >>> import jax, tnjax
+        >>> network = tnjax.TensorNetwork.random(
+        ...     tnjax.Structure.tensor_train((9, 9, 9), 2), key=jax.random.key(0)
+        ... )
+        >>> try:
+        ...     network.to_dense(memory_limit=1000)
+        ... except tnjax.MemoryLimitError as error:
+        ...     print(str(error).split(",")[0][:14])
+        The dense tens
+    """
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Forecast of one contraction: `flops`, and `peak_bytes` alive at its worst moment."""
+    """Forecast of one contraction.
+
+    Attributes:
+        flops: multiplications and additions.
+        peak_bytes: alive at its worst moment.
+
+    Example:
+        >>> from tnjax import Structure, contraction_cost
+        >>> contraction_cost(Structure.rank_one((10, 10)), "float32")
+        Cost(flops=200, peak_bytes=480)
+    """
 
     flops: int
     peak_bytes: int
@@ -44,6 +66,13 @@ def cost(equation: Equation, dtype: DType, *, batch: int = 1) -> Cost:
 
 def contraction_cost(structure: Structure, dtype: DType = np.float64) -> Cost:
     """Forecast of contracting a structure to its dense tensor.
+
+    Args:
+        structure: with its ranks.
+        dtype: of the cores; it counts for the bytes only.
+
+    Returns:
+        Flops and peak memory along the planned path.
 
     Example:
         >>> from tnjax import Structure, contraction_cost

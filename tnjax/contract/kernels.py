@@ -105,7 +105,25 @@ def _placed(x: Array, places: list[int], shape: tuple[int, ...]) -> Array:
 def dense(
     structure: Structure, cores: Cores, *, precision: lax.PrecisionLike = FULL
 ) -> Inexact[Array, "..."]:
-    """The represented tensor, shape `structure.dims`."""
+    """The represented tensor, shape `structure.dims`.
+
+    Args:
+        structure: with its ranks.
+        cores: arrays of shapes `structure.core_shape`.
+        precision: of the products, as in `jax.lax.Precision`.
+
+    Returns:
+        An array of shape `structure.dims`.
+
+    Example:
+        >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.contract import dense
+        >>> train = Structure.tensor_train((4, 5, 6), 2)
+        >>> cores = TensorNetwork.random(train, key=jax.random.key(0)).cores
+        >>> dense(train, cores).shape
+        (4, 5, 6)
+    """
     return contract(dense_equation(structure), cores, precision=precision)
 
 
@@ -116,7 +134,26 @@ def entries(
     *,
     precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, " entries"]:
-    """The represented tensor at `indices`: one gathered row per core, never a dense tensor."""
+    """The represented tensor at `indices`: one gathered row per core, never a dense tensor.
+
+    Args:
+        structure: with its ranks.
+        cores: arrays of shapes `structure.core_shape`.
+        indices: integers [entries, modes], not checked.
+        precision: of the products, as in `jax.lax.Precision`.
+
+    Returns:
+        An array of shape [entries].
+
+    Example:
+        >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.contract import entries
+        >>> train = Structure.tensor_train((4, 5, 6), 2)
+        >>> cores = TensorNetwork.random(train, key=jax.random.key(0)).cores
+        >>> entries(train, cores, jax.numpy.array([[0, 0, 0], [3, 4, 5]])).shape
+        (2,)
+    """
     rows = [gather(structure, cores, node, indices) for node in range(structure.num_nodes)]
     equation = entries_equation(structure, indices.shape[0])
     if all(not legs for legs in structure.legs):
@@ -150,7 +187,25 @@ def entry_rows(
 def inner(
     structure: Structure, left: Cores, right: Cores, *, precision: lax.PrecisionLike = FULL
 ) -> Array:
-    """The inner product <left, right> (left conjugated) of two networks of one structure."""
+    """The inner product <left, right> (left conjugated) of two networks of one structure.
+
+    Args:
+        structure: of both.
+        left, right: cores of shapes `structure.core_shape`.
+        precision: of the products, as in `jax.lax.Precision`.
+
+    Returns:
+        A scalar, an array of shape [].
+
+    Example:
+        >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.contract import inner
+        >>> train = Structure.tensor_train((4, 5, 6), 2)
+        >>> cores = TensorNetwork.random(train, key=jax.random.key(0)).cores
+        >>> float(inner(train, cores, cores)) > 0  # the square of the norm
+        True
+    """
     operands = (*(core.conj() for core in left), *right)
     return contract(inner_equation(structure), operands, precision=precision)
 
@@ -167,6 +222,25 @@ def environment(
 
     For one node this is the right-hand side of its normal equations, in the shape of its core;
     for a pair its leading singular vectors are the best first slices of a new bond.
+
+    Args:
+        structure: with its ranks.
+        cores: arrays of shapes `structure.core_shape`.
+        nodes: whose cores are left out.
+        tensor: of shape `structure.dims`.
+        precision: of the products, as in `jax.lax.Precision`.
+
+    Returns:
+        The legs and outer bonds of `nodes`, node by node in their order.
+
+    Example:
+        >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.contract import environment
+        >>> train = Structure.tensor_train((4, 5, 6), 2)
+        >>> cores = TensorNetwork.random(train, key=jax.random.key(0)).cores
+        >>> environment(train, cores, (1,), jax.numpy.ones((4, 5, 6))).shape == cores[1].shape
+        True
     """
     rest = [core.conj() for k, core in enumerate(cores) if k not in nodes]
     return contract(environment_equation(structure, nodes), (tensor, *rest), precision=precision)
@@ -179,7 +253,26 @@ def gram(
     *,
     precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, "bonds bonds"]:
-    """Gram matrix of the other cores over the open bonds of `nodes` (first axis conjugated)."""
+    """Gram matrix of the other cores over the open bonds of `nodes` (first axis conjugated).
+
+    Args:
+        structure: with its ranks.
+        cores: arrays of shapes `structure.core_shape`.
+        nodes: whose cores are left out.
+        precision: of the products, as in `jax.lax.Precision`.
+
+    Returns:
+        A Hermitian matrix [bonds, bonds].
+
+    Example:
+        >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.contract import gram
+        >>> train = Structure.tensor_train((4, 5, 6), 2)
+        >>> cores = TensorNetwork.random(train, key=jax.random.key(0)).cores
+        >>> gram(train, cores, (1,)).shape
+        (4, 4)
+    """
     rest = [core for k, core in enumerate(cores) if k not in nodes]
     operands = (*(core.conj() for core in rest), *rest)
     out = contract(

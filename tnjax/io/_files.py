@@ -81,9 +81,24 @@ def load(path: str | os.PathLike[str]) -> TensorNetwork:
 
     A float64 file read while JAX is in 32-bit mode becomes float32, with a warning.
 
+    Args:
+        path: of the file.
+
+    Returns:
+        The network; its cores have the dtype of the file.
+
     Raises:
         ValueError: if the file is not such a network, is damaged, or is of a newer version.
         OSError: if it cannot be read.
+
+    Example:
+        >>> import jax, tempfile, tnjax
+        >>> rank_one = tnjax.Structure.rank_one((3, 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     network = tnjax.TensorNetwork.random(rank_one, key=jax.random.key(0))
+        ...     tnjax.save(f"{folder}/network.safetensors", network)
+        ...     tnjax.load(f"{folder}/network.safetensors").num_params
+        7
     """
     header, tensors = _read(path)
     try:
@@ -121,7 +136,27 @@ def _complex(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The metadata that were given to `save`. Raises as `load` does."""
+    """The metadata that were given to `save`.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The values; an empty dict if none were given.
+
+    Raises:
+        ValueError: if the file is not such a network, is damaged, or is of a newer version.
+        OSError: if it cannot be read.
+
+    Example:
+        >>> import jax, tempfile, tnjax
+        >>> rank_one = tnjax.Structure.rank_one((3, 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     network = tnjax.TensorNetwork.random(rank_one, key=jax.random.key(0))
+        ...     tnjax.save(f"{folder}/network.safetensors", network, {"error": 0.1})
+        ...     tnjax.load_metadata(f"{folder}/network.safetensors")
+        {'error': 0.1}
+    """
     metadata = _read(path)[0].get("metadata", {})
     if not isinstance(metadata, dict):
         raise ValueError(f"{path}: the metadata are not an object.")

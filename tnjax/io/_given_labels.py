@@ -20,6 +20,9 @@ def parse_labels(text: str | None) -> Mapping[str, tuple[str, ...]]:
         text: `mode=first..last` (whole numbers, or ISO dates for all days) or `mode=FILE` (one
             label on each line, in the order of the indices), several with commas between them.
 
+    Returns:
+        For each mode its labels, in the order of the indices.
+
     Raises:
         ValueError: if it is not of this form, a range is empty, or a file gives a label twice.
         FileNotFoundError: if there is no such file.

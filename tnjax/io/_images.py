@@ -272,8 +272,26 @@ def _pixel_bytes(mode: str) -> int:
 
 
 def write_image(file: Path | str | io.BytesIO, array: np.ndarray, white: float) -> None:
-    """Write [height, width] or [height, width, 3] as an 8-bit image, PNG by default; values past
-    the range are clipped."""
+    """Write an 8-bit image, PNG by default; values past the range are clipped.
+
+    Args:
+        file: a path, whose ending says the format, or a buffer.
+        array: [height, width] or [height, width, 3].
+        white: the value that stands for full intensity; 0 is black.
+
+    Raises:
+        ValueError: for an array of another shape, or a path with an unknown ending.
+        OSError: if the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from tnjax.io import read_tensor, write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_image(f"{folder}/x.png", np.array([[0.0, 0.5, 2.0]]), white=1.0)
+        ...     read_tensor(f"{folder}/x.png").array.tolist()
+        [[0, 128, 255]]
+    """
     scaled = np.clip(np.rint(np.asarray(array, np.float64) * (255 / white)), 0, 255)
     kind = "PNG" if isinstance(file, io.BytesIO) else None
     Image.fromarray(scaled.astype(np.uint8)).save(file, kind)

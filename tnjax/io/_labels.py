@@ -49,6 +49,7 @@ class Mode:
 
     @property
     def size(self) -> int:
+        """Number of labels."""
         return len(self.labels)
 
     def encode(self, words: Sequence[str]) -> np.ndarray:
@@ -84,8 +85,21 @@ def write_labels(path: str | os.PathLike[str], modes: Sequence[Mode]) -> None:
 
     The object is `{"format": "tnjax.labels", "version": 1, "modes": [{"name", "labels"}, ...]}`.
 
+    Args:
+        path: of the file; replaced if it exists.
+        modes: in order.
+
     Raises:
         OSError: if the file cannot be written; a file that was there is untouched.
+
+    Example:
+        >>> import json, pathlib, tempfile
+        >>> from tnjax.io import Mode, write_labels
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "labels.json"
+        ...     write_labels(file, (Mode("user", ("Ann", "Bob")),))
+        ...     json.loads(file.read_text())["modes"]
+        [{'name': 'user', 'labels': ['Ann', 'Bob']}]
     """
     record = {
         "format": _FORMAT,
@@ -98,6 +112,12 @@ def write_labels(path: str | os.PathLike[str], modes: Sequence[Mode]) -> None:
 
 def read_labels(path: str | os.PathLike[str]) -> tuple[Mode, ...]:
     """Read what `write_labels` wrote.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The modes, in order.
 
     Raises:
         ValueError: if the file is not of this format, is damaged, or is of a newer version.

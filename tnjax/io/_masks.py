@@ -73,6 +73,9 @@ def random_mask(shape: Sequence[int], share: float, seed: int) -> np.ndarray:
         share: of the entries, more than 0 and at most 1; rounded to a whole number, at least one.
         seed: the same seed gives the same mask.
 
+    Returns:
+        Booleans of that shape.
+
     Raises:
         ValueError: if the share is out of range.
 

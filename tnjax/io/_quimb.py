@@ -84,6 +84,9 @@ def from_quimb(tn: Any, inds: Sequence[str]) -> TensorNetwork:
         tn: a `quimb.tensor.TensorNetwork` whose arrays NumPy can read.
         inds: the open indices, in the order of the modes, e.g. `tn.outer_inds()`.
 
+    Returns:
+        The network; modes in the order of `inds`.
+
     Raises:
         ImportError: if quimb is not installed.
         ValueError: if it is not such a network, or an open index is missing, repeated, or on

@@ -37,6 +37,12 @@ class TensorData:
         is_stack: whether it came from an image file of several pages.
         modes: names of the modes and labels of their indices, where the file has them.
         notes: what was done to what the file holds, for people.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.io import TensorData
+        >>> TensorData(np.zeros((4, 6, 3)), is_image=True, white=255.0).is_picture
+        True
     """
 
     array: np.ndarray
@@ -68,6 +74,9 @@ def read_tensor(
         variable: which array of a file that holds several.
         max_bytes: compressed data may unpack to so many bytes (4 GiB by default), or to the size
             of the file if that is more: a small file cannot fill the memory.
+
+    Returns:
+        The numbers, with what the file says of them.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -58,6 +58,17 @@ class SampleFile:
         count: of the entries.
         dtype: of their values, in the byte order of this machine.
         nbytes: of all indices and values.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from tnjax.io import open_samples, write_samples
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     chunk = (np.array([[0, 1], [2, 0]]), np.array([0.5, -2.0]))
+        ...     _ = write_samples(f"{folder}/x", [chunk], (3, 2))
+        ...     file = open_samples(f"{folder}/x")
+        ...     file.count, file.shape, [len(values) for _, values in file.chunks(1)]
+        (2, (3, 2), [1, 1])
     """
 
     def __init__(self, path: Path, indices: _Array, values: _Array, shape: tuple[int, ...] | None):

@@ -26,6 +26,16 @@ class TensorFile(abc.ABC):
         fortran: whether the last mode is the slowest in the file, not the first.
         modes: names of the modes and labels of their indices, where the file has them.
         notes: what was done to the numbers, for people.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from tnjax.io import open_tensor
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/x.npy", np.ones((4, 3)))
+        ...     file = open_tensor(f"{folder}/x.npy")
+        ...     file.row_bytes, [slab.shape for slab in file.slabs(max_bytes=48)]
+        (24, [(2, 3), (2, 3)])
     """
 
     path: Path

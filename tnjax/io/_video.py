@@ -61,9 +61,24 @@ def write_video(path: str | os.PathLike[str], array: np.ndarray, white: float, r
     It is compressed with loss, values past the range are clipped, and a last row or column is
     repeated where a size is odd.
 
+    Args:
+        path: of the file.
+        array: [frames, height, width] or [frames, height, width, 3].
+        white: the value that stands for full intensity; 0 is black.
+        rate: frames in a second.
+
     Raises:
         ImportError: if PyAV is not installed.
         OSError: if the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from tnjax.io import read_tensor, write_video
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_video(f"{folder}/x.mp4", np.zeros((3, 16, 16)), white=1.0, rate=25)
+        ...     read_tensor(f"{folder}/x.mp4").array.shape
+        (3, 16, 16, 3)
     """
     av = _av()
     scaled = np.clip(np.rint(np.asarray(array, np.float64) * (255 / white)), 0, 255)

@@ -60,7 +60,24 @@ class Grow(Move):
 @dataclasses.dataclass(frozen=True)
 class Shrink(Move):
     """Fewer ranks on a bond, by truncated SVD across it; a hyperedge loses its weakest terms, and
-    is closed when one is left."""
+    is closed when one is left.
+
+    Args:
+        edge: the bond.
+        by: ranks to take away.
+
+    Raises:
+        ValueError: by `apply` and `after`, if the rank would fall below 1.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax.moves import Shrink
+        >>> Shrink((0, 1)).after(Structure.tensor_train((4, 5, 6), 3)).ranks
+        (2, 3)
+
+    Reference:
+        Eckart and Young, Psychometrika 1 (1936).
+    """
 
     edge: Edge
     by: int = 1
@@ -124,7 +141,19 @@ class Rerank(Move):
 @storable
 @dataclasses.dataclass(frozen=True)
 class Swap(Move):
-    """Ranks go from one bond to another."""
+    """Ranks go from one bond to another.
+
+    Args:
+        edge: the bond that loses ranks.
+        to: the bond that gets them.
+        by: how many.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax.moves import Swap
+        >>> Swap((0, 1), (0, 2)).after(Structure.tensor_train((4, 5, 6), 3)).edges
+        mappingproxy({(0, 1): 2, (0, 2): 2, (1, 2): 3})
+    """
 
     edge: Edge
     to: Edge

@@ -65,6 +65,13 @@ class MergeModes(Move):
     Args:
         mode: the first of them.
         count: how many.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax.moves import MergeModes
+        >>> pair = Structure.from_edges((2, 3, 5), {(0, 1): 2}, legs=((0, 1), (2,)))
+        >>> MergeModes(0).after(pair).dims
+        (6, 5)
     """
 
     mode: int

@@ -12,6 +12,7 @@ from jaxtyping import Array
 from . import equinox as tne
 from ._conv import Window
 from ._layers import FORWARD, Parts
+from ._linear import Forward
 from .model import Adapter, Build, Network, Slot
 
 _LAYERS = (eqx.nn.Linear, eqx.nn.Conv, eqx.nn.Embedding, tne.TNLinear, tne.TNConv, tne.TNEmbedding)

@@ -12,6 +12,7 @@ from . import _flax_conv
 from . import flax as tnf
 from ._conv import Window
 from ._layers import FORWARD, Parts
+from ._linear import Forward
 from .model import Adapter, Build, Network, Slot
 
 _TN = (tnf.TNLinear, tnf.TNConv, tnf.TNEmbedding)

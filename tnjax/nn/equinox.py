@@ -141,7 +141,7 @@ class TNConv(eqx.Module):
         kernel_size: one integer for each spatial axis.
         stride, dilation: one integer, or one for each spatial axis.
         padding: "SAME", "VALID", one integer, or one integer or pair for each axis.
-        others: as for `TNLinear`.
+        key, use_bias, dtype, mode, checkpoint, scheme, cores, bias: as of `TNLinear`.
 
     Raises:
         ValueError: if the columns are not a multiple of the kernel's size.
@@ -258,6 +258,13 @@ class TNConv(eqx.Module):
 
 class TNEmbedding(eqx.Module):
     """A table [entries, size] that is a tensor network; single rows cost no table.
+
+    Args:
+        layout: of the table as a matrix.
+        key, dtype, scheme, cores: as of `TNLinear`.
+
+    Raises:
+        ValueError: if neither a key nor cores are given, or cores do not have the layout's shapes.
 
     Example:
         >>> import jax

@@ -115,6 +115,13 @@ class TNConv(nnx.Module):
     """A convolution, channels last as in `nnx.Conv`; its kernel is a tensor network of out rows by
     in x prod(kernel_size) columns (channels first among the columns).
 
+    Args:
+        layout: of the kernel as a matrix.
+        kernel_size: one integer for each spatial axis.
+        stride, dilation: one integer, or one for each spatial axis.
+        padding: "SAME", "VALID", one integer, or one integer or pair for each axis.
+        use_bias, param_dtype, mode, checkpoint, scheme, cores, bias, rngs: as of `TNLinear`.
+
     Raises:
         ValueError: if the columns are not a multiple of the kernel's size.
 
@@ -225,6 +232,13 @@ class TNConv(nnx.Module):
 
 class TNEmbedding(nnx.Module):
     """A table [entries, size] that is a tensor network; single rows cost no table.
+
+    Args:
+        layout: of the table as a matrix.
+        param_dtype, scheme, cores, rngs: as of `TNLinear`.
+
+    Raises:
+        ValueError: if neither rngs nor cores are given, or cores do not have the layout's shapes.
 
     Example:
         >>> from flax import nnx

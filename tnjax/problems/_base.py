@@ -32,15 +32,37 @@ class Problem(eqx.Module):
 
     Attributes of every problem: `shape` of the tensor, `dtype` of the cores that fit it, and
     `scale`: solvers see the problem with the tensor divided by this number.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, tnjax
+        >>> class Quartic(tnjax.Problem):
+        ...     target: jax.Array
+        ...     shape = property(lambda self: self.target.shape)
+        ...     dtype = property(lambda self: self.target.dtype)
+        ...     def linearize(self, network):
+        ...         return network.to_dense() - self.target
+        ...     def shifted(self, point, delta):
+        ...         return point + delta.to_dense()
+        ...     def perturbed_loss(self, point, delta):
+        ...         return jnp.sum(self.shifted(point, delta) ** 4)
+        ...     def loss(self, network):
+        ...         return jnp.sum(self.linearize(network) ** 4)
+        ...     def error(self, network):
+        ...         return self.loss(network) ** 0.25
+        >>> rank_one = tnjax.Structure.rank_one((3, 4))
+        >>> tnjax.fit(Quartic(jnp.ones((3, 4))), rank_one, key=jax.random.key(0)).error < 0.1
+        True
     """
 
     @property
     @abc.abstractmethod
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the modes of the tensor."""
 
     @property
     @abc.abstractmethod
-    def dtype(self) -> jnp.dtype: ...
+    def dtype(self) -> jnp.dtype:
+        """The dtype of cores that fit the problem."""
 
     @property
     def scale(self) -> Any:
@@ -214,6 +236,15 @@ class LeastSquares(Problem):
 
     Where it is not `quadratic`, the normal equations are those of a parabola that touches the
     loss at the network.
+
+    Example:
+        >>> import jax, tnjax
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> rank_one = tnjax.Structure.rank_one((3, 4))
+        >>> start = tnjax.TensorNetwork.random(rank_one, key=jax.random.key(0))
+        >>> gram, rhs = problem.normal_equations(start, 0)
+        >>> isinstance(problem, tnjax.LeastSquares), gram.shape, rhs.shape
+        (True, (1, 1, 1), (3, 1))
     """
 
     @property

@@ -334,10 +334,12 @@ class Completion(LeastSquares):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Sizes of the modes of the tensor."""
         return self._shape
 
     @property
     def dtype(self) -> jnp.dtype:
+        """The dtype of cores that fit the problem."""
         return self.training.values.dtype
 
     @property

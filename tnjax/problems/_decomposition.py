@@ -127,6 +127,7 @@ class Decomposition(LeastSquares):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Sizes of the modes of the tensor."""
         shape, slabs = list(self.target.shape), self.slabs
         if slabs is not None:
             shape[slabs.mode] = slabs.size
@@ -134,6 +135,7 @@ class Decomposition(LeastSquares):
 
     @property
     def dtype(self) -> jnp.dtype:
+        """The dtype of cores that fit the problem."""
         return self.target.dtype
 
     @property

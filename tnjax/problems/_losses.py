@@ -23,7 +23,16 @@ from jaxtyping import Array
 
 @dataclasses.dataclass(frozen=True)
 class Loss(abc.ABC):
-    """A loss of one prediction and one value; all methods work elementwise."""
+    """A loss of one prediction and one value; all methods work elementwise.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax.problems import Huber, Loss
+        >>> isinstance(Huber(2.0), Loss)
+        True
+        >>> Huber(2.0).gradient(jnp.array([1.0, 9.0]), jnp.zeros(2)).tolist()
+        [1.0, 2.0]
+    """
 
     @abc.abstractmethod
     def value(self, prediction: Array, value: Array) -> Array:
@@ -58,7 +67,14 @@ class Loss(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Squared(Loss):
-    """(prediction - value)²: noise of one variance."""
+    """(prediction - value)²: noise of one variance.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax import Squared
+        >>> Squared().value(jnp.array([3.0]), jnp.array([1.0])).tolist()
+        [4.0]
+    """
 
     def value(self, prediction: Array, value: Array) -> Array:
         return jnp.abs(prediction - value) ** 2
@@ -83,6 +99,15 @@ class Huber(Loss):
 
     Raises:
         ValueError: if delta is not a positive number.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax import Huber
+        >>> Huber(delta=1.0).value(jnp.array([0.5, 3.0]), jnp.zeros(2)).tolist()
+        [0.125, 2.5]
+
+    Reference:
+        Huber, Annals of Mathematical Statistics 35 (1964).
     """
 
     delta: float = 1.0
@@ -105,7 +130,17 @@ class Huber(Loss):
 
 @dataclasses.dataclass(frozen=True)
 class Poisson(Loss):
-    """Counts whose rate is the exponential of the prediction: half the deviance."""
+    """Counts whose rate is the exponential of the prediction: half the deviance.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax import Poisson
+        >>> Poisson().mean(jnp.log(jnp.array([2.0]))).round(6).tolist()
+        [2.0]
+
+    Reference:
+        McCullagh and Nelder, Generalized Linear Models, chapter 6.
+    """
 
     def value(self, prediction: Array, value: Array) -> Array:
         positive = jnp.where(value > 0, value, 1)
@@ -132,7 +167,17 @@ class Poisson(Loss):
 
 @dataclasses.dataclass(frozen=True)
 class Bernoulli(Loss):
-    """True or false, the prediction being the log odds: the cross-entropy."""
+    """True or false, the prediction being the log odds: the cross-entropy.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax import Bernoulli
+        >>> Bernoulli().mean(jnp.array([0.0])).tolist()
+        [0.5]
+
+    Reference:
+        McCullagh and Nelder, Generalized Linear Models, chapter 4.
+    """
 
     def value(self, prediction: Array, value: Array) -> Array:
         return jax.nn.softplus(prediction) - value * prediction

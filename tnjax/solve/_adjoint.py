@@ -32,7 +32,13 @@ from .solver import FitState, Limits, Solver, advanced, drive, ended, start
 
 
 class Adjoint(eqx.Module):
-    """How a fit is made to be differentiated."""
+    """How a fit is made to be differentiated.
+
+    Example:
+        >>> from tnjax.solve import Adjoint, Checkpointed, Implicit
+        >>> isinstance(Checkpointed(every=4), Adjoint), isinstance(Implicit(), Adjoint)
+        (True, True)
+    """
 
     @abc.abstractmethod
     def fitted(

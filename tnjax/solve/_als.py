@@ -41,6 +41,14 @@ class ALS(Solver):
         ridge: relative to the mean diagonal of G; by default 1e-12 in double and 1e-6 in
             single precision.
 
+    Example:
+        >>> import jax, jax.numpy as jnp, tnjax
+        >>> x = jnp.outer(jnp.arange(1.0, 4.0), jnp.arange(1.0, 5.0))
+        >>> problem, rank_one = tnjax.Decomposition(x), tnjax.Structure.rank_one((3, 4))
+        >>> solver = tnjax.ALS(max_steps=5)
+        >>> tnjax.fit(problem, rank_one, key=jax.random.key(0), solver=solver).error < 1e-3
+        True
+
     Reference:
         arXiv 2008.05437, section 3.2; the proximal form: Li, Kindermann, Navasca, Numer.
         Linear Algebra Appl. 20 (2013).

@@ -38,6 +38,13 @@ class FitResult:
         steps: steps of the solver that were made.
         history: error after each step, shape [steps].
         seconds, compile_seconds: wall time in all, and the part of it spent compiling.
+
+    Example:
+        >>> import jax, tnjax
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> found = tnjax.fit(problem, tnjax.Structure.rank_one((3, 4)), key=jax.random.key(0))
+        >>> found.error < 1e-3, found.structure.num_params, found.history.shape == (found.steps,)
+        (True, 7, True)
     """
 
     network: TensorNetwork
@@ -50,6 +57,7 @@ class FitResult:
 
     @property
     def structure(self) -> Structure:
+        """The structure of `network`."""
         return self.network.structure
 
 
@@ -78,6 +86,9 @@ def fit(
         max_seconds: stop after so much wall time, looked at every few steps.
         num_starts: so many random starts run together under `vmap`; the best one is returned.
         memory_limit: bytes; a fit that is forecast to need more is refused.
+
+    Returns:
+        The best network with its error, why the fit ended, and its history.
 
     Raises:
         ValueError: if shapes differ, the solver cannot treat the problem, a limit is not

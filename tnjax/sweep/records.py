@@ -32,6 +32,11 @@ class Outcome:
         path: all accepted moves; empty if there is no result of a search.
         status: of the search.
         error, num_params, compression_ratio, seconds, compile_seconds: of its result.
+
+    Example:
+        >>> from tnjax.sweep import Outcome, Trial
+        >>> Outcome(Trial({"power": 0.5}, 3), "failed", "out of memory").state
+        'failed'
     """
 
     trial: Trial

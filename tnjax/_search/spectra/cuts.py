@@ -55,6 +55,13 @@ class Certificate:
         dims: sizes of the modes.
         tight: whether `structure` has `num_params` parameters, so that no better bound follows
             from the cuts.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import cut_bounds
+        >>> certificate = cut_bounds(np.eye(4), 0.1).certificate()
+        >>> certificate.num_params, certificate.tight
+        (32, True)
     """
 
     num_params: int
@@ -64,6 +71,7 @@ class Certificate:
 
     @property
     def tight(self) -> bool:
+        """Whether `structure` has `num_params` parameters."""
         return self.structure is not None and self.structure.num_params <= self.num_params
 
     def __str__(self) -> str:
@@ -87,6 +95,15 @@ class CutBounds:
         definite: how much of the ranks is left at twice the error, the sum of their logarithms
             there over that here. Near 1 the tensor has ranks, as one that a network represents
             (up to noise); well below, its singular values fall off slowly and the error decides.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import Structure, cut_bounds
+        >>> bounds = cut_bounds(np.eye(4), 0.1)
+        >>> bounds.rank((0,)), bounds.admits(Structure.tensor_train((4, 4), 3))
+        (4, False)
+        >>> bounds.violations(Structure.tensor_train((4, 4), 3))
+        {(0,): (3, 4)}
 
     Reference:
         Eckart and Young, Psychometrika 1 (1936).
@@ -228,6 +245,9 @@ def cut_bounds(
         seed: of the sample and the sketches.
         max_work: multiplications that all cuts together may take by the forecast, some 1e10 a
             second; those with the smallest unfoldings come first. All of them by default.
+
+    Returns:
+        The bounds of every cut that was measured.
 
     Raises:
         ValueError: if the tensor is zero or not finite, or the error is out of range.
