@@ -125,7 +125,7 @@ def _reshaped(options: Decompose, array: np.ndarray) -> tuple[Reshape, np.ndarra
 def _write(
     options: Decompose, data: TensorData, plan: Reshape, result: SearchResult, kind: np.dtype
 ) -> None:
-    """Write the run folder; the error is that of the tensor as it was read."""
+    """Write the run folder, with the error on the tensor as it was read."""
     import numpy as np
 
     from .._network import relative_error

@@ -42,7 +42,7 @@ class UsualOptions:
     (the default) does about as much work again as it took to meet it, thorough tries everything."""
     reshape: MaybeText = None
     """Of images and arrays: sizes of the modes to work in, such as 4,4,4,4,4,4,4,4 for a 256x256
-    grey image, or auto."""
+    gray image, or auto."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

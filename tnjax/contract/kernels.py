@@ -31,7 +31,8 @@ from .path import plan
 
 Cores = tuple[Array, ...]
 FULL = lax.Precision.HIGHEST
-# A last product of so many entries, over so few terms, is written in its final order at once.
+# A last product with at least this many entries, summed over at most this many terms, is written in
+# its final order at once.
 _LARGE = 2**18
 _TERMS = 8
 
@@ -298,7 +299,7 @@ def layer(
     *,
     precision: lax.PrecisionLike = FULL,
 ) -> Array:
-    """That of one node."""
+    """The product of the two cores of one node."""
     rows = math.prod(structure.core_shape(node)[: len(structure.legs[node])])
     a, b = (core.reshape(rows, -1) for core in (left, right))
     return lax.dot(a.conj().T, b, precision=precision)

@@ -1,9 +1,9 @@
 """What a step of a search costs on each of many devices, from the structure alone.
 
-The contractions of a step are walked through as the kernels make them. One that was made before
-with the same operands counts once, as the compiler has it; operands whose axes do not lie as a
-product of matrices needs them are copied first. Elementwise work counts where it has the size of
-the data. Tests compare the figures with those of the compiled programs.
+The contractions of a step are walked through as the kernels make them. A contraction that is made
+twice with the same operands counts once, as the compiler makes it once. Operands are copied first
+where their axes do not lie as a product of matrices needs them. Elementwise work counts where it
+has the size of the data. Tests compare the figures with those of the compiled programs.
 """
 
 import dataclasses
@@ -248,7 +248,7 @@ class _Walk:
         self.contract(gram_equation(structure, (node,)), [*cores, *cores])
 
     def layered_gram(self, structure: Structure, node: int, versions: Sequence[int]) -> None:
-        """That from layers, each made once for a version of a core."""
+        """The Gram matrix from layers, each layer made once for a version of a core."""
         layers = _others("layer", node, versions)
         for layer in layers:
             if layer not in self._known:

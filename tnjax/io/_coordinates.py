@@ -129,8 +129,8 @@ def read_coordinates(
         shape: of the tensor; by default as the file says, or just large enough.
         labels: of a table, for some modes all labels in the order of the indices, those that no
             row has among them.
-        max_bytes: compressed data may unpack to so many bytes (4 GiB by default), or to the size
-            of the file if that is more.
+        max_bytes: bytes that compressed data may unpack to (4 GiB by default), or the size of the
+            file if that is more.
 
     Returns:
         Indices [entries, modes], values [entries], and what the file says of the modes.

@@ -29,7 +29,7 @@ def to_quimb(network: TensorNetwork, *, hyper_indices: bool = False) -> Any:
 
     Returns:
         The quimb network. The indices of `tn.contract()` are in quimb's order;
-        `output_inds=("k0", "k1", ...)` gives that of the modes.
+        `output_inds=("k0", "k1", ...)` asks for the order of the modes.
 
     Raises:
         ImportError: if quimb is not installed.

@@ -67,13 +67,13 @@ def read_tensor(
     Sizes that a file claims are compared with the data that it holds before anything is allocated.
 
     Args:
-        path: an image (grey or color; of several pages, these are the first mode), `.npy`, `.npz`,
+        path: an image (gray or color; of several pages, these are the first mode), `.npy`, `.npz`,
             `.mat`, NetCDF, HDF5 or Zarr (see `open_tensor`; the extra `arrays`), NIfTI (`.nii`,
             `.nii.gz`; the extra `nifti`), or a video (`.mp4`, `.mov`, `.mkv`, `.webm`, `.avi`;
             needs PyAV, the extra `video`). What is honored of each is in `docs/formats.md`.
         variable: which array of a file that holds several.
-        max_bytes: compressed data may unpack to so many bytes (4 GiB by default), or to the size
-            of the file if that is more: a small file cannot fill the memory.
+        max_bytes: bytes that compressed data may unpack to (4 GiB by default), or the size of the
+            file if that is more: a small file cannot fill the memory.
 
     Returns:
         The numbers, with what the file says of them.

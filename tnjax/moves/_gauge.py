@@ -11,8 +11,8 @@ def gauged(structure: Structure, cores: Cores, node: int) -> Cores:
 
     Nodes are visited from the far ones inwards; each is factored by QR across its bond towards
     `node` (the first on a shortest path), and the triangle goes to the neighbor. On a tree all
-    cores but that of `node` are then isometries, and the error of truncating it is the error of
-    the tensor; with loops that is an estimate. Hyperedges keep their gauge.
+    other cores are then isometries, and truncating the core of `node` changes the tensor by as much
+    as the core; with loops that is an estimate. Hyperedges keep their gauge.
 
     Args:
         structure: of the network.

@@ -79,8 +79,7 @@ def hyperedges(structure: Structure, admits: Admits, params: Params) -> Iterator
     """All bonds among some nodes give way to one hyperedge of the least rank that `admits`, or one
     more, while that saves parameters.
 
-    Of the sets of nodes, those with as many bonds as nodes or more are looked at, and all nodes
-    together.
+    Only sets of nodes with at least as many bonds as nodes are looked at, and the set of all nodes.
     """
     nodes, now = range(structure.num_nodes), params(structure)
     for count in range(structure.num_nodes, 2, -1):

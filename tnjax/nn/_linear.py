@@ -153,7 +153,7 @@ def init_cores(
     Args:
         layout: of W.
         key: for the cores.
-        variance: of an entry of W. The output variance is then that of a dense layer with such
+        variance: of an entry of W. Outputs then have the variance of a dense layer with such
             entries, `columns * variance` for inputs of unit mean square.
         dtype: of the cores.
         scheme: "even" gives all cores one standard deviation; "fan" gives each one

@@ -342,8 +342,8 @@ def shade(share: float) -> tuple[str, str]:
 
 
 def column_box(count: int, tall: float, wide: float = WIDE) -> tuple[str, float, float]:
-    """A frame around the first of so many columns or cells, for a script to move: its SVG, its
-    left end, and what to add for each column."""
+    """A frame around the first of `count` columns or cells, for a script to move: its SVG, its left
+    end, and what to add for each column."""
     room = (wide - _LEFT - _RIGHT) / max(count, 1)
     box = (
         f'<rect class="tn-now tn-box" x="{_LEFT}" y="{_TOP - 1}" width="{room:.2f}" '
@@ -353,7 +353,7 @@ def column_box(count: int, tall: float, wide: float = WIDE) -> tuple[str, float,
 
 
 def cell_height(rows: int) -> float:
-    """Of a table of color, in pixels."""
+    """Height of a cell in a table of color, in pixels."""
     return max(14.0, min(26.0, 240.0 / max(rows, 1)))
 
 

@@ -124,15 +124,16 @@ class Problem(eqx.Module):
         return self.work
 
     def flops(self, structure: Structure) -> int:
-        """Of one evaluation of the network where the loss looks at it."""
+        """Flops of one evaluation of the network where the loss looks at it."""
         return dense_flops(structure)
 
     def sweep_flops(self, structure: Structure) -> int:
-        """Of one sweep over the cores: what a program with room for more ranks is weighed by."""
+        """Flops of one sweep over the cores; they decide how much room for more ranks a program
+        gets."""
         return dense_sweep_flops(structure)
 
     def fit_peak_bytes(self, structure: Structure) -> int:
-        """What a sweep over the cores has alive at its worst moment, the data included."""
+        """Bytes that a sweep over the cores has alive at its worst moment, the data included."""
         return dense_fit_peak_bytes(structure, self.dtype)
 
     # The loss -------------------------------------------------------------------------------
@@ -197,8 +198,9 @@ class Problem(eqx.Module):
         return self._along(point, delta, 2)
 
     def sketch(self, num_params: int) -> "Problem":
-        """A problem of the same units and shapes that candidates among about so many parameters
-        may be screened on: less of the same data, where that is enough to tell them apart."""
+        """A problem of the same units and shapes to screen candidates on, for networks of about
+        `num_params` parameters: less of the same data, where that is enough to tell candidates
+        apart."""
         return self
 
     @property
@@ -232,7 +234,7 @@ def _derivative(function):
 
 
 class LeastSquares(Problem):
-    """A problem that least squares, linear in each core, lead down: what ALS can solve.
+    """A problem that `ALS` can solve: least squares, linear in each core, lower its loss.
 
     Where it is not `quadratic`, the normal equations are those of a parabola that touches the
     loss at the network.
@@ -266,7 +268,7 @@ class LeastSquares(Problem):
         return None
 
     def layer(self, structure: Structure, node: int, core: Array) -> Array:
-        """That of one node, where `layers` gives some."""
+        """What `layers` gives for one node, where it gives anything."""
         raise NotImplementedError
 
     @abc.abstractmethod

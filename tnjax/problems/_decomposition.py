@@ -37,8 +37,8 @@ class Decomposition(LeastSquares):
 
     Args:
         tensor: real or complex, any number of modes: an array of NumPy, JAX or xarray (whose names
-            `tnjax.io.modes_of` gives). Integers become floats. The dtype of the cores is that of
-            the tensor (as JAX holds it: float64 needs `jax_enable_x64`). It may be traced, which is
+            `tnjax.io.modes_of` gives). Integers become floats. The cores have the dtype of the
+            tensor (as JAX holds it: float64 needs `jax_enable_x64`). It may be traced, which is
             for `tnjax.solve.run`: what needs its entries is not checked then, and a tensor that is
             zero or not finite ends with the status `NON_FINITE`.
         mesh: from `tnjax.make_mesh`: its `data` axis shares out the tensor along the longest mode,
@@ -144,7 +144,7 @@ class Decomposition(LeastSquares):
         return self._scale if traced(self._scale) else float(self._scale)
 
     def fit_peak_bytes(self, structure: Structure) -> int:
-        """On one device: of its slab."""
+        """Bytes on one device, for its slab."""
         return super().fit_peak_bytes(
             structure if self.slabs is None else self.slabs.structure(structure)
         )

@@ -121,7 +121,7 @@ class Smoothness(eqx.Module):
 
 
 def _differenced(network: TensorNetwork, mode: int, matrix: Array):
-    """The network whose tensor is that of the differences along a mode."""
+    """The network of the differences along a mode."""
     structure = network.structure
     node = next(k for k, legs in enumerate(structure.legs) if mode in legs)
     axis = structure.legs[node].index(mode)

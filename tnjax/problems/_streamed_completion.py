@@ -94,8 +94,8 @@ class SamplePlan(NamedTuple):
 
 
 class PartError(NamedTuple):
-    """Of a network on the entries of one part: their number, the norm of their values, and that of
-    the differences."""
+    """The error of a network on the entries of one part: the number of entries, the norm of their
+    values, and the norm of the differences."""
 
     entries: int
     norm: float
@@ -378,7 +378,7 @@ class StreamedCompletion:
         return scaled(network.astype(self.dtype), 1 / self.sample.scale)
 
     def scaled_out(self, network: TensorNetwork) -> TensorNetwork:
-        """The reverse."""
+        """A network in the units of the data."""
         return scaled(network, self.sample.scale)
 
 

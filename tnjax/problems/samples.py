@@ -196,7 +196,7 @@ class Blocks(eqx.Module):
 
 
 def _num_blocks(count: int, dim: int) -> tuple[int, int]:
-    """Blocks of so many samples of a mode, and their size."""
+    """The number of blocks that hold `count` samples of a mode, and their size."""
     size = min(_BLOCK_SIZES, key=lambda size: abs(size - count / dim / 8))
     return count // size + dim, size
 
@@ -224,7 +224,7 @@ def predict(
 
 
 def predicted(network: TensorNetwork, samples: Samples) -> Inexact[Array, " samples"]:
-    """The entries of a network at those of the samples, laid out as they are."""
+    """The entries of a network at the indices of the samples, laid out as the samples are."""
     return _mesh.over_data(
         functools.partial(predict, network.structure),
         samples.mesh,
@@ -251,7 +251,7 @@ def row_equations(
 
     Args:
         parabola: (numbers of samples, their own part of the prediction) -> (weights w, products
-            w t); the numbers may be those of fillings, whose weights are dropped here.
+            w t); numbers of fillings may be among them; their weights are dropped here.
         mesh: on one of whose devices these samples lie.
 
     Returns:

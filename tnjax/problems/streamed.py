@@ -14,7 +14,7 @@ from .._structure import Structure
 from ..contract.cost import MemoryLimitError, dense_flops, format_bytes
 from ..contract.host import dense_slab
 
-# A slab is at most so large: small enough to stay out of the way, large enough to read fast.
+# Bytes of a slab at most: small enough to stay out of the way, large enough to read fast.
 _SLAB_BYTES = 32 * 2**20
 # Arrays of the size of a slab, in double precision, that are alive together: the slab, what is
 # left of it, its unfolding, and the network's part of the tensor with the work to compute it.

@@ -5,7 +5,7 @@ r"""Gradients through a fit: what `run` does so that JAX can differentiate what 
 - `Checkpointed`: the derivative of what was computed, step by step, whether the fit came to its
   end or not; the start counts too. It costs about three forward fits of `max_steps` steps, and
   memory for about $2 \sqrt{\mathrm{max\_steps}}$ networks. Every step must be differentiable in
-  reverse mode: those of `ALS` and of optax transformations without a line search are.
+  reverse mode; the steps of `ALS` and of optax transformations without a line search are.
 - `Implicit`: the derivative of the optimum, whatever way led there: of any solver, in memory
   that does not grow with the steps. It needs a fit that has converged (and gives NaN for one that
   has not), and one linear system with the Hessian of the loss.
@@ -157,9 +157,9 @@ class Implicit(Adjoint):
     that is not the optimum either. The start has no influence.
 
     Args:
-        dense: the Hessian is made and decomposed for networks of up to so many parameters (its
-            memory grows with their square, time with their cube); for larger ones conjugate
-            gradients need products with it alone.
+        dense: parameters up to which the Hessian is made and decomposed (its memory grows with
+            their square, time with their cube); for larger networks conjugate gradients need only
+            products with it.
         rcond: eigenvalues below this share of the largest one count as zero; by default the
             square root of the precision (1.5e-8 in double).
         cg_steps: conjugate gradient iterations at the most, where they are used; NaN is the

@@ -23,8 +23,8 @@ class Solver(eqx.Module):
     """One way to improve the cores of a network of fixed structure: a pair of pure functions.
 
     `init(problem, network) -> state` and `step(problem, network, state) -> (network, state)`;
-    `recover(state)` answers a step that gave NaN or infinity. What a step is (a sweep, some
-    updates, an outer iteration) the solver says; stopping is left to `drive`.
+    `recover(state)` answers a step that gave NaN or infinity. The solver says what a step is (a
+    sweep, some updates, an outer iteration); `drive` decides when to stop.
 
     A core that is zero on one index of a bond at every node of that bond must stay so: the
     search holds ranks at a larger capacity, filled with zeros. Every method whose step is made
@@ -86,7 +86,7 @@ class Limits(eqx.Module):
 
     Attributes:
         target_error: stop at or below it.
-        max_steps: stop after so many steps.
+        max_steps: steps at the most.
         rtol: stop after `patience` steps that each lowered the best error by less than this
             fraction of itself.
         patience: see `rtol`.
@@ -147,8 +147,8 @@ def drive(
 ) -> FitState:
     """Step until the target is met, nothing improves, or the steps are used: one `while_loop`.
 
-    With `pause` it is left after so many steps as well, with the status `RUNNING`; to go on from
-    there gives what one loop gives.
+    The loop also ends once `pause` steps are made, with the status `RUNNING`. To go on from there
+    gives what one loop gives.
     """
     running = Status.RUNNING.code
 

@@ -27,7 +27,7 @@ class EarlyStopping:
 
     Args:
         grace: moves that every trial may make.
-        factor: one trial in so many goes on.
+        factor: of this many trials one goes on.
 
     Raises:
         ValueError: if `grace` is not a positive number of moves, or `factor` not above 1.
@@ -110,7 +110,7 @@ def run_sweep(
         folder: of the sweep; on a cluster it must be one that all machines see.
         resources: what each trial gets; one core by default.
         cluster: where they run; on this machine by default.
-        retries: so many times a trial may lose its worker.
+        retries: how often a trial may lose its worker.
         early_stopping: stop trials that do worse than others; none by default.
         vmap_seeds: whether seeds share a device; their tasks must not wait for each other.
         on_progress: called with what is known of all trials, by name, whenever that changes.

@@ -52,7 +52,7 @@ class Outcome:
 
 
 def trial_folder(folder: Path, trial: Trial) -> Path:
-    """Of a trial, below that of the sweep."""
+    """The folder of a trial, below the folder of the sweep."""
     return folder / TRIALS / trial.name
 
 

@@ -51,7 +51,7 @@ class Resources:
     """What one trial gets.
 
     Args:
-        cpus: cores; JAX computes with so many threads.
+        cpus: cores, and threads that JAX computes with.
         gpus: devices; several trials share one where this is a fraction.
 
     Raises:

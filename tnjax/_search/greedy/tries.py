@@ -71,7 +71,8 @@ def batched(
 
 
 def affordable(problem: Problem, structure: Structure, num_starts: int) -> int:
-    """Structures about as large as a given one that may be tried from so many starts each."""
+    """How many structures about as large as a given one may be tried, each from `num_starts`
+    starts."""
     return int(_FLOPS / _attempt_flops(problem, structure, num_starts))
 
 

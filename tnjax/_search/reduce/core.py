@@ -177,7 +177,7 @@ def compress_problem(
     Args:
         problem: what is to be decomposed.
         target_error: of the search; the projections together lose at most `share` of it.
-        share: see there.
+        share: of the target error, for the projections.
     """
     work = np.asarray(problem.target)
     work = work.astype(_wide(work), copy=False)  # what is lost is a small difference

@@ -130,7 +130,7 @@ class Screen(eqx.Module):
 class Spectral(Screen):
     r"""Screening by the best pair of slices in each edge's two-node environment (default).
 
-    The environment is that of the residual, or of the functional gradient for other losses.
+    The environment is taken of the residual, or of the functional gradient for other losses.
     Least squares: alternating exact solutions of the slices with the Gram matrix of the other
     cores; the gain is the exact decrease of the loss. That is a power iteration for the top
     singular pair in the metric of the network, and needs no singular vectors to start.

@@ -92,9 +92,10 @@ class CutBounds:
         ranks: the bound of every cut that was measured, keyed by the modes on the side without
             the last mode; cuts that any network satisfies (rank 1) are left out.
         complete: whether all cuts were measured.
-        definite: how much of the ranks is left at twice the error, the sum of their logarithms
-            there over that here. Near 1 the tensor has ranks, as one that a network represents
-            (up to noise); well below, its singular values fall off slowly and the error decides.
+        definite: how much of the ranks is left at twice the error: the sum of their logarithms at
+            twice the error, over the sum at the error. Near 1 the tensor has ranks, as the tensor
+            of a network has (up to noise). Well below 1 its singular values fall off slowly, and
+            the error decides.
 
     Example:
         >>> import numpy as np

@@ -206,7 +206,7 @@ class AskTell(Strategy):
 
     @abc.abstractmethod
     def tell(self, memory: Any, found: Sequence[Scored], view: View) -> Any:
-        """The memory after those of the asked structures that were allowed have been fitted."""
+        """The memory after the fits; `found` are the structures that were asked for and allowed."""
 
     # The adaptor ----------------------------------------------------------------------
 
