@@ -46,7 +46,6 @@ def initialize(
         ...     print(error)
         Process 2 of 2: expected an id from 0 to the number of processes - 1.
     """
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if coordinator == _AUTO:
         if (num_processes, process_id) != (None, None):
             raise ValueError(
@@ -99,6 +98,7 @@ def check_processes(
 
 
 def _join(timeout: float, **arguments) -> None:
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(
         initialization_timeout=max(1, round(timeout)),
         heartbeat_timeout_seconds=HEARTBEAT,

@@ -101,9 +101,9 @@ class RidgeChoice:
 
     Example:
         >>> import jax, numpy as np, tnjax
-        >>> table = np.outer(np.arange(1.0, 7.0), np.arange(1.0, 6.0))
+        >>> table = np.outer(np.arange(1.0, 9.0), np.arange(1.0, 10.0))
         >>> problem = tnjax.Completion.from_mask(table, validation=0.2, key=jax.random.key(0))
-        >>> rank_one = tnjax.Structure.rank_one((6, 5))
+        >>> rank_one = tnjax.Structure.rank_one((8, 9))
         >>> choice = tnjax.choose_ridge(problem, rank_one, key=jax.random.key(0), grid=(0.0, 1.0))
         >>> choice.ridge, sorted(choice.errors)
         (0.0, [0.0, 1.0])

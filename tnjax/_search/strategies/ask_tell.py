@@ -165,10 +165,9 @@ class AskTell(Strategy):
         ...         return ([Proposal(memory.grow((0, 1)))] if view.round < 2 else []), memory
         ...     def tell(self, memory, found, view):
         ...         return memory.grow((0, 1))
-        >>> problem = tnjax.Decomposition(jax.numpy.eye(3))
-        >>> result = tnjax.search(
-        ...     problem, key=jax.random.key(0), strategy=Ladder(), target_error=1e-3
-        ... )
+        >>> diagonal = jax.numpy.array([3.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+        >>> problem = tnjax.Decomposition(jax.numpy.diag(diagonal))
+        >>> result = tnjax.search(problem, key=jax.random.key(0), strategy=Ladder(), max_params=60)
         >>> result.structure.rank((0, 1))
         3
     """
