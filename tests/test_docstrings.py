@@ -39,9 +39,11 @@ def exported() -> dict[str, Any]:
     found = {f"tnjax.{name}": getattr(tnjax, name) for name in tnjax.__all__}
     for package in PACKAGES:
         module = importlib.import_module(f"tnjax.{package}")
+        # A package names what it offers; the modules of layers offer what they define.
+        home = module.__name__ if package.startswith("nn.") else "tnjax."
         for name in dir(module):
             value = getattr(module, name)
-            ours = str(getattr(value, "__module__", "")).startswith("tnjax.")
+            ours = str(getattr(value, "__module__", "")).startswith(home)
             if not name.startswith("_") and ours and value not in found.values():
                 found[f"tnjax.{package}.{name}"] = value
     return {n: v for n, v in found.items() if inspect.isclass(v) or inspect.isroutine(v)}
@@ -69,8 +71,22 @@ def functions() -> Iterator[tuple[str, Any]]:
         for method, function in methods(value):
             yield f"{name}.{method}", function
         for method in ("__init__", "__call__"):
-            if inspect.isfunction(vars(value).get(method)):
+            if inspect.isfunction(vars(value).get(method)) and not is_protocol(value):
                 yield f"{name}.{method}", vars(value)[method]
+
+
+def is_protocol(cls: type) -> bool:
+    return getattr(cls, "_is_protocol", False)
+
+
+def fields(cls: type) -> list[str]:
+    """What an object is made of."""
+    if issubclass(cls, enum.Enum | BaseException) or is_protocol(cls):
+        return []
+    names = getattr(cls, "_fields", None)  # of a named tuple
+    if names is None:
+        names = parameters(cls.__init__) if inspect.isfunction(cls.__init__) else ()
+    return [name for name in names if not name.startswith("_")]
 
 
 def parameters(function: Any) -> dict[str, inspect.Parameter]:
@@ -133,8 +149,6 @@ def test_every_parameter_and_result_of_a_public_function_is_told():
 def test_everything_that_an_object_is_made_of_is_told():
     missing = []
     for name, cls in CLASSES.items():
-        if issubclass(cls, enum.Enum | BaseException) or getattr(cls, "_is_protocol", False):
-            continue
         texts = " ".join(base.__doc__ or "" for base in cls.__mro__ if base is not object)
-        missing += [f"{name}: {p}" for p in parameters(cls.__init__) if not told(texts, p)]
+        missing += [f"{name}: {field}" for field in fields(cls) if not told(texts, field)]
     assert missing == []
