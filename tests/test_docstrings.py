@@ -4,6 +4,7 @@ The examples themselves are run as doctests.
 """
 
 import enum
+import functools
 import importlib
 import inspect
 import re
@@ -57,7 +58,12 @@ def methods(cls: type) -> Iterator[tuple[str, Any]]:
     """What a class itself defines for its users."""
     for name in vars(cls):
         value = inspect.getattr_static(cls, name)
-        function = value.fget if isinstance(value, property) else getattr(cls, name, None)
+        if isinstance(value, property):
+            function = value.fget
+        elif isinstance(value, functools.cached_property):
+            function = value.func
+        else:
+            function = getattr(cls, name, None)
         if not name.startswith("_") and inspect.isroutine(function):
             yield name, function
 
