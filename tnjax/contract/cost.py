@@ -50,7 +50,7 @@ class Cost:
     Example:
         >>> from tnjax import Structure, contraction_cost
         >>> contraction_cost(Structure.rank_one((10, 10)), "float32")
-        Cost(flops=200, peak_bytes=480)
+        Cost(flops=100, peak_bytes=480)
     """
 
     flops: int

@@ -69,8 +69,9 @@ def sweep_page(
 
     Example:
         >>> from tnjax.sweep import Outcome, Trial, sweep_page
-        >>> small = Outcome(Trial({"power": 0.0}, 0), "finished", error=0.2, num_params=40)
-        >>> large = Outcome(Trial({"power": 1.0}, 0), "finished", error=0.3, num_params=90)
+        >>> done = {"state": "finished", "seconds": 1.0}
+        >>> small = Outcome(Trial({"power": 0.0}, 0), error=0.2, num_params=40, **done)
+        >>> large = Outcome(Trial({"power": 1.0}, 0), error=0.3, num_params=90, **done)
         >>> "power" in sweep_page("Powers", (small, large))
         True
     """

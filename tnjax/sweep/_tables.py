@@ -32,8 +32,9 @@ def pareto(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
 
     Example:
         >>> from tnjax.sweep import Outcome, Trial, pareto
-        >>> small = Outcome(Trial({"power": 0.0}, 0), "finished", error=0.2, num_params=40)
-        >>> large = Outcome(Trial({"power": 1.0}, 0), "finished", error=0.3, num_params=90)
+        >>> done = {"state": "finished", "seconds": 1.0}
+        >>> small = Outcome(Trial({"power": 0.0}, 0), error=0.2, num_params=40, **done)
+        >>> large = Outcome(Trial({"power": 1.0}, 0), error=0.3, num_params=90, **done)
         >>> pareto((large, small)) == (small,)
         True
     """
@@ -61,8 +62,9 @@ def trial_rows(outcomes: Sequence[Outcome]) -> list[Row]:
 
     Example:
         >>> from tnjax.sweep import Outcome, Trial, trial_rows
-        >>> small = Outcome(Trial({"power": 0.0}, 0), "finished", error=0.2, num_params=40)
-        >>> large = Outcome(Trial({"power": 1.0}, 0), "finished", error=0.3, num_params=90)
+        >>> done = {"state": "finished", "seconds": 1.0}
+        >>> small = Outcome(Trial({"power": 0.0}, 0), error=0.2, num_params=40, **done)
+        >>> large = Outcome(Trial({"power": 1.0}, 0), error=0.3, num_params=90, **done)
         >>> [row["num_params"] for row in trial_rows((small, large))]
         [40, 90]
     """
@@ -97,8 +99,9 @@ def path_rows(outcomes: Sequence[Outcome]) -> list[Row]:
 
     Example:
         >>> from tnjax.sweep import Outcome, Trial, path_rows
-        >>> small = Outcome(Trial({"power": 0.0}, 0), "finished", error=0.2, num_params=40)
-        >>> large = Outcome(Trial({"power": 1.0}, 0), "finished", error=0.3, num_params=90)
+        >>> done = {"state": "finished", "seconds": 1.0}
+        >>> small = Outcome(Trial({"power": 0.0}, 0), error=0.2, num_params=40, **done)
+        >>> large = Outcome(Trial({"power": 1.0}, 0), error=0.3, num_params=90, **done)
         >>> path_rows((small, large))  # no path was recorded
         []
     """
@@ -126,8 +129,9 @@ def summary_rows(outcomes: Sequence[Outcome]) -> list[Row]:
 
     Example:
         >>> from tnjax.sweep import Outcome, Trial, summary_rows
-        >>> small = Outcome(Trial({"power": 0.0}, 0), "finished", error=0.2, num_params=40)
-        >>> large = Outcome(Trial({"power": 1.0}, 0), "finished", error=0.3, num_params=90)
+        >>> done = {"state": "finished", "seconds": 1.0}
+        >>> small = Outcome(Trial({"power": 0.0}, 0), error=0.2, num_params=40, **done)
+        >>> large = Outcome(Trial({"power": 1.0}, 0), error=0.3, num_params=90, **done)
         >>> [row["power"] for row in summary_rows((small, large))]
         [0.0, 1.0]
     """
