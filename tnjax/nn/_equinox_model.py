@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from . import equinox as tne
 from ._conv import Window
@@ -46,7 +45,7 @@ class EquinoxAdapter(Adapter):
         self,
         model: Any,
         networks: Mapping[str, Network],
-        biases: Mapping[str, np.ndarray] | None = None,
+        biases: Mapping[str, Any] | None = None,
         *,
         forward: Forward | None = None,
     ) -> Any:
@@ -68,7 +67,7 @@ class EquinoxAdapter(Adapter):
 
         return jax.tree_util.tree_map_with_path(new, model, is_leaf=_is_layer)
 
-    def arrays(self, model: Any) -> tuple[dict[str, Array], Build]:
+    def arrays(self, model: Any) -> tuple[dict[str, Any], Build]:
         flat, treedef = jax.tree_util.tree_flatten_with_path(model)
         floats = {_name(path): jnp.asarray(x) for path, x in flat if eqx.is_inexact_array(x)}
         others = {_name(path): x for path, x in flat if not eqx.is_inexact_array(x)}

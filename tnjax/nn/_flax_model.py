@@ -6,7 +6,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array
 
 from . import _flax_conv
 from . import flax as tnf
@@ -40,7 +39,7 @@ class FlaxAdapter(Adapter):
         self,
         model: Any,
         networks: Mapping[str, Network],
-        biases: Mapping[str, np.ndarray] | None = None,
+        biases: Mapping[str, Any] | None = None,
         *,
         forward: Forward | None = None,
     ) -> Any:
@@ -62,7 +61,7 @@ class FlaxAdapter(Adapter):
             _set(model, path, tnf.from_parts(parts))
         return model
 
-    def arrays(self, model: Any) -> tuple[dict[str, Array], Build]:
+    def arrays(self, model: Any) -> tuple[dict[str, Any], Build]:
         graphdef, state = nnx.split(model)
         flat = dict(nnx.to_flat_state(state))
         names = {".".join(map(str, path)): path for path in flat}

@@ -35,15 +35,15 @@ class Loss(abc.ABC):
     """
 
     @abc.abstractmethod
-    def value(self, prediction: Array, value: Array) -> Array:
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         """The loss."""
 
     @abc.abstractmethod
-    def gradient(self, prediction: Array, value: Array) -> Array:
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         """Its derivative by the prediction."""
 
     @abc.abstractmethod
-    def weight(self, prediction: Array, value: Array) -> Array:
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         """Curvature, positive, of the parabola that stands for the loss at the prediction."""
 
     def mean(self, prediction: Array) -> Array:
@@ -76,13 +76,13 @@ class Squared(Loss):
         [4.0]
     """
 
-    def value(self, prediction: Array, value: Array) -> Array:
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.abs(prediction - value) ** 2
 
-    def gradient(self, prediction: Array, value: Array) -> Array:
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return 2 * (prediction - value)
 
-    def weight(self, prediction: Array, value: Array) -> Array:
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.full(prediction.shape, 2, jnp.finfo(prediction.dtype).dtype)
 
     @property
@@ -116,15 +116,15 @@ class Huber(Loss):
         if not np.isfinite(self.delta) or self.delta <= 0:
             raise ValueError(f"Huber: delta must be a positive number, got {self.delta!r}.")
 
-    def value(self, prediction: Array, value: Array) -> Array:
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         size = jnp.abs(prediction - value)
         capped = jnp.minimum(size, self.delta)
         return capped * (size - capped / 2)
 
-    def gradient(self, prediction: Array, value: Array) -> Array:
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.clip(prediction - value, -self.delta, self.delta)
 
-    def weight(self, prediction: Array, value: Array) -> Array:
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return self.delta / jnp.maximum(jnp.abs(prediction - value), self.delta)
 
 
@@ -142,15 +142,15 @@ class Poisson(Loss):
         McCullagh and Nelder, Generalized Linear Models, chapter 6.
     """
 
-    def value(self, prediction: Array, value: Array) -> Array:
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         positive = jnp.where(value > 0, value, 1)
         saturated = jnp.where(value > 0, value * jnp.log(positive) - value, 0)
         return jnp.exp(prediction) - value * prediction + saturated
 
-    def gradient(self, prediction: Array, value: Array) -> Array:
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.exp(prediction) - value
 
-    def weight(self, prediction: Array, value: Array) -> Array:
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.exp(jnp.clip(prediction, -15, 30))
 
     def mean(self, prediction: Array) -> Array:
@@ -179,13 +179,13 @@ class Bernoulli(Loss):
         McCullagh and Nelder, Generalized Linear Models, chapter 4.
     """
 
-    def value(self, prediction: Array, value: Array) -> Array:
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jax.nn.softplus(prediction) - value * prediction
 
-    def gradient(self, prediction: Array, value: Array) -> Array:
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jax.nn.sigmoid(prediction) - value
 
-    def weight(self, prediction: Array, value: Array) -> Array:
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         size = jnp.abs(prediction)
         safe = jnp.where(size > 1e-3, size, 1)
         return jnp.where(size > 1e-3, jnp.tanh(safe / 2) / (2 * safe), 0.25)
@@ -212,13 +212,13 @@ class Custom(Loss):
 
     function: Callable[[Array, Array], Array]
 
-    def value(self, prediction: Array, value: Array) -> Array:
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.vectorize(self.function)(prediction, value)
 
-    def gradient(self, prediction: Array, value: Array) -> Array:
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.vectorize(jax.grad(self.function))(prediction, value)
 
-    def weight(self, prediction: Array, value: Array) -> Array:
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         second = jnp.vectorize(jax.grad(jax.grad(self.function)))(prediction, value)
         return jnp.maximum(second, 1e-6)
 

@@ -1,7 +1,7 @@
 """The damping of Gauss-Newton steps: eased after a good one, raised after a rejected one."""
 
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 Damping = tuple[Float[Array, ""], Float[Array, ""]]
@@ -14,7 +14,7 @@ def first_damping(damping: Array | float, dtype: DTypeLike) -> Damping:
 
 
 def next_damping(
-    state: Damping, ratio: Array, accept: Array, *, ease: float, least: Array | float
+    state: Damping, ratio: Array, accept: Array, *, ease: float, least: ArrayLike
 ) -> Damping:
     """Nielsen's rule.
 

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import optax
 from jax import lax
+from jax.typing import ArrayLike
 
 from .._network import TensorNetwork
 from ..problems import Problem
@@ -74,7 +75,7 @@ def descend(
     loss: Callable[[Any], Any],
     x: Any,
     state: Any,
-    count: int,
+    count: ArrayLike,
     project: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, Any]:
     """`count` updates of `x` by an optax transformation, line searches included; `project` brings
