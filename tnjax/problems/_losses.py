@@ -153,7 +153,7 @@ class Poisson(Loss):
     def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.exp(jnp.clip(prediction, -15, 30))
 
-    def mean(self, prediction: Array) -> Array:
+    def mean(self, prediction: Array | np.ndarray) -> Array:
         return jnp.exp(prediction)
 
     def check(self, values: np.ndarray) -> None:
@@ -190,7 +190,7 @@ class Bernoulli(Loss):
         safe = jnp.where(size > 1e-3, size, 1)
         return jnp.where(size > 1e-3, jnp.tanh(safe / 2) / (2 * safe), 0.25)
 
-    def mean(self, prediction: Array) -> Array:
+    def mean(self, prediction: Array | np.ndarray) -> Array:
         return jax.nn.sigmoid(prediction)
 
     def check(self, values: np.ndarray) -> None:
