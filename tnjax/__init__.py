@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from ._search.by_hand import init as init
     from ._search.by_hand import step as step
     from ._search.greedy.greedy import Greedy as Greedy
+    from ._search.greedy.greedy_trial import GreedyTrial as GreedyTrial
     from ._search.registry import make_strategy as make_strategy
     from ._search.result import Progress as Progress
     from ._search.result import SearchResult as SearchResult
@@ -64,7 +65,6 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from ._search.spectra.tree_svd import tucker_svd as tucker_svd
     from ._search.strategies.fixed import FixedFormat as FixedFormat
     from ._search.strategies.genetic import Genetic as Genetic
-    from ._search.strategies.greedy_trial import GreedyTrial as GreedyTrial
     from ._search.strategies.local_enumeration import LocalEnumeration as LocalEnumeration
     from ._search.strategies.local_sampling import LocalSampling as LocalSampling
     from ._search.strategies.random import RandomSearch as RandomSearch
@@ -156,7 +156,7 @@ _HOMES = {
     "._search.spectra.tree_svd": "hierarchical_tucker_svd tensor_train_svd tree_svd tucker_svd",
     "._search.strategies.fixed": "FixedFormat",
     "._search.strategies.genetic": "Genetic",
-    "._search.strategies.greedy_trial": "GreedyTrial",
+    "._search.greedy.greedy_trial": "GreedyTrial",
     "._search.strategies.local_enumeration": "LocalEnumeration",
     "._search.strategies.local_sampling": "LocalSampling",
     "._search.strategies.random": "RandomSearch RandomWalk",

@@ -94,7 +94,7 @@ def run(
 ) -> Ran:
     """`function(*static, *args)`, by a program for these shapes in the tier that pays.
 
-    In a thread whose calls somebody else looks after (`handed_to`), that one runs it.
+    In a thread that has handed over its calls (`handed_to`), the runner makes the call.
 
     Args:
         function, static, args: see `compiled`.
@@ -146,8 +146,8 @@ def handed_to(runner: Callable[[Callable, tuple, tuple, int], Ran]) -> Iterator[
 
 
 def choose_tier(elements: int) -> str:
-    """The compiler's tier for a program whose elementwise loops touch so many elements in all its
-    runs."""
+    """The compiler's tier for a program; `work` counts the elements that its elementwise loops
+    touch in all its runs."""
     lost = elements * _FAST_LOSS_PER_ELEMENT
     return "fast" if lost < _FULL_COMPILE_SECONDS else "full"
 

@@ -1,5 +1,5 @@
-"""How values appear in notebooks. Pictures are a leaf of the package, which nothing imports: it
-says here how to show what, and the values ask here."""
+"""How values appear in notebooks. Nothing imports the package that draws. It registers here how a
+class is shown, and values ask here."""
 
 from collections.abc import Callable
 from typing import Any

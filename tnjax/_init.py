@@ -5,12 +5,13 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, PRNGKeyArray
 
 from ._structure import Structure
 
 
-def random_cores(structure: Structure, *, key: PRNGKeyArray, dtype) -> tuple[Array, ...]:
+def random_cores(structure: Structure, *, key: PRNGKeyArray, dtype: DTypeLike) -> tuple[Array, ...]:
     r"""Gaussian cores with $E\|T\|^2 = 1$.
 
     Every term of the sum over bonds is independent, so cores of unit variance would give
@@ -25,7 +26,9 @@ def random_cores(structure: Structure, *, key: PRNGKeyArray, dtype) -> tuple[Arr
     )
 
 
-def host_cores(structure: Structure, rng: np.random.Generator, dtype) -> tuple[np.ndarray, ...]:
+def host_cores(
+    structure: Structure, rng: np.random.Generator, dtype: DTypeLike
+) -> tuple[np.ndarray, ...]:
     """The same distribution, drawn on the host: nothing is compiled for it."""
     cores = []
     for node in range(structure.num_nodes):

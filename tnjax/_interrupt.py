@@ -152,7 +152,7 @@ def checkpoint() -> None:
 
 
 def note(owner: Any, what: Any) -> None:
-    """Keep what was found, in case that the work ends before it is done.
+    """Keep what was found, in case the work ends before it is done.
 
     Args:
         owner: what it belongs to, such as a problem; compared by identity.

@@ -78,7 +78,7 @@ def _collected(array: jax.Array) -> np.ndarray:
 
 
 def shardings(tree: Any, mesh: Mesh) -> Any:
-    """Where a program finds its arguments: as they lie on the mesh, else whole on every device."""
+    """Where the arguments of a program lie: as they are on the mesh, or whole on every device."""
     whole = NamedSharding(mesh, P())
     return jax.tree.map(lambda leaf: leaf.sharding if _lies_on(leaf, mesh) else whole, tree)
 

@@ -1,11 +1,14 @@
 """A structure together with its cores."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Inexact, Integer, PRNGKeyArray, Real
 
 from . import _display
@@ -44,7 +47,7 @@ class TensorNetwork(eqx.Module):
     structure: Structure = eqx.field(static=True)
     cores: tuple[Array, ...]
 
-    def __init__(self, structure: Structure, cores: Sequence):
+    def __init__(self, structure: Structure, cores: Sequence[Any]):
         self.structure = structure
         self.cores = tuple(map(_as_array, cores))
         expected = tuple(structure.core_shape(node) for node in range(structure.num_nodes))
@@ -62,7 +65,7 @@ class TensorNetwork(eqx.Module):
             )
 
     @classmethod
-    def unchecked(cls, structure: Structure, cores: Sequence) -> "TensorNetwork":
+    def unchecked(cls, structure: Structure, cores: Sequence[Any]) -> "TensorNetwork":
         """A network whose cores are taken as they are, for instance with a leading axis that `vmap`
         maps over.
 
@@ -84,17 +87,27 @@ class TensorNetwork(eqx.Module):
         return network
 
     @classmethod
-    def random(cls, structure: Structure, *, key: PRNGKeyArray, dtype=None) -> "TensorNetwork":
-        r"""Gaussian cores, scaled so that $E\|T\|^2 = 1$; dtype float by default."""
+    def random(
+        cls, structure: Structure, *, key: PRNGKeyArray, dtype: DTypeLike | None = None
+    ) -> "TensorNetwork":
+        r"""Gaussian cores, scaled so that $E\|T\|^2 = 1$; dtype float by default.
+
+        Args:
+            structure: the graph with its ranks.
+            key: from `jax.random.key`.
+            dtype: of the cores, floating or complex; float by default.
+        """
         dtype = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)
         return cls(structure, random_cores(structure, key=key, dtype=dtype))
 
     @property
     def dims(self) -> tuple[int, ...]:
+        """Sizes of the modes of the represented tensor."""
         return self.structure.dims
 
     @property
     def dtype(self) -> jnp.dtype:
+        """The dtype that all cores share."""
         return self.cores[0].dtype
 
     @property
@@ -103,7 +116,7 @@ class TensorNetwork(eqx.Module):
         return self.structure.num_params
 
     def to_dense(
-        self, *, memory_limit: int | None = None, precision=kernels.FULL
+        self, *, memory_limit: int | None = None, precision: lax.PrecisionLike = kernels.FULL
     ) -> Inexact[Array, "..."]:
         """The represented tensor, shape `dims`.
 
@@ -120,14 +133,15 @@ class TensorNetwork(eqx.Module):
 
     def entries(
         self,
-        indices: Integer[Array | np.ndarray, "entries modes"] | Sequence,
+        indices: Integer[Array | np.ndarray, "entries modes"] | Sequence[Any],
         *,
-        precision=kernels.FULL,
+        precision: lax.PrecisionLike = kernels.FULL,
     ) -> Inexact[Array, " entries"]:
         """Single entries, without the dense tensor: cost linear in their number.
 
         Args:
             indices: integers, one row per entry and one column per mode.
+            precision: of the products, as in `jax.lax.Precision`.
 
         Raises:
             ValueError: if the shape is wrong, or an index is not an integer in range (not checked
@@ -181,14 +195,15 @@ class TensorNetwork(eqx.Module):
             exponent = exponent + power + carry
         return jnp.ldexp(mantissa, exponent)
 
-    def astype(self, dtype) -> "TensorNetwork":
+    def astype(self, dtype: DTypeLike) -> "TensorNetwork":
         """The same network with cores of another dtype."""
         return TensorNetwork(self.structure, [core.astype(dtype) for core in self.cores])
 
     def conj(self) -> "TensorNetwork":
+        """The network of the conjugated tensor."""
         return TensorNetwork(self.structure, [core.conj() for core in self.cores])
 
-    def __mul__(self, scalar) -> "TensorNetwork":
+    def __mul__(self, scalar: ArrayLike) -> "TensorNetwork":
         """The represented tensor times a scalar (the first core carries it).
 
         The dtype of the cores is kept; a complex factor makes real cores complex.
@@ -202,7 +217,7 @@ class TensorNetwork(eqx.Module):
 
     __rmul__ = __mul__
 
-    def __truediv__(self, scalar) -> "TensorNetwork":
+    def __truediv__(self, scalar: ArrayLike) -> "TensorNetwork":
         return self * (1 / scalar)
 
     def __neg__(self) -> "TensorNetwork":
@@ -235,7 +250,7 @@ def safe_norm(x: Array) -> Array:
     return scale * jnp.sqrt(jnp.vdot(x, x).real)
 
 
-def scaled(network: TensorNetwork, factor) -> TensorNetwork:
+def scaled(network: TensorNetwork, factor: ArrayLike) -> TensorNetwork:
     """The tensor times a positive factor, spread evenly over the cores (extreme scales fit)."""
     if traced(network, factor):
         root = jnp.asarray(factor) ** (1 / len(network.cores))
@@ -247,17 +262,20 @@ def scaled(network: TensorNetwork, factor) -> TensorNetwork:
     return TensorNetwork(network.structure, cores)
 
 
-def _as_array(core) -> Array:
+def _as_array(core: ArrayLike) -> Array:
     """A JAX array. `jnp.asarray` would compile a program for each new shape."""
     return core if isinstance(core, jax.Array) else jax.device_put(np.asarray(core))
 
 
-def relative_error(x, y) -> Array:
+def relative_error(x: TensorNetwork | ArrayLike, y: TensorNetwork | ArrayLike) -> Array:
     r"""The relative Frobenius error $\|x - y\|_F / \|y\|_F$: never squared.
 
     Args:
         x: the approximation, an array or a `TensorNetwork`.
         y: the truth, an array of the same shape.
+
+    Returns:
+        A real scalar, an array of shape [].
 
     Raises:
         ValueError: if the shapes differ.

@@ -13,8 +13,8 @@ ASKING = (signal.SIGTERM, signal.SIGINT)
 def handled(
     handler: Callable[[int, types.FrameType | None], object],
 ) -> Iterator[Callable[[], None]]:
-    """SIGTERM and SIGINT go to `handler` inside, unless this is not the main thread, which alone
-    may say so. Gives what ends that before the end."""
+    """SIGTERM and SIGINT go to `handler` inside. Does nothing outside of the main thread, which
+    alone may set handlers. Yields a function that ends it early."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return

@@ -14,6 +14,8 @@ class Status(enum.Enum):
         >>> from tnjax import Status
         >>> Status.TARGET_REACHED.ok, Status.MAX_PARAMS.ok, Status.NON_FINITE.ok
         (True, True, False)
+        >>> Status.MAX_STEPS.message
+        'the allowed number of steps was used'
     """
 
     RUNNING = "running"
@@ -31,6 +33,7 @@ class Status(enum.Enum):
 
     @property
     def ok(self) -> bool:
+        """Whether the fit or search came as far as it was asked to."""
         return self in _SUCCESSES
 
     @property
@@ -45,6 +48,7 @@ class Status(enum.Enum):
 
     @classmethod
     def from_code(cls, code: SupportsInt) -> "Status":
+        """The status that `code` stands for."""
         return list(cls)[int(code)]
 
 

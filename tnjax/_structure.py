@@ -8,6 +8,7 @@ import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from . import _display
 from ._canonical import canonical
@@ -145,6 +146,7 @@ class Structure(Formats):
 
     @property
     def num_nodes(self) -> int:
+        """Number of nodes, internal ones included."""
         return len(self.legs)
 
     @property
@@ -295,10 +297,10 @@ class Structure(Formats):
     def _repr_html_(self) -> str | None:
         return _display.as_html(self)
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return json.loads(self.to_json())
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(Structure.from_json(json.dumps(state)).__dict__)
 
     def to_json(self) -> str:

@@ -1,10 +1,10 @@
 """Several searches on one device: calls of one program that they need at the same time become one.
 
 Every search runs in a thread of its own, but only one of them at a time: each goes on until it
-needs a program, or ends. When all that are left wait for one, those that wait for the same program,
-with arguments of the same shapes, are stacked along a new leading axis and run together under
-`vmap`; then they go on. A search whose shapes differ from the others' goes alone. Which calls meet
-depends on the searches alone and never on time, so that the same searches give the same bits.
+needs a program, or ends. When all searches that are left wait, the calls of one program with
+arguments of the same shapes are stacked along a new leading axis and run together under `vmap`;
+then their searches go on. A search whose shapes differ from the others' goes alone. Which calls
+meet depends on the searches alone and never on time, so that the same searches give the same bits.
 """
 
 import collections
@@ -24,8 +24,7 @@ from . import _compile, _interrupt, _mesh
 _PATIENCE = 8
 # Bytes that a batch may need if no limit is given.
 _BATCH_BYTES = 2 * 1024**3
-# Arrays of so many bytes are those of the data: whether they are equal is looked at once, and they
-# are stacked once.
+# Arrays of at least this many bytes belong to the data: they are compared once, and stacked once.
 _LARGE = 2**16
 
 
@@ -38,6 +37,11 @@ class Meetings(NamedTuple):
         batches: calls under `vmap` that answered several of them.
         batched: calls that were answered so.
         programs: that were compiled.
+
+    Example:
+        >>> from tnjax.sweep import together
+        >>> together([lambda: 1, lambda: 2]).results
+        (1, 2)
     """
 
     results: tuple[Any, ...]
@@ -193,8 +197,8 @@ class _Table:
 
     @staticmethod
     def _next(waiting: Sequence[_Guest]) -> list[_Guest]:
-        """The largest group that waits for one program, the one that is furthest behind of equal
-        ones; but nobody waits forever."""
+        """The largest group of calls of one program; among equal ones the group that is furthest
+        behind. No call waits forever."""
         groups: dict[Any, list[_Guest]] = {}
         for guest in waiting:
             assert guest.call is not None

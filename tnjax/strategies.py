@@ -11,17 +11,16 @@ import types
 import warnings
 
 from ._search.greedy.greedy import Greedy as Greedy
+from ._search.greedy.greedy_trial import GreedyTrial as GreedyTrial
 from ._search.registry import make_strategy as make_strategy
 from ._search.registry import register_strategy as register_strategy
 from ._search.registry import strategy_names as strategy_names
-from ._search.storage.values import storable as storable
 from ._search.strategies.ask_tell import AskTell as AskTell
 from ._search.strategies.ask_tell import Proposal as Proposal
 from ._search.strategies.ask_tell import Scored as Scored
 from ._search.strategies.ask_tell import View as View
 from ._search.strategies.fixed import FixedFormat as FixedFormat
 from ._search.strategies.genetic import Genetic as Genetic
-from ._search.strategies.greedy_trial import GreedyTrial as GreedyTrial
 from ._search.strategies.local_enumeration import LocalEnumeration as LocalEnumeration
 from ._search.strategies.local_sampling import LocalSampling as LocalSampling
 from ._search.strategies.random import RandomSearch as RandomSearch
@@ -34,6 +33,7 @@ from ._search.strategy import Info as Info
 from ._search.strategy import MoveRecord as MoveRecord
 from ._search.strategy import State as State
 from ._search.strategy import Strategy as Strategy
+from ._storable import storable as storable
 
 
 class _CallableModule(types.ModuleType):

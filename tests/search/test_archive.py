@@ -10,8 +10,8 @@ import pytest
 
 from tests.helpers import random_cores
 from tnjax import Archive, Decomposition, Status, Structure, TensorNetwork, search
-from tnjax._search.storage.values import decode, encode, storable
 from tnjax._search.strategy import Fit
+from tnjax._storable import decode, encode, storable
 
 SHAPE = (3, 4, 3)
 PROBLEM = Decomposition(np.random.default_rng(0).standard_normal(SHAPE))

@@ -21,8 +21,8 @@ from tnjax import (
 )
 from tnjax._search.greedy import rival as _rival
 from tnjax._search.greedy.state import Rival
-from tnjax._search.storage.values import decode, encode
 from tnjax._search.strategy import Budget
+from tnjax._storable import decode, encode
 
 DIMS = (5, 4, 5, 4, 5)
 ERROR = 0.1

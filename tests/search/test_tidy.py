@@ -148,9 +148,9 @@ def test_stars_take_the_ranks_that_the_cuts_demand():
     tucker = Structure.tucker((5, 5, 5, 5), (2, 2, 3, 2))
     bounds = cut_bounds(planted(tucker).target, 1e-5)
     dense = Structure.fully_connected(tucker.dims, 2)
-    found = [move.after(dense) for move in stars(dense, bounds)]
+    found = [move.after(dense) for move in stars(dense, bounds.rank)]
     assert tucker in found
-    move = next(iter(stars(dense, bounds)))
+    move = next(iter(stars(dense, bounds.rank)))
     structure, cores = move.apply(dense, random_cores(dense))
     assert structure == move.after(dense) == tucker
     assert [core.shape for core in cores] == [structure.core_shape(k) for k in range(5)]

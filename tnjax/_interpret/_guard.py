@@ -55,7 +55,7 @@ class Interpreted:
         return self._compiled(*args)
 
     def operations(self, passes: int) -> float:
-        """A forecast of how many a call takes, if the main loop makes so many passes."""
+        """A forecast of the operations of a call, for a number of passes of the main loop."""
         return self._program.operations(passes)
 
     def _interpreted(self, args: tuple) -> Any:

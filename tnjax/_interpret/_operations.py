@@ -283,7 +283,8 @@ def _gather(eqn: Equation):
 
 
 def _scatter(eqn: Equation):
-    """Other rows, whose numbers are in range, or one row that is left out if its is not."""
+    """Puts rows in the place of others: several whose numbers are in range, or one, which is left
+    out if its number is out of range."""
     target, indices, _ = eqn.inputs
     numbers, mode = eqn.params["dimension_numbers"], eqn.params["mode"]
     if (

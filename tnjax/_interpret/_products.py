@@ -1,7 +1,7 @@
 """`lax.dot_general` as products of matrices that leave the larger operand where it lies.
 
-The time of a contraction of a large tensor with a small core is that of moving the tensor, not of
-multiplying. So the axes of the larger operand are taken in their order in memory: if those that
+A contraction of a large tensor with a small core takes as long as moving the tensor; multiplying
+takes less. So the axes of the larger operand are taken in their order in memory: if those that
 are summed over lie together, innermost or next to it, the operand is a stack of matrices as it
 is. The result keeps that order too, under axes that are transposed as a view.
 """
@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Entries of the matrices of a stack, below which rearranging the operand is quicker; a stack of so
-# few may have smaller ones.
+# Where the matrices of a stack have fewer entries than this, rearranging the operand is quicker,
+# unless the stack has few matrices.
 _WORTHWHILE = 2048
 _FEW = 4
 

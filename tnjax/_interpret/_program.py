@@ -66,7 +66,7 @@ class Program:
         return [values[slot] for slot in self._outputs]
 
     def operations(self, passes: int) -> int:
-        """A forecast of how many are run, if the outermost loops make so many passes."""
+        """A forecast of how many operations run, for a number of passes of the outermost loops."""
         count = 0
         for step in self._instructions:
             count += step.call.operations(passes) if isinstance(step.call, Loop) else 1

@@ -11,13 +11,13 @@ import safetensors.numpy
 
 from .._atomic import atomic_path
 from .._search.archive import Archive
-from .._search.storage.values import check_dtype, decode, encode
+from .._storable import check_dtype, decode, encode
 
 _FORMAT = "tnjax.archive"
 _VERSION = 1
 
 
-def save_archive(path: str | os.PathLike, archive: Archive) -> None:
+def save_archive(path: str | os.PathLike[str], archive: Archive) -> None:
     """Write an archive, atomically.
 
     Raises:
@@ -39,7 +39,7 @@ def save_archive(path: str | os.PathLike, archive: Archive) -> None:
             raise OSError(f"{path}: {error}") from error
 
 
-def load_archive(path: str | os.PathLike) -> Archive:
+def load_archive(path: str | os.PathLike[str]) -> Archive:
     """Read what `save_archive` wrote. No code in a file is ever run.
 
     Raises:

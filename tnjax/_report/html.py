@@ -14,7 +14,7 @@ from .sections import Pictures, Section, Table
 
 def report(
     result: SearchResult,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     title: str = "Tensor network search",
     details: Mapping[str, Any] | None = None,

@@ -65,7 +65,7 @@ def page_html(
     )
 
 
-def write_page(path: str | os.PathLike, text: str) -> None:
+def write_page(path: str | os.PathLike[str], text: str) -> None:
     """Write a page, atomically.
 
     Raises:

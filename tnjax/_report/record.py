@@ -145,9 +145,23 @@ def load_result(folder: str | Path) -> SearchResult:
     Args:
         folder: as the command line writes it.
 
+    Returns:
+        The result that `search` gave; its key is kept as raw numbers.
+
     Raises:
         ValueError: if a file in it is damaged, or of a newer version.
         OSError: if one cannot be read.
+
+    Example:
+        >>> import jax, numpy as np, tempfile, tnjax
+        >>> from tnjax.cli import main
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/x.npy", np.ones((3, 4)))
+        ...     given = [f"{folder}/x.npy", "--target-error", "0.1", "--out", f"{folder}/run"]
+        ...     _ = main(["decompose", *given, "--cache", "none"])  # doctest: +ELLIPSIS
+        ...     tnjax.load_result(f"{folder}/run").num_params
+        error ...
+        7
     """
     folder = Path(folder)
     network = load(folder / "network.safetensors")

@@ -1,12 +1,12 @@
 """Every structure that a search fitted, and which of them no other one beats."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from .._network import TensorNetwork, scaled
+from .._storable import storable
 from .._structure import Structure
 from ..problems import Problem
-from .storage.values import storable
 from .strategy import Fit
 
 COSTS = ("num_params", "flops", "peak_bytes")
@@ -24,6 +24,12 @@ class Record:
         flops: of one evaluation of the network, as the problem forecasts them.
         peak_bytes: forecast of what a fit has alive at its worst moment.
         network: the fitted network, kept while no other record beats this one.
+
+    Example:
+        >>> from tnjax import Record, Structure
+        >>> rank_one = Structure.rank_one((3, 4))
+        >>> Record(rank_one, error=0.1, num_params=7, flops=24, peak_bytes=96).error
+        0.1
     """
 
     structure: Structure
@@ -41,6 +47,16 @@ class Archive:
 
     A record keeps its network as long as no other one is at least as good in error, parameters,
     flops and bytes together, so that a choice by any of them finds a network.
+
+    Attributes:
+        records: one for each fitted structure.
+
+    Example:
+        >>> import jax, tnjax
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> archive = tnjax.search(problem, key=jax.random.key(0), target_error=0.1).archive
+        >>> len(archive), archive.choose("flops", target_error=0.1).num_params
+        (1, 7)
     """
 
     records: tuple[Record, ...] = ()
@@ -48,7 +64,7 @@ class Archive:
     def __len__(self) -> int:
         return len(self.records)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
 
     def add(self, problem: Problem, fits: Iterable[Fit]) -> "Archive":

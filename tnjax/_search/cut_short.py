@@ -1,4 +1,4 @@
-"""What a search returns that was stopped before a step was done."""
+"""What a search returns if it is stopped in the middle of a step."""
 
 from collections.abc import Iterable
 
@@ -20,8 +20,8 @@ from .strategy import Budget, Fit, MoveRecord
 
 
 def better_of(problem: Problem, budget: Budget, fits: Iterable[Fit]) -> Fit | None:
-    """The first of the fits, or one of the others within the budget that is better: one that meets
-    the target with fewer parameters; as long as none does, one with a lower error."""
+    """The best of the fits: the first one, or another one within the budget that meets the target
+    with fewer parameters. As long as none meets the target, the lowest error wins."""
     best = None
     for fit in fits:
         allowed = best is None or budget.forbids(problem, fit.structure) is None

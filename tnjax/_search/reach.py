@@ -64,7 +64,8 @@ def warn_of_size(num_params: int, shape: Sequence[int]) -> None:
 
 
 def noise_level(unfoldings: Unfoldings, cuts: Sequence[Cut]) -> float | None:
-    """The norm of white noise in a tensor relative to that of all of it, by its unfoldings; None
+    """The norm of white noise in a tensor, relative to the norm of the tensor, by its unfoldings;
+    None
     where not at least half of them show some, and all of these the same.
 
     Reference:

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from .greedy.greedy import Greedy
+from .greedy.greedy_trial import GreedyTrial
 from .strategies.fixed import FixedFormat
 from .strategies.genetic import Genetic
-from .strategies.greedy_trial import GreedyTrial
 from .strategies.local_enumeration import LocalEnumeration
 from .strategies.local_sampling import LocalSampling
 from .strategies.random import RandomSearch, RandomWalk
@@ -32,6 +32,9 @@ _STRATEGIES: dict[str, Any] = {
 
 def strategy_names() -> tuple[str, ...]:
     """Names of all strategies, for `make_strategy` and the command line.
+
+    Returns:
+        The names, those of registered strategies of your own last.
 
     Example:
         >>> from tnjax.strategies import strategy_names
@@ -86,6 +89,9 @@ def make_strategy(name: str, **options: Any) -> Strategy:
     Args:
         name: one of `strategy_names()`, or `module:Class` for a class that Python can import.
         options: fields of the strategy; its defaults for the others.
+
+    Returns:
+        The strategy: a frozen dataclass.
 
     Raises:
         ValueError: for an unknown name, an option that the strategy does not have, or a value

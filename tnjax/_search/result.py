@@ -23,6 +23,13 @@ class Step:
         programs: programs made in this step: traced, and compiled unless NumPy runs them.
         fitted: structures fitted in this step.
         screen_seconds: the part of `seconds` spent on the gains of candidates.
+
+    Example:
+        >>> import jax, tnjax
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> first = tnjax.search(problem, key=jax.random.key(0), target_error=0.1).path[0]
+        >>> str(first.move), first.num_params, first.rank
+        ('start', 7, None)
     """
 
     move: MoveRecord
@@ -56,6 +63,16 @@ class Progress:
         fitted: structures fitted so far, rejected ones included.
         seconds: since the search began, earlier runs that it resumes included.
         target_met: whether there is a target error and `error` is at or below it.
+
+    Example:
+        >>> import jax, tnjax
+        >>> told = []
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> _ = tnjax.search(
+        ...     problem, key=jax.random.key(0), target_error=0.1, on_progress=told.append
+        ... )
+        >>> told[-1].num_params, told[-1].target_met
+        (7, True)
     """
 
     doing: str
@@ -81,6 +98,13 @@ class SearchResult:
         programs: programs made (traced, and compiled unless NumPy runs them); 0 if all were there.
         seconds, compile_seconds: wall time of all, and the part spent tracing and compiling.
         seed_key: the raw data of the key, so that the run can be repeated.
+
+    Example:
+        >>> import jax, tnjax
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> result = tnjax.search(problem, key=jax.random.key(0), target_error=0.1)
+        >>> result.status.ok, result.num_params, len(result.path), result.fitted
+        (True, 7, 1, 1)
     """
 
     network: TensorNetwork
@@ -95,10 +119,12 @@ class SearchResult:
 
     @property
     def structure(self) -> Structure:
+        """The structure of `network`."""
         return self.network.structure
 
     @property
     def num_params(self) -> int:
+        """Core entries of `network`."""
         return self.structure.num_params
 
     @property

@@ -76,6 +76,9 @@ def search(
             that the data show (found by a `Greedy` that may `infer`), and where the network has
             more parameters than the tensor has entries.
 
+    Returns:
+        The network, every accepted step, and the archive of all fitted structures.
+
     Raises:
         ValueError: for a limit that is not positive, no limit at all, a start that does not
             fit the problem, or checkpoints of other data or options.

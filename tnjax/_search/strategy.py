@@ -26,6 +26,12 @@ class Budget:
         memory_limit: bytes that fitting a network may need by the forecast.
         fits_left: structures that may still be fitted. Several in one step never exceed it; a
             step that fits one after another may finish its try.
+
+    Example:
+        >>> from tnjax.strategies import Budget
+        >>> budget = Budget(target_error=0.1, max_params=500)
+        >>> budget.meets(0.08), budget.meets(0.2)
+        (True, False)
     """
 
     target_error: float | None = None
@@ -62,6 +68,11 @@ class MoveRecord:
         edge: the bond that grew, or lost ranks.
         by: how many ranks.
         to: for a swap, the bonds that grew, in order; for a growth, those that grew with `edge`.
+
+    Example:
+        >>> from tnjax import MoveRecord
+        >>> print(MoveRecord("grow", (0, 2), 1), "/", MoveRecord("swap", (0, 1), 1, ((1, 2),)))
+        grow 0-2 / swap 0-1 to 1-2
     """
 
     kind: str
@@ -80,7 +91,20 @@ class MoveRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """One fitted structure, accepted or not: its cores in units of the problem, and its error."""
+    """One fitted structure, accepted or not.
+
+    Attributes:
+        structure: which one.
+        cores: in units of the problem (see its `scale`); shapes as `structure.core_shape` tells.
+        error: of the fit.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import Structure
+        >>> from tnjax.strategies import Fit
+        >>> Fit(Structure.rank_one((3, 4)), (np.ones(3), np.ones(4)), 0.2).error
+        0.2
+    """
 
     structure: Structure
     cores: Cores
@@ -117,6 +141,12 @@ class Info:
         screen_seconds: spent on the gains of candidates.
         save: the state is worth a checkpoint even though nothing was accepted.
         work: in flops, by a forecast (see `_work`); strategies that do not need it leave it out.
+
+    Example:
+        >>> from tnjax.strategies import Info, MoveRecord
+        >>> both = Info(MoveRecord("grow", (0, 1), 1), programs=1) + Info(programs=2)
+        >>> both.move.kind, both.programs, both.fitted
+        ('grow', 3, 0)
     """
 
     move: MoveRecord | None = None
@@ -160,6 +190,24 @@ class State(abc.ABC):
         structure, cores, error: the network that the search returns if it ends here, in units of
             the problem (see its `scale`).
         status: why the search ended, or would end here.
+
+    Example:
+        >>> import dataclasses
+        >>> from tnjax import Status, Structure
+        >>> from tnjax.strategies import State, storable
+        >>> @storable
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Walked(State):
+        ...     structure: Structure
+        ...     cores: tuple
+        ...     error: float
+        ...     status: Status
+        ...     left: int
+        ...     @property
+        ...     def done(self):
+        ...         return self.left == 0
+        >>> Walked(Structure.rank_one((3, 4)), (), 1.0, Status.RUNNING, left=2).doing
+        'searching'
     """
 
     structure: Structure
@@ -191,6 +239,14 @@ class Strategy(abc.ABC):
 
     `search` calls `init` once and `step` until the state is done or a limit is met. The same seed
     must give the same states, and the state after `init` must be no worse than the start.
+
+    Example:
+        >>> import jax, tnjax
+        >>> from tnjax.strategies import AskTell, Greedy, Strategy
+        >>> issubclass(Greedy, Strategy), issubclass(AskTell, Strategy)
+        (True, True)
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> Greedy().check(problem)  # says nothing: the strategy can treat the problem
     """
 
     @abc.abstractmethod

@@ -72,14 +72,30 @@ def _compress(options: Compress, display: Display) -> int:
     check_out(options.out, False)
     if min(options.batch_sizes, default=1) < 1:
         raise InputError(f"--batch-sizes must be positive, got {options.batch_sizes}.")
-    given = _config(options.config)
+    result = _compressed(options, _config(options.config), display)
+    _write_model(options, result, display)
+    with only_shown(f"{options.out / 'report.html'}"), written_together(options.out) as folder:
+        _write_page(options, result, folder, display)
+    display.close()
+    metric = "" if result.metric is None else f", metric {result.metric:.4g}"
+    before = "" if result.dense_metric is None else f" (dense {result.dense_metric:.4g})"
+    with only_shown("the closing line"):
+        print(
+            f"{len(result.layers)} layers, {result.num_params} parameters for "
+            f"{result.dense_params}{metric}{before}, {result.seconds:.1f} s; see "
+            f"{options.out / 'report.html'}",
+            flush=True,
+        )
+    return 0
+
+
+def _compressed(options: Compress, given: dict[str, Any], display: Display) -> CompressResult:
+    """The model, made by the user's functions and compressed as the options say."""
     display.status(f"making {options.model}")
     import jax
-    import yaml
 
     from .. import compress
-    from .._report import page_html
-    from ..nn import Calibration, Grow, Task, Training, save_model
+    from ..nn import Calibration, Grow, Task, Training
 
     model = _made("model", options.model, given)
     task = None if options.task is None else _made("task", options.task, given, Task)
@@ -92,7 +108,7 @@ def _compress(options: Compress, display: Display) -> int:
     told = _Told(display)
     task = None if task is None else told.task(task)
     display.status("looking at the layers")
-    result = compress(
+    return compress(
         model,
         task,
         layers=options.layers,
@@ -103,6 +119,14 @@ def _compress(options: Compress, display: Display) -> int:
         training=None if task is None else training,
         on_step=told.on_step,
     )
+
+
+def _write_model(options: Compress, result: CompressResult, display: Display) -> None:
+    """Write what is a result: the model, the options, the numbers that need no timing."""
+    import yaml
+
+    from ..nn import save_model
+
     settings = {
         key: str(value) if isinstance(value, Path) else value
         for key, value in dataclasses.asdict(options).items()
@@ -113,31 +137,25 @@ def _compress(options: Compress, display: Display) -> int:
         text = yaml.safe_dump({"command": "compress", **settings}, sort_keys=False)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
         _write_record(folder, _record(result, ()))
-    with only_shown(f"{options.out / 'report.html'}"), written_together(options.out) as folder:
-        display.status("timing the layers")
-        record = _record(result, options.batch_sizes)
-        page = page_html(
-            "Compressed model",
-            _sections(result, record),
-            lead=f"<p>{html.escape(options.model)}</p>",
-            facts={
-                "parameters of the layers": (result.num_params, f"of {result.dense_params}"),
-                "metric": (record["metric"], f"dense: {record['dense_metric']}"),
-            },
-        )
-        _write_record(folder, record)
-        (folder / "report.html").write_text(page, encoding="utf-8")
-    display.close()
-    metric = "" if result.metric is None else f", metric {result.metric:.4g}"
-    before = "" if result.dense_metric is None else f" (dense {result.dense_metric:.4g})"
-    with only_shown("the closing line"):
-        print(
-            f"{len(result.layers)} layers, {result.num_params} parameters for "
-            f"{result.dense_params}{metric}{before}, {result.seconds:.1f} s; see "
-            f"{options.out / 'report.html'}",
-            flush=True,
-        )
-    return 0
+
+
+def _write_page(options: Compress, result: CompressResult, folder: Path, display: Display) -> None:
+    """Time the layers, and write the report and the numbers again with the times."""
+    from .._report import page_html
+
+    display.status("timing the layers")
+    record = _record(result, options.batch_sizes)
+    page = page_html(
+        "Compressed model",
+        _sections(result, record),
+        lead=f"<p>{html.escape(options.model)}</p>",
+        facts={
+            "parameters of the layers": (result.num_params, f"of {result.dense_params}"),
+            "metric": (record["metric"], f"dense: {record['dense_metric']}"),
+        },
+    )
+    _write_record(folder, record)
+    (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:

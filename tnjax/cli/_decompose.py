@@ -5,11 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import tyro
-
-from ._arguments import ARRAYS
 from ._common import (
     InputError,
     check_search_options,
@@ -23,33 +20,19 @@ from ._common import (
     written_by_first,
     written_together,
 )
-from ._options import SearchOptions
+from ._options import DecomposeOptions
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .._search.result import SearchResult
+    from ..io import Reshape, TensorData
     from ..sweep import Watch
     from ._progress import Display
 
-_INPUT = (
-    f"{ARRAYS}. An .npy, HDF5 or Zarr tensor that memory does not hold stays on disk, given a "
-    "--target-error, and is read slab by slab."
-)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CertificateOptions:
-    """What to say beside the network."""
-
-    GROUP = "result"
-
-    certificate: bool = False
-    """Also say, and write to certificate.json, how small a network could be at --target-error, as
-    far as the ranks of the data's unfoldings tell."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Decompose(SearchOptions, CertificateOptions):
+class Decompose(DecomposeOptions):
     """Learn a tensor network that approximates a tensor or an image.
 
     Grows a network from rank one until the error is reached or the parameters are used, prunes
@@ -59,30 +42,16 @@ class Decompose(SearchOptions, CertificateOptions):
     Example: tnjax decompose photo.png --reshape auto --target-error 0.1 --out run
     """
 
-    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT", help=_INPUT)]
-
     def run(self, watch: Watch | None = None) -> int:
         with display_of(self, watch) as display:
             return _decompose(self, watch, display)
 
 
 def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int:
-    check_search_options(options)
-    if options.target_error is not None and options.target_error > 1:
-        raise InputError(
-            f"--target-error {options.target_error:g}: zeros have a relative error of 1 already; "
-            f"write {options.target_error / 100:g} or {options.target_error:g}% for "
-            f"{options.target_error:g} percent."
-        )
-    if options.certificate and not 0 < (options.target_error or 0.0) < 1:
-        raise InputError("--certificate needs a --target-error below 1.")
-    parse_dims(options.reshape)
+    _check(options)
     display.status(f"reading {options.input.name}")
     mesh = set_up_devices(options, display)
 
-    import numpy as np
-
-    from ..io import plan_reshape, write_labels
     from ._observed import about_tensor, read_named
     from ._streamed import decompose_streamed, too_large
 
@@ -96,24 +65,12 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
         set_up_jax(options)
         return decompose_streamed(options, file, watch, display)
     data = read_named(options.input, options.variable)
-    array = data.array
-    _check_finite(options.input, array)
-    dims = parse_dims(options.reshape, array.shape) or array.shape
-    plan = plan_reshape(array.shape, dims, digits=options.digits, fit=options.fit)
+    plan, values = _reshaped(options, data.array)
 
     from .. import Decomposition
-    from .._network import relative_error
     from .._processes import leads
-    from .._report.run import decomposition_run
 
     set_up_jax(options)
-    kind = np.complex128 if np.iscomplexobj(array) else np.float64
-    if options.dtype == "float32":
-        kind = np.complex64 if np.iscomplexobj(array) else np.float32
-    with np.errstate(over="ignore"):
-        values = plan.apply(array).astype(kind, copy=False)
-    if not np.isfinite(values).all():
-        raise InputError(f"{options.input}: the entries are too large for {options.dtype}.")
     problem = Decomposition(values, mesh=mesh)
     about = about_tensor(options.input, data)
     if about and leads(mesh):
@@ -122,20 +79,7 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
     result = run_search(options, problem, title, watch, display)
 
     def write() -> str:
-        restored, error = None, result.error
-        if data.is_image or not plan.source == plan.kept == plan.padded:
-            restored = plan.undo(np.asarray(result.network.to_dense()))
-            original = plan.cut(array)
-            error = float(relative_error(restored, original.astype(kind)))
-        run = decomposition_run(
-            options.input.name, data, plan, result, restored, error, settings("decompose", options)
-        )
-
-        def more(folder: Path) -> None:
-            if data.modes is not None:
-                write_labels(folder / "labels.json", data.modes)
-
-        write_together(options.out, run, more)
+        _write(options, data, plan, result, values.dtype)
         if options.certificate:
             display.status("computing the certificate")
             with written_together(options.out) as folder:
@@ -143,6 +87,65 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
         return ""
 
     return written_by_first(options, mesh, result, write, display)
+
+
+def _check(options: Decompose) -> None:
+    """Raise `InputError` for an option that cannot be meant."""
+    check_search_options(options)
+    if options.target_error is not None and options.target_error > 1:
+        raise InputError(
+            f"--target-error {options.target_error:g}: zeros have a relative error of 1 already; "
+            f"write {options.target_error / 100:g} or {options.target_error:g}% for "
+            f"{options.target_error:g} percent."
+        )
+    if options.certificate and not 0 < (options.target_error or 0.0) < 1:
+        raise InputError("--certificate needs a --target-error below 1.")
+    parse_dims(options.reshape)
+
+
+def _reshaped(options: Decompose, array: np.ndarray) -> tuple[Reshape, np.ndarray]:
+    """The modes to work in, and the tensor in them, in the precision asked for."""
+    import numpy as np
+
+    from ..io import plan_reshape
+
+    _check_finite(options.input, array)
+    dims = parse_dims(options.reshape, array.shape) or array.shape
+    plan = plan_reshape(array.shape, dims, digits=options.digits, fit=options.fit)
+    kind = np.result_type(
+        np.dtype(options.dtype), np.complex64 if np.iscomplexobj(array) else np.float32
+    )
+    with np.errstate(over="ignore"):
+        values = plan.apply(array).astype(kind, copy=False)
+    if not np.isfinite(values).all():
+        raise InputError(f"{options.input}: the entries are too large for {options.dtype}.")
+    return plan, values
+
+
+def _write(
+    options: Decompose, data: TensorData, plan: Reshape, result: SearchResult, kind: np.dtype
+) -> None:
+    """Write the run folder, with the error on the tensor as it was read."""
+    import numpy as np
+
+    from .._network import relative_error
+    from .._report.run import decomposition_run
+    from ..io import write_labels
+
+    restored, error = None, result.error
+    if data.is_image or not plan.source == plan.kept == plan.padded:
+        restored = plan.undo(np.asarray(result.network.to_dense()))
+        original = plan.cut(data.array)
+        error = float(relative_error(restored, original.astype(kind)))
+    run = decomposition_run(
+        options.input.name, data, plan, result, restored, error, settings("decompose", options)
+    )
+
+    def more(folder: Path) -> None:
+        if data.modes is not None:
+            write_labels(folder / "labels.json", data.modes)
+
+    write_together(options.out, run, more)
 
 
 def _certify(

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from .._report.run_complete import Observed
     from ..io import Mode, TensorData
     from ..problems.coordinates import Entries
-    from ._complete import Complete
+    from ._complete_options import CompleteOptions
 
 
-def read_observed(options: Complete) -> Observed:
+def read_observed(options: CompleteOptions) -> Observed:
     """Read the input of a completion, and the mask of a dense one."""
     from ..io import holds_coordinates
 
@@ -27,7 +27,7 @@ def read_observed(options: Complete) -> Observed:
     return _from_dense(options)
 
 
-def _from_coordinates(options: Complete) -> Observed:
+def _from_coordinates(options: CompleteOptions) -> Observed:
     from .._report.run_complete import Observed
     from ..io import parse_labels, read_coordinates
 
@@ -55,7 +55,7 @@ def _from_coordinates(options: Complete) -> Observed:
     return Observed(found.shape, training, test, found.modes, about=about)
 
 
-def _from_dense(options: Complete) -> Observed:
+def _from_dense(options: CompleteOptions) -> Observed:
     from .._report.run_complete import Observed, places, unraveled
     from ..io import plan_reshape
 
@@ -118,7 +118,7 @@ def _axis(mode: Mode) -> str:
     return f"{mode.name} {mode.size} ({mode.labels[0]} to {mode.labels[-1]})"
 
 
-def _mask(options: Complete, shape: tuple[int, ...]) -> np.ndarray:
+def _mask(options: CompleteOptions, shape: tuple[int, ...]) -> np.ndarray:
     """What --observed lets be seen."""
     import jax
 
@@ -138,7 +138,7 @@ def _mask(options: Complete, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _prepared(
-    options: Complete,
+    options: CompleteOptions,
     indices: np.ndarray,
     values: np.ndarray,
     dims: tuple[int, ...],

@@ -1,4 +1,4 @@
-"""Options that subcommands share: a class for each group that --help shows.
+"""Options of searches: a class for each group that --help shows.
 
 `GROUP` is the name of the group; the options of the class where it is empty come first.
 """
@@ -11,8 +11,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ._arguments import MaybeFloat, MaybeInt, MaybeShare, MaybeText
+from ._arguments import ARRAYS, MaybeFloat, MaybeInt, MaybeShare, MaybeText
 from ._devices import DeviceOptions
+
+_TENSOR = (
+    f"{ARRAYS}. An .npy, HDF5 or Zarr tensor that memory does not hold stays on disk, given a "
+    "--target-error, and is read slab by slab."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +42,7 @@ class UsualOptions:
     (the default) does about as much work again as it took to meet it, thorough tries everything."""
     reshape: MaybeText = None
     """Of images and arrays: sizes of the modes to work in, such as 4,4,4,4,4,4,4,4 for a 256x256
-    grey image, or auto."""
+    gray image, or auto."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,3 +122,21 @@ class SearchOptions(
     UsualOptions, StopOptions, HowOptions, InputOptions, ComputingOptions, DeviceOptions
 ):
     """Options of every subcommand that runs a search and leaves a run folder."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CertificateOptions:
+    """What to say beside the network."""
+
+    GROUP = "result"
+
+    certificate: bool = False
+    """Also say, and write to certificate.json, how small a network could be at --target-error, as
+    far as the ranks of the data's unfoldings tell."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecomposeOptions(SearchOptions, CertificateOptions):
+    """Everything that `tnjax decompose` can be told."""
+
+    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT", help=_TENSOR)]

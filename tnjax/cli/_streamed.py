@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..io import TensorFile
     from ..problems import StreamedDecomposition
     from ..sweep import Watch
-    from ._decompose import Decompose
+    from ._options import DecomposeOptions
     from ._progress import Display
 
 # Arrays of the size of the tensor, in the precision asked for, that a decomposition in memory has
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _COPIES = 4
 
 
-def too_large(options: Decompose) -> TensorFile | None:
+def too_large(options: DecomposeOptions) -> TensorFile | None:
     """The input as a tensor that stays on disk, if memory does not hold it; else None.
 
     Only with a target error, which a projection needs.
@@ -44,7 +44,7 @@ def too_large(options: Decompose) -> TensorFile | None:
 
 
 def decompose_streamed(
-    options: Decompose, file: TensorFile, watch: Watch | None, display: Display
+    options: DecomposeOptions, file: TensorFile, watch: Watch | None, display: Display
 ) -> int:
     """Search on the projected tensor, and measure the error on the one on disk."""
     from .._report.run import decomposition_run
@@ -88,7 +88,7 @@ def decompose_streamed(
     return conclude(options, result)
 
 
-def _kind(options: Decompose, dtype: np.dtype) -> np.dtype:
+def _kind(options: DecomposeOptions, dtype: np.dtype) -> np.dtype:
     real = np.dtype(options.dtype)
     return np.result_type(real, np.complex64) if dtype.kind == "c" else real
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from ..io import SampleFile
     from ..problems import StreamedCompletion
     from ..sweep import Watch
-    from ._complete import Complete
+    from ._complete_options import CompleteOptions
     from ._progress import Display
 
 
-def too_many(options: Complete) -> SampleFile | None:
+def too_many(options: CompleteOptions) -> SampleFile | None:
     """The input as entries that stay on disk, if memory does not hold their completion; else None.
 
     Raises:
@@ -56,7 +56,7 @@ def too_many(options: Complete) -> SampleFile | None:
 
 
 def complete_streamed(
-    options: Complete, file: SampleFile, watch: Watch | None, display: Display
+    options: CompleteOptions, file: SampleFile, watch: Watch | None, display: Display
 ) -> int:
     """Search on a subset, fit the network to all entries, and measure the errors on all."""
     import jax
@@ -108,12 +108,12 @@ def complete_streamed(
     return conclude(options, result, "" if test is None else f"test error {test:.4g}, ")
 
 
-def _kind(options: Complete, dtype: np.dtype) -> np.dtype:
+def _kind(options: CompleteOptions, dtype: np.dtype) -> np.dtype:
     real = np.dtype(options.dtype)
     return np.result_type(real, np.complex64) if dtype.kind == "c" else real
 
 
-def _shared(options: Complete) -> bool:
+def _shared(options: CompleteOptions) -> bool:
     given = (options.devices, options.mesh, options.coordinator)
     return any(value is not None for value in given)
 

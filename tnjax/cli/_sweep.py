@@ -17,7 +17,7 @@ from ._interrupt import heard
 from ._progress import only_shown
 
 if TYPE_CHECKING:
-    from ..sweep import Outcome, Progress
+    from ..sweep import Cluster, Outcome, Progress
     from ._sweep_file import SweepFile
 
 _SETTINGS = "sweep.yaml"
@@ -68,10 +68,8 @@ def _sweep(options: Sweep) -> int:
         _check_shared(options.file, file)
     import yaml
 
-    from ..sweep import Cluster, run_sweep, write_sweep_page, write_tables
+    from ..sweep import Cluster, write_sweep_page, write_tables
     from ..sweep.session import need_ray
-    from ._board import live_table
-    from ._trials import CommandTask
 
     cluster = Cluster(options.address, options.workers, options.dashboard, options.open_ports)
     need_ray(cluster)
@@ -79,7 +77,28 @@ def _sweep(options: Sweep) -> int:
     text = yaml.safe_dump(file.content, sort_keys=False)
     (options.out / _SETTINGS).write_text(text, encoding="utf-8")
     before = sum(outcome.state != "failed" for outcome in _ended(options.out, file))
+    lost, interrupted = _run(options, file, cluster)
+    outcomes = _ended(options.out, file)
+    write_tables(options.out, outcomes)
+    page = options.out / "report.html"
+    with only_shown(f"{page}"):
+        write_sweep_page(page, f"Sweep: {options.file.name}", outcomes, file.content)
+    print(f"{_words(outcomes, len(file.trials), before, lost)}; see {page}")
+    if interrupted:
+        print("tnjax: interrupted; start the same sweep again to go on.", file=sys.stderr)
+        return 130
+    good = len(outcomes) == len(file.trials) and all(o.state != "failed" for o in outcomes)
+    return 0 if good else 1
+
+
+def _run(options: Sweep, file: SweepFile, cluster: Cluster) -> tuple[int, bool]:
+    """Run the trials. Returns how many workers were lost, and whether the user stopped it."""
+    from ..sweep import run_sweep
+    from ._board import live_table
+    from ._trials import CommandTask
+
     known: dict[str, Progress] = {}
+    interrupted = False
     try:
         # Ray prints what it has to say of dead workers; the output is for the result.
         with live_table() as (display, tell), contextlib.redirect_stdout(sys.stderr):
@@ -104,24 +123,12 @@ def _sweep(options: Sweep) -> int:
                     vmap_seeds=options.vmap_seeds,
                     on_progress=on_progress,
                 )
-        interrupted = False
     except KeyboardInterrupt:
         interrupted = True
-    outcomes = _ended(options.out, file)
-    write_tables(options.out, outcomes)
-    page = options.out / "report.html"
-    with only_shown(f"{page}"):
-        write_sweep_page(page, f"Sweep: {options.file.name}", outcomes, file.content)
     deaths: dict[int, int] = {}  # a worker of several trials is lost once
     for progress in known.values():
         deaths[progress.unit] = max(progress.deaths, deaths.get(progress.unit, 0))
-    lost = sum(deaths.values())
-    print(f"{_words(outcomes, len(file.trials), before, lost)}; see {page}")
-    if interrupted:
-        print("tnjax: interrupted; start the same sweep again to go on.", file=sys.stderr)
-        return 130
-    good = len(outcomes) == len(file.trials) and all(o.state != "failed" for o in outcomes)
-    return 0 if good else 1
+    return sum(deaths.values()), interrupted
 
 
 def _check_shared(path: Path, file: SweepFile) -> None:

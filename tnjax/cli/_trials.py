@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ._arguments import SHARE, share
 from ._common import InputError, check_search_options
-from ._complete import Complete, check_completion
+from ._complete import Complete
+from ._complete_options import check_completion
 from ._decompose import Decompose
 from ._devices import ProcessOptions
 from ._options import SearchOptions

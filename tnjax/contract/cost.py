@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -19,27 +20,58 @@ from .equation import (
 )
 from .path import plan
 
+# What NumPy takes for one; without JAX, which a command line that only reads sizes does not need.
+DType = np.dtype[Any] | type[Any] | str
+
 
 class MemoryLimitError(ValueError):
-    """A contraction was refused because its forecast peak exceeds the limit."""
+    """A contraction was refused because its forecast peak exceeds the limit.
+
+    Example:
+        >>> import jax, tnjax
+        >>> train = tnjax.Structure.tensor_train((9, 9, 9), 2)
+        >>> network = tnjax.TensorNetwork.random(train, key=jax.random.key(0))
+        >>> try:
+        ...     network.to_dense(memory_limit=1000)
+        ... except tnjax.MemoryLimitError as error:
+        ...     print(error)  # doctest: +ELLIPSIS
+        The dense tensor would need ..., more than the memory limit of 1000 B. ...
+    """
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Forecast of one contraction: `flops`, and `peak_bytes` alive at its worst moment."""
+    """Forecast of one contraction.
+
+    Attributes:
+        flops: multiplications and additions.
+        peak_bytes: alive at its worst moment.
+
+    Example:
+        >>> from tnjax import Structure, contraction_cost
+        >>> contraction_cost(Structure.rank_one((10, 10)), "float32")
+        Cost(flops=100, peak_bytes=480)
+    """
 
     flops: int
     peak_bytes: int
 
 
-def cost(equation: Equation, dtype, *, batch: int = 1) -> Cost:
+def cost(equation: Equation, dtype: DType, *, batch: int = 1) -> Cost:
     """Forecast for `batch` evaluations of an equation at once."""
     found = plan(equation)
     return Cost(batch * found.flops, batch * found.peak_size * np.dtype(dtype).itemsize)
 
 
-def contraction_cost(structure: Structure, dtype=np.float64) -> Cost:
+def contraction_cost(structure: Structure, dtype: DType = np.float64) -> Cost:
     """Forecast of contracting a structure to its dense tensor.
+
+    Args:
+        structure: with its ranks.
+        dtype: of the cores; it counts for the bytes only.
+
+    Returns:
+        Flops and peak memory along the planned path.
 
     Example:
         >>> from tnjax import Structure, contraction_cost
@@ -102,7 +134,7 @@ def num_bonds(structure: Structure) -> list[int]:
 
 
 @functools.lru_cache(maxsize=4096)
-def dense_fit_peak_bytes(structure: Structure, dtype) -> int:
+def dense_fit_peak_bytes(structure: Structure, dtype: DType) -> int:
     """Forecast of what a sweep over a dense tensor has alive at its worst moment, the tensor,
     the network's own tensor and the residual included."""
     equations = [dense_equation(structure)]
@@ -131,7 +163,9 @@ def check_fit_memory(
         )
 
 
-def check_memory(equation: Equation, dtype, limit: int | None, what: str, batch: int = 1) -> None:
+def check_memory(
+    equation: Equation, dtype: DType, limit: int | None, what: str, batch: int = 1
+) -> None:
     """Refuse, before anything is allocated, what would need more than `limit` bytes.
 
     Raises:

@@ -5,11 +5,13 @@ tf32 and bfloat16 products are an explicit choice of the caller.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Integer
 
 from .._structure import Structure
@@ -29,12 +31,19 @@ from .path import plan
 
 Cores = tuple[Array, ...]
 FULL = lax.Precision.HIGHEST
-# A last product of so many entries, over so few terms, is written in its final order at once.
+# A last product with at least this many entries, summed over at most this many terms, is written in
+# its final order at once.
 _LARGE = 2**18
 _TERMS = 8
 
 
-def contract(equation: Equation, operands, *, precision=FULL, dtype=None) -> Array:
+def contract(
+    equation: Equation,
+    operands: Iterable[Any],
+    *,
+    precision: lax.PrecisionLike = FULL,
+    dtype: DTypeLike | None = None,
+) -> Array:
     """Evaluate an equation along its planned path; without operands it is 1, of `dtype`."""
     recipe = plan(equation)
     work = list(operands)
@@ -94,15 +103,58 @@ def _placed(x: Array, places: list[int], shape: tuple[int, ...]) -> Array:
     return lax.broadcast_in_dim(lax.transpose(x, order), shape, [places[axis] for axis in order])
 
 
-def dense(structure: Structure, cores: Cores, *, precision=FULL) -> Inexact[Array, "..."]:
-    """The represented tensor, shape `structure.dims`."""
+def dense(
+    structure: Structure, cores: Cores, *, precision: lax.PrecisionLike = FULL
+) -> Inexact[Array, "..."]:
+    """The represented tensor, shape `structure.dims`.
+
+    Args:
+        structure: with its ranks.
+        cores: arrays of shapes `structure.core_shape`.
+        precision: of the products, as in `jax.lax.Precision`.
+
+    Returns:
+        An array of shape `structure.dims`.
+
+    Example:
+        >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.contract import dense
+        >>> train = Structure.tensor_train((4, 5, 6), 2)
+        >>> cores = TensorNetwork.random(train, key=jax.random.key(0)).cores
+        >>> dense(train, cores).shape
+        (4, 5, 6)
+    """
     return contract(dense_equation(structure), cores, precision=precision)
 
 
 def entries(
-    structure: Structure, cores: Cores, indices: Integer[Array, "entries modes"], *, precision=FULL
+    structure: Structure,
+    cores: Cores,
+    indices: Integer[Array, "entries modes"],
+    *,
+    precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, " entries"]:
-    """The represented tensor at `indices`: one gathered row per core, never a dense tensor."""
+    """The represented tensor at `indices`: one gathered row per core, never a dense tensor.
+
+    Args:
+        structure: with its ranks.
+        cores: arrays of shapes `structure.core_shape`.
+        indices: integers [entries, modes], not checked.
+        precision: of the products, as in `jax.lax.Precision`.
+
+    Returns:
+        An array of shape [entries].
+
+    Example:
+        >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.contract import entries
+        >>> train = Structure.tensor_train((4, 5, 6), 2)
+        >>> cores = TensorNetwork.random(train, key=jax.random.key(0)).cores
+        >>> entries(train, cores, jax.numpy.array([[0, 0, 0], [3, 4, 5]])).shape
+        (2,)
+    """
     rows = [gather(structure, cores, node, indices) for node in range(structure.num_nodes)]
     equation = entries_equation(structure, indices.shape[0])
     if all(not legs for legs in structure.legs):
@@ -122,7 +174,7 @@ def entry_rows(
     node: int,
     indices: Integer[Array, "entries modes"],
     *,
-    precision=FULL,
+    precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, "entries bonds"]:
     """d(entry) / d(row of the core of `node`) for each entry: the other cores' rows, contracted."""
     equation = rows_equation(structure, node, indices.shape[0])
@@ -133,28 +185,95 @@ def entry_rows(
     return jnp.broadcast_to(out.reshape(-1 if carried else 1, bonds), (indices.shape[0], bonds))
 
 
-def inner(structure: Structure, left: Cores, right: Cores, *, precision=FULL) -> Array:
-    """The inner product <left, right> (left conjugated) of two networks of one structure."""
+def inner(
+    structure: Structure, left: Cores, right: Cores, *, precision: lax.PrecisionLike = FULL
+) -> Array:
+    """The inner product <left, right> (left conjugated) of two networks of one structure.
+
+    Args:
+        structure: of both.
+        left, right: cores of shapes `structure.core_shape`.
+        precision: of the products, as in `jax.lax.Precision`.
+
+    Returns:
+        A scalar, an array of shape [].
+
+    Example:
+        >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.contract import inner
+        >>> train = Structure.tensor_train((4, 5, 6), 2)
+        >>> cores = TensorNetwork.random(train, key=jax.random.key(0)).cores
+        >>> float(inner(train, cores, cores)) > 0  # the square of the norm
+        True
+    """
     operands = (*(core.conj() for core in left), *right)
     return contract(inner_equation(structure), operands, precision=precision)
 
 
 def environment(
-    structure: Structure, cores: Cores, nodes: tuple[int, ...], tensor: Array, *, precision=FULL
+    structure: Structure,
+    cores: Cores,
+    nodes: tuple[int, ...],
+    tensor: Array,
+    *,
+    precision: lax.PrecisionLike = FULL,
 ) -> Array:
     """`tensor` contracted with the conjugated cores of all nodes but `nodes`.
 
     For one node this is the right-hand side of its normal equations, in the shape of its core;
     for a pair its leading singular vectors are the best first slices of a new bond.
+
+    Args:
+        structure: with its ranks.
+        cores: arrays of shapes `structure.core_shape`.
+        nodes: whose cores are left out.
+        tensor: of shape `structure.dims`.
+        precision: of the products, as in `jax.lax.Precision`.
+
+    Returns:
+        The legs and outer bonds of `nodes`, node by node in their order.
+
+    Example:
+        >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.contract import environment
+        >>> train = Structure.tensor_train((4, 5, 6), 2)
+        >>> cores = TensorNetwork.random(train, key=jax.random.key(0)).cores
+        >>> environment(train, cores, (1,), jax.numpy.ones((4, 5, 6))).shape == cores[1].shape
+        True
     """
     rest = [core.conj() for k, core in enumerate(cores) if k not in nodes]
     return contract(environment_equation(structure, nodes), (tensor, *rest), precision=precision)
 
 
 def gram(
-    structure: Structure, cores: Cores, nodes: tuple[int, ...], *, precision=FULL
+    structure: Structure,
+    cores: Cores,
+    nodes: tuple[int, ...],
+    *,
+    precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, "bonds bonds"]:
-    """Gram matrix of the other cores over the open bonds of `nodes` (first axis conjugated)."""
+    """Gram matrix of the other cores over the open bonds of `nodes` (first axis conjugated).
+
+    Args:
+        structure: with its ranks.
+        cores: arrays of shapes `structure.core_shape`.
+        nodes: whose cores are left out.
+        precision: of the products, as in `jax.lax.Precision`.
+
+    Returns:
+        A Hermitian matrix [bonds, bonds].
+
+    Example:
+        >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.contract import gram
+        >>> train = Structure.tensor_train((4, 5, 6), 2)
+        >>> cores = TensorNetwork.random(train, key=jax.random.key(0)).cores
+        >>> gram(train, cores, (1,)).shape
+        (4, 4)
+    """
     rest = [core for k, core in enumerate(cores) if k not in nodes]
     operands = (*(core.conj() for core in rest), *rest)
     out = contract(
@@ -164,21 +283,30 @@ def gram(
     return out.reshape(size, size)
 
 
-def layers(structure: Structure, left: Cores, right: Cores, *, precision=FULL) -> Cores:
+def layers(
+    structure: Structure, left: Cores, right: Cores, *, precision: lax.PrecisionLike = FULL
+) -> Cores:
     """For each node its two cores (left conjugated) contracted over their legs, [bonds, bonds]."""
     pairs = enumerate(zip(left, right, strict=True))
     return tuple(layer(structure, node, *pair, precision=precision) for node, pair in pairs)
 
 
-def layer(structure: Structure, node: int, left: Array, right: Array, *, precision=FULL) -> Array:
-    """That of one node."""
+def layer(
+    structure: Structure,
+    node: int,
+    left: Array,
+    right: Array,
+    *,
+    precision: lax.PrecisionLike = FULL,
+) -> Array:
+    """The product of the two cores of one node."""
     rows = math.prod(structure.core_shape(node)[: len(structure.legs[node])])
     a, b = (core.reshape(rows, -1) for core in (left, right))
     return lax.dot(a.conj().T, b, precision=precision)
 
 
 def layered_gram(
-    structure: Structure, pairs: Sequence[Array], node: int, *, precision=FULL
+    structure: Structure, pairs: Sequence[Array], node: int, *, precision: lax.PrecisionLike = FULL
 ) -> Inexact[Array, "bonds bonds"]:
     """The Gram matrix of all other cores, as of `gram`, from their `layers`."""
     rest = [pair for k, pair in enumerate(_shaped(structure, pairs)) if k != node]
@@ -196,7 +324,9 @@ def _shaped(structure: Structure, pairs: Sequence[Array]) -> list[Array]:
     return out
 
 
-def layer_grams(structure: Structure, pairs: Cores, *, precision=FULL) -> Cores:
+def layer_grams(
+    structure: Structure, pairs: Cores, *, precision: lax.PrecisionLike = FULL
+) -> Cores:
     """The Gram matrices of all nodes from their `layers`, all in one: they are the derivatives of
     the inner product by each of the layers."""
     equation = layers_equation(structure)
@@ -209,7 +339,7 @@ def layer_grams(structure: Structure, pairs: Cores, *, precision=FULL) -> Cores:
 
 
 def jacobian(
-    structure: Structure, cores: Cores, node: int, *, precision=FULL
+    structure: Structure, cores: Cores, node: int, *, precision: lax.PrecisionLike = FULL
 ) -> Inexact[Array, "others bonds"]:
     """dT / d(core of `node`) as a matrix: the other modes by the bonds of the node."""
     rest = [core for k, core in enumerate(cores) if k != node]
@@ -219,8 +349,10 @@ def jacobian(
     return out.reshape(-1, bonds)
 
 
-dense_jit = jax.jit(dense, static_argnums=0, static_argnames="precision")
-entries_jit = jax.jit(entries, static_argnums=0, static_argnames="precision")
-inner_jit = jax.jit(inner, static_argnums=0, static_argnames="precision")
-environment_jit = jax.jit(environment, static_argnums=(0, 2), static_argnames="precision")
-gram_jit = jax.jit(gram, static_argnums=(0, 2), static_argnames="precision")
+dense_jit: Callable[..., Array] = jax.jit(dense, static_argnums=0, static_argnames="precision")
+entries_jit: Callable[..., Array] = jax.jit(entries, static_argnums=0, static_argnames="precision")
+inner_jit: Callable[..., Array] = jax.jit(inner, static_argnums=0, static_argnames="precision")
+environment_jit: Callable[..., Array] = jax.jit(
+    environment, static_argnums=(0, 2), static_argnames="precision"
+)
+gram_jit: Callable[..., Array] = jax.jit(gram, static_argnums=(0, 2), static_argnames="precision")

@@ -19,12 +19,12 @@ try:  # an optional extra: finds the same optimal paths as `dp`, some ten times 
 except ImportError:
     cotengra = None
 
-# Exact path search up to so many operands, fewer where they share many labels (it would take
-# minutes); beyond, the greedy heuristics.
+# Operands up to which the search for a path is exact, fewer where they share many labels (it would
+# take minutes). Beyond, the greedy heuristics are used.
 _MAX_EXACT_OPERANDS = 20
 _MAX_EXACT_OPERANDS_DENSE = 16
 _DENSE_LABELS = 3  # per operand
-# A search takes a millisecond up to so many operands, whose sizes are taken as they are.
+# Up to this many operands a search takes a millisecond, and sizes are taken as they are.
 _MAX_TRUE_OPERANDS = 8
 
 

@@ -29,6 +29,9 @@ def make_mesh(
         candidates, data: devices along each axis. If one is missing, it takes what is left; if
             both are, all devices are along `data`.
 
+    Returns:
+        A mesh of shape [candidates, data].
+
     Raises:
         ValueError: for a number that is not positive, more devices than there are, or axes that
             do not divide the devices among them.

@@ -37,8 +37,15 @@ def initialize(
     Raises:
         ValueError: for arguments that do not fit each other, or an environment that does not tell.
         OSError: if there is no coordinator at that address, or process 0 cannot listen there.
+
+    Example:
+        >>> from tnjax.distributed import initialize
+        >>> try:
+        ...     initialize("10.0.0.1:1234", num_processes=2, process_id=2)
+        ... except ValueError as error:
+        ...     print(error)
+        Process 2 of 2: expected an id from 0 to the number of processes - 1.
     """
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if coordinator == _AUTO:
         if (num_processes, process_id) != (None, None):
             raise ValueError(
@@ -91,6 +98,7 @@ def check_processes(
 
 
 def _join(timeout: float, **arguments) -> None:
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(
         initialization_timeout=max(1, round(timeout)),
         heartbeat_timeout_seconds=HEARTBEAT,

@@ -10,7 +10,7 @@ from .._errors import ReadError
 _CHUNK = 2**20
 
 
-def check_file(path: str | os.PathLike) -> Path:
+def check_file(path: str | os.PathLike[str]) -> Path:
     """Raise `FileNotFoundError` or `ValueError` unless there is such a file."""
     path = Path(path)
     if not path.exists():

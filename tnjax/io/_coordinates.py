@@ -36,6 +36,13 @@ class Coordinates:
         weights: [num_entries], where the file has them.
         value_name: of a table, the column of the values.
         notes: what there is to say about how the file was read.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.io import Coordinates
+        >>> found = Coordinates(np.array([[0, 1], [2, 0]]), np.array([0.5, -2.0]), (3, 2))
+        >>> found.describe()
+        '2 entries of a tensor 3x2'
     """
 
     indices: np.ndarray
@@ -56,11 +63,29 @@ class Coordinates:
         return "; ".join((*words, *self.notes))
 
 
-def holds_coordinates(path: str | os.PathLike) -> bool:
+def holds_coordinates(path: str | os.PathLike[str]) -> bool:
     """Whether `read_coordinates` reads this file; if not, it may hold a dense tensor.
 
     By the name, and of an `.npz` by whether there are arrays `indices` and `values` in it; a folder
     must hold both.
+
+    Args:
+        path: of a file or folder.
+
+    Returns:
+        Whether it lists entries.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from tnjax.io import holds_coordinates
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "x.tns"
+        ...     _ = file.write_text("1 1 2 0.5")
+        ...     holds_coordinates(file)
+        True
     """
     if Path(path).is_dir():
         return check_folder(Path(path))
@@ -76,7 +101,7 @@ def holds_coordinates(path: str | os.PathLike) -> bool:
 
 
 def read_coordinates(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     value: str | None = None,
     modes: Sequence[str] | None = None,
@@ -106,8 +131,11 @@ def read_coordinates(
         shape: of the tensor; by default as the file says, or just large enough.
         labels: of a table, for some modes all labels in the order of the indices, those that no
             row has among them.
-        max_bytes: compressed data may unpack to so many bytes (4 GiB by default), or to the size
-            of the file if that is more.
+        max_bytes: bytes that compressed data may unpack to (4 GiB by default), or the size of the
+            file if that is more.
+
+    Returns:
+        Indices [entries, modes], values [entries], and what the file says of the modes.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -27,7 +27,7 @@ _VERSION = 1
 
 
 def save(
-    path: str | os.PathLike, network: TensorNetwork, metadata: dict[str, Any] | None = None
+    path: str | os.PathLike[str], network: TensorNetwork, metadata: dict[str, Any] | None = None
 ) -> None:
     """Write a network to a safetensors file, atomically.
 
@@ -78,14 +78,29 @@ def save(
             raise OSError(f"{path}: {error}") from error
 
 
-def load(path: str | os.PathLike) -> TensorNetwork:
+def load(path: str | os.PathLike[str]) -> TensorNetwork:
     """Read a network that `save` wrote. No code in a file is ever run.
 
     A float64 file read while JAX is in 32-bit mode becomes float32, with a warning.
 
+    Args:
+        path: of the file.
+
+    Returns:
+        The network; its cores have the dtype of the file.
+
     Raises:
         ValueError: if the file is not such a network, is damaged, or is of a newer version.
         OSError: if it cannot be read.
+
+    Example:
+        >>> import jax, tempfile, tnjax
+        >>> rank_one = tnjax.Structure.rank_one((3, 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     network = tnjax.TensorNetwork.random(rank_one, key=jax.random.key(0))
+        ...     tnjax.save(f"{folder}/network.safetensors", network)
+        ...     tnjax.load(f"{folder}/network.safetensors").num_params
+        7
     """
     header, tensors = _read(path)
     try:
@@ -122,15 +137,35 @@ def _complex(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
     return core
 
 
-def load_metadata(path: str | os.PathLike) -> dict[str, Any]:
-    """The metadata that were given to `save`. Raises as `load` does."""
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The metadata that were given to `save`.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The values; an empty dict if none were given.
+
+    Raises:
+        ValueError: if the file is not such a network, is damaged, or is of a newer version.
+        OSError: if it cannot be read.
+
+    Example:
+        >>> import jax, tempfile, tnjax
+        >>> rank_one = tnjax.Structure.rank_one((3, 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     network = tnjax.TensorNetwork.random(rank_one, key=jax.random.key(0))
+        ...     tnjax.save(f"{folder}/network.safetensors", network, {"error": 0.1})
+        ...     tnjax.load_metadata(f"{folder}/network.safetensors")
+        {'error': 0.1}
+    """
     metadata = _read(path)[0].get("metadata", {})
     if not isinstance(metadata, dict):
         raise ReadError(path, "the metadata are not an object.")
     return metadata
 
 
-def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: there is no such file.")
     try:

@@ -21,6 +21,9 @@ def parse_labels(text: str | None) -> Mapping[str, tuple[str, ...]]:
         text: `mode=first..last` (whole numbers, or ISO dates for all days) or `mode=FILE` (one
             label on each line, in the order of the indices), several with commas between them.
 
+    Returns:
+        For each mode its labels, in the order of the indices.
+
     Raises:
         ValueError: if it is not of this form, a range is empty, or a file gives a label twice.
         FileNotFoundError: if there is no such file.
@@ -66,7 +69,7 @@ def _check_count(text: str, count: int) -> None:
         raise ValueError(f"labels {text!r}: {max(count, 0)} labels; expected 1 to {_MOST_LABELS}.")
 
 
-def _file(path: str | os.PathLike) -> tuple[str, ...]:
+def _file(path: str | os.PathLike[str]) -> tuple[str, ...]:
     file = check_file(Path(path))
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]

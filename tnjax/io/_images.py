@@ -34,8 +34,8 @@ _ZERO_IS_WHITE = 0
 _UNSIGNED, _SIGNED, _REAL = 1, 2, 3
 _PALETTES = ("P", "PA")
 _TRANSPARENCY = "its transparency (alpha) is left out"
-_CHANNELS = "its channels beyond grey or RGB are left out"
-_GREYS = ("L", "1", "LA", "La", "I", "F")
+_CHANNELS = "its channels beyond gray or RGB are left out"
+_GRAYS = ("L", "1", "LA", "La", "I", "F")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ def read_image(path: Path, limit: int) -> Pixels:
                 found = _pages(path, image, limit)
     except UnidentifiedImageError as error:
         raise ReadError(
-            path, "not an image of a known format (grey or color, 8 or 16 bits or float32)."
+            path, "not an image of a known format (gray or color, 8 or 16 bits or float32)."
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ReadError(path, f"the image is too large ({error}).") from error
@@ -156,7 +156,7 @@ def _pages(path: Path, image: Image.Image, limit: int) -> Pixels:
     if len({array.ndim for array in arrays}) > 1:
         arrays = [a if a.ndim == 3 else np.repeat(a[..., None], 3, axis=2) for a in arrays]
     if animated:
-        arrays = _grey_if_all_are(arrays)
+        arrays = _gray_if_all_are(arrays)
     array = arrays[0] if len(arrays) == 1 else np.stack(arrays)
     white = max(whites)
     if len(arrays) > 1:
@@ -222,9 +222,9 @@ def _page(image: Image.Image, animated: bool) -> tuple[np.ndarray, float, list[s
 
 
 def _plain(image: Image.Image, animated: bool) -> Image.Image:
-    """The image in a mode whose channels are grey or red, green and blue."""
+    """The image in a mode whose channels are gray or red, green and blue."""
     if animated:
-        return image.convert("RGB" if image.mode not in _GREYS else "L")
+        return image.convert("RGB" if image.mode not in _GRAYS else "L")
     if image.mode in ("LA", "La", "1"):
         return image.convert("L")
     if image.mode in ("L", "RGB", "F", "I") or image.mode.startswith("I;16"):
@@ -244,7 +244,7 @@ def _is_transparent(image: Image.Image) -> bool:
     return "transparency" in image.info and image.mode in ("L", "RGB")
 
 
-def _grey_if_all_are(arrays: list[np.ndarray]) -> list[np.ndarray]:
+def _gray_if_all_are(arrays: list[np.ndarray]) -> list[np.ndarray]:
     """Frames of an animation without the modes of colors if no pixel of any has one."""
     if any(array.ndim != 3 for array in arrays):
         return arrays
@@ -277,8 +277,26 @@ def _pixel_bytes(mode: str) -> int:
 
 
 def write_image(file: Path | str | io.BytesIO, array: np.ndarray, white: float) -> None:
-    """Write [height, width] or [height, width, 3] as an 8-bit image, PNG by default; values past
-    the range are clipped."""
+    """Write an 8-bit image, PNG by default; values past the range are clipped.
+
+    Args:
+        file: a path, whose ending says the format, or a buffer.
+        array: [height, width] or [height, width, 3].
+        white: the value that stands for full intensity; 0 is black.
+
+    Raises:
+        ValueError: for an array of another shape, or a path with an unknown ending.
+        OSError: if the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from tnjax.io import read_tensor, write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_image(f"{folder}/x.png", np.array([[0.0, 0.5, 2.0]]), white=1.0)
+        ...     read_tensor(f"{folder}/x.png").array.tolist()
+        [[0, 128, 255]]
+    """
     scaled = np.clip(np.rint(np.asarray(array, np.float64) * (255 / white)), 0, 255)
     kind = "PNG" if isinstance(file, io.BytesIO) else None
     Image.fromarray(scaled.astype(np.uint8)).save(file, kind)

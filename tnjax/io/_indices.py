@@ -1,7 +1,8 @@
 """Checks of indices and of folders of entries."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,5 +44,5 @@ def check_folder(path: Path) -> bool:
     return True
 
 
-def in_brackets(numbers) -> str:
+def in_brackets(numbers: Iterable[Any]) -> str:
     return "(" + ", ".join(f"{float(n):.16g}" for n in numbers) + ")"

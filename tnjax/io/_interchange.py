@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def to_einsum(network: TensorNetwork) -> tuple[str, tuple[Array, ...]]:
     return str(dense_equation(network.structure)), network.cores
 
 
-def from_einsum(equation: str, arrays: Sequence) -> TensorNetwork:
+def from_einsum(equation: str, arrays: Sequence[Any]) -> TensorNetwork:
     """The network that an einsum equation describes: a node for every operand.
 
     Letters of the output are the modes, in that order; the others are bonds, or hyperedges where
@@ -53,6 +54,9 @@ def from_einsum(equation: str, arrays: Sequence) -> TensorNetwork:
         equation: with an explicit output, e.g. `"ab,bc->ac"`.
         arrays: one for each operand. Different dtypes are promoted to one; integers become
             floating.
+
+    Returns:
+        The network; modes in the order of the output.
 
     Raises:
         ValueError: if the equation has no `->` or an ellipsis, the arrays do not fit it, or a

@@ -51,6 +51,7 @@ class Mode:
 
     @property
     def size(self) -> int:
+        """Number of labels."""
         return len(self.labels)
 
     def encode(self, words: Sequence[str]) -> np.ndarray:
@@ -81,13 +82,26 @@ class Mode:
         return [self.labels[index] for index in np.asarray(indices).tolist()]
 
 
-def write_labels(path: str | os.PathLike, modes: Sequence[Mode]) -> None:
+def write_labels(path: str | os.PathLike[str], modes: Sequence[Mode]) -> None:
     """Write the labels of all modes as JSON.
 
     The object is `{"format": "tnjax.labels", "version": 1, "modes": [{"name", "labels"}, ...]}`.
 
+    Args:
+        path: of the file; replaced if it exists.
+        modes: in order.
+
     Raises:
         OSError: if the file cannot be written; a file that was there is untouched.
+
+    Example:
+        >>> import json, pathlib, tempfile
+        >>> from tnjax.io import Mode, write_labels
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "labels.json"
+        ...     write_labels(file, (Mode("user", ("Ann", "Bob")),))
+        ...     json.loads(file.read_text())["modes"]
+        [{'name': 'user', 'labels': ['Ann', 'Bob']}]
     """
     record = {
         "format": _FORMAT,
@@ -98,8 +112,14 @@ def write_labels(path: str | os.PathLike, modes: Sequence[Mode]) -> None:
         part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_labels(path: str | os.PathLike) -> tuple[Mode, ...]:
+def read_labels(path: str | os.PathLike[str]) -> tuple[Mode, ...]:
     """Read what `write_labels` wrote.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The modes, in order.
 
     Raises:
         ValueError: if the file is not of this format, is damaged, or is of a newer version.

@@ -14,7 +14,7 @@ from ._readers import read_tensor
 
 
 def read_mask(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     shape: Sequence[int],
     variable: str | None = None,
     *,
@@ -78,6 +78,9 @@ def random_mask(shape: Sequence[int], share: float, *, key: PRNGKeyArray) -> np.
         shape: of the tensor.
         share: of the entries, more than 0 and at most 1; rounded to a whole number, at least one.
         key: `jax.random.key(seed)`; the same key gives the same mask.
+
+    Returns:
+        Booleans of that shape.
 
     Raises:
         ValueError: if the share is out of range.

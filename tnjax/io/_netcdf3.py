@@ -19,7 +19,7 @@ from ._packing import packing_of
 _NAMING = ("coordinates", "bounds", "climatology", "grid_mapping")
 
 
-def is_netcdf3(path: str | os.PathLike) -> bool:
+def is_netcdf3(path: str | os.PathLike[str]) -> bool:
     """Whether the file begins as the classic formats do (of which 5 is refused later)."""
     with open(path, "rb") as file:
         return file.read(4) in (b"CDF\x01", b"CDF\x02", b"CDF\x05")

@@ -16,7 +16,7 @@ _MAGIC = {b"n+1\0": "Nifti1Image", b"n+2\0": "Nifti2Image"}
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether the name is that of such a file: `.nii` or `.nii.gz`."""
+    """Whether a file of this name is one: `.nii` or `.nii.gz`."""
     return path.name.lower().removesuffix(".gz").endswith(NIFTI_SUFFIX)
 
 

@@ -29,7 +29,7 @@ def to_quimb(network: TensorNetwork, *, hyper_indices: bool = False) -> Any:
 
     Returns:
         The quimb network. The indices of `tn.contract()` are in quimb's order;
-        `output_inds=("k0", "k1", ...)` gives that of the modes.
+        `output_inds=("k0", "k1", ...)` asks for the order of the modes.
 
     Raises:
         ImportError: if quimb is not installed.
@@ -83,6 +83,9 @@ def from_quimb(tn: Any, inds: Sequence[str]) -> TensorNetwork:
     Args:
         tn: a `quimb.tensor.TensorNetwork` whose arrays NumPy can read.
         inds: the open indices, in the order of the modes, e.g. `tn.outer_inds()`.
+
+    Returns:
+        The network; modes in the order of `inds`.
 
     Raises:
         ImportError: if quimb is not installed.

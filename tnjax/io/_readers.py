@@ -38,6 +38,12 @@ class TensorData:
         is_stack: whether it came from an image file of several pages.
         modes: names of the modes and labels of their indices, where the file has them.
         notes: what was done to what the file holds, for people.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.io import TensorData
+        >>> TensorData(np.zeros((4, 6, 3)), is_image=True, white=255.0).is_picture
+        True
     """
 
     array: np.ndarray
@@ -55,20 +61,23 @@ class TensorData:
 
 
 def read_tensor(
-    path: str | os.PathLike, variable: str | None = None, *, max_bytes: int = 2**32
+    path: str | os.PathLike[str], variable: str | None = None, *, max_bytes: int = 2**32
 ) -> TensorData:
     """Read a dense tensor of numbers.
 
     Sizes that a file claims are compared with the data that it holds before anything is allocated.
 
     Args:
-        path: an image (grey or color; of several pages, these are the first mode), `.npy`, `.npz`,
+        path: an image (gray or color; of several pages, these are the first mode), `.npy`, `.npz`,
             `.mat`, NetCDF, HDF5 or Zarr (see `open_tensor`; the extra `arrays`), NIfTI (`.nii`,
             `.nii.gz`; the extra `nifti`), or a video (`.mp4`, `.mov`, `.mkv`, `.webm`, `.avi`;
             needs PyAV, the extra `video`). What is honored of each is in `docs/formats.md`.
         variable: which array of a file that holds several.
-        max_bytes: compressed data may unpack to so many bytes (4 GiB by default), or to the size
-            of the file if that is more: a small file cannot fill the memory.
+        max_bytes: bytes that compressed data may unpack to (4 GiB by default), or the size of the
+            file if that is more: a small file cannot fill the memory.
+
+    Returns:
+        The numbers, with what the file says of them.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -26,7 +26,7 @@ def mode_names(modes: Sequence[Mode] | None, order: int) -> tuple[str, ...]:
 
 
 def read_requests(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     shape: Sequence[int],
     modes: Sequence[Mode] | None = None,
     *,
@@ -49,6 +49,16 @@ def read_requests(
         FileNotFoundError: if there is no such file.
         ImportError: for `.parquet`, if pyarrow is not installed.
         ValueError: if it is damaged, empty, or names what the tensor does not have.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from tnjax.io import Mode, read_requests
+        >>> modes = (Mode("user", ("Ann", "Bob")), Mode("day", ("1", "2")))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "wanted.csv"
+        ...     _ = file.write_text("day,user\\n2,Ann\\n")
+        ...     read_requests(file, (2, 2), modes).tolist()
+        [[0, 1]]
     """
     path = check_file(path)
     limit = max(max_bytes, path.stat().st_size)
@@ -97,7 +107,7 @@ def _integers(words: Sequence[str], name: str) -> np.ndarray:
 
 
 def write_predictions(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     indices: np.ndarray,
     values: np.ndarray,
     modes: Sequence[Mode] | None = None,

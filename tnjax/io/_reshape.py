@@ -25,6 +25,14 @@ class Reshape:
             takes the next digit of one source mode. Interleaved: digit k of every source mode
             together, so that a new mode is a patch at one scale (ket augmentation).
         dims: sizes of the new modes.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.io import plan_reshape
+        >>> plan = plan_reshape((5, 4), (3, 2, 4), fit="pad")
+        >>> small = plan.apply(np.arange(20.0).reshape(5, 4))
+        >>> small.shape, plan.undo(small).shape
+        ((3, 2, 4), (5, 4))
     """
 
     source: tuple[int, ...]
@@ -97,6 +105,9 @@ def plan_reshape(
         fit: what to do if the sizes do not multiply up: "exact" refuses, "pad" repeats the last
             entries, "crop" drops them; both change as little as possible.
 
+    Returns:
+        What `apply` and `undo` do.
+
     Raises:
         ValueError: if there is no way.
 
@@ -149,6 +160,12 @@ def plan_reshape(
 
 def digits_of(shape: Sequence[int]) -> tuple[int, ...]:
     """Every mode split into its prime factors, pairs of twos as fours: small modes to work in.
+
+    Args:
+        shape: of the tensor.
+
+    Returns:
+        Sizes of the new modes, for `plan_reshape`.
 
     Example:
         >>> from tnjax.io import digits_of

@@ -59,15 +59,27 @@ class SampleFile:
         count: of the entries.
         dtype: of their values, in the byte order of this machine.
         nbytes: of all indices and values.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from tnjax.io import open_samples, write_samples
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     chunk = (np.array([[0, 1], [2, 0]]), np.array([0.5, -2.0]))
+        ...     _ = write_samples(f"{folder}/x", [chunk], (3, 2))
+        ...     file = open_samples(f"{folder}/x")
+        ...     file.count, file.shape, [len(values) for _, values in file.chunks(1)]
+        (2, (3, 2), [1, 1])
     """
 
     def __init__(self, path: Path, indices: _Array, values: _Array, shape: tuple[int, ...] | None):
-        self.path, self._indices, self._values = path, indices, values
-        self.count = values.shape[0]
-        self.dtype = values.dtype.newbyteorder("=")
+        self.path: Path = path
+        self.count: int = values.shape[0]
+        self.dtype: np.dtype = values.dtype.newbyteorder("=")
+        self._indices, self._values = indices, values
         arrays = (indices, values)
-        self.nbytes = sum(math.prod(part.shape) * part.dtype.itemsize for part in arrays)
-        self.shape = self._largest() if shape is None else shape
+        self.nbytes: int = sum(math.prod(part.shape) * part.dtype.itemsize for part in arrays)
+        self.shape: tuple[int, ...] = self._largest() if shape is None else shape
 
     def chunks(self, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All entries from beginning to end, at most `rows` at a time.
@@ -117,7 +129,7 @@ class SampleFile:
         return tuple(int(n) + 1 for n in high)
 
 
-def open_samples(path: str | os.PathLike) -> SampleFile | None:
+def open_samples(path: str | os.PathLike[str]) -> SampleFile | None:
     """Entries that can be read chunk by chunk.
 
     Args:
@@ -172,7 +184,7 @@ def open_samples(path: str | os.PathLike) -> SampleFile | None:
 
 
 def write_samples(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     chunks: Iterable[tuple[Any, Any]],
     shape: Sequence[int] | None = None,
 ) -> int:

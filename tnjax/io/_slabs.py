@@ -16,7 +16,7 @@ from ._tensor_file import TensorFile
 from ._zarr import ZARR_SUFFIX, ZarrFile
 
 
-def open_tensor(path: str | os.PathLike, variable: str | None = None) -> TensorFile | None:
+def open_tensor(path: str | os.PathLike[str], variable: str | None = None) -> TensorFile | None:
     """A tensor that can be read slab by slab.
 
     Args:

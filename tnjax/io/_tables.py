@@ -21,7 +21,7 @@ _SHOWN = 40
 
 
 def table_suffix(path: Path) -> str:
-    """The kind of a file by its name, that of `x.csv.gz` being `.csv`."""
+    """The kind of a file by its name; `x.csv.gz` is a `.csv`."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     if suffixes[-1:] == [".gz"]:
         suffixes = suffixes[:-1]

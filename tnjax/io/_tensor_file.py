@@ -26,6 +26,16 @@ class TensorFile(abc.ABC):
         fortran: whether the last mode is the slowest in the file, not the first.
         modes: names of the modes and labels of their indices, where the file has them.
         notes: what was done to the numbers, for people.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from tnjax.io import open_tensor
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(f"{folder}/x.npy", np.ones((4, 3)))
+        ...     file = open_tensor(f"{folder}/x.npy")
+        ...     file.row_bytes, [slab.shape for slab in file.slabs(max_bytes=48)]
+        (24, [(2, 3), (2, 3)])
     """
 
     path: Path
@@ -42,12 +52,12 @@ class TensorFile(abc.ABC):
 
     @property
     def nbytes(self) -> int:
-        """Of all numbers."""
+        """Bytes of all numbers."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def row_bytes(self) -> int:
-        """Of the smallest slab: one index of the slowest mode."""
+        """Bytes of the smallest slab: one index of the slowest mode."""
         return math.prod(self.stored_shape[1:]) * self.dtype.itemsize
 
     def slabs(self, max_bytes: int) -> Iterator[np.ndarray]:
@@ -70,13 +80,13 @@ class TensorFile(abc.ABC):
                 yield read(first, min(first + rows, count))
 
     def read(self) -> np.ndarray:
-        """All of it."""
+        """The whole tensor, of shape `shape`."""
         with self._opened() as read:
             array = read(0, self.stored_shape[0])
         return array.T if self.fortran else array
 
     def _aligned(self, rows: int) -> int:
-        """So many rows, or somewhat fewer, that are read in one go."""
+        """How many rows to read in one go: these, or somewhat fewer."""
         return rows
 
     @abc.abstractmethod

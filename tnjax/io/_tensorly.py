@@ -98,6 +98,9 @@ def from_tensorly(tensor: Any) -> TensorNetwork:
         tensor: a `CPTensor`, `TTTensor`, `TRTensor` or `TuckerTensor`, of any dtype, with arrays
             that NumPy can read.
 
+    Returns:
+        The network that represents the same tensor.
+
     Raises:
         ImportError: if TensorLy is not installed.
         ValueError: for anything else, or if its arrays do not fit one another.

@@ -16,7 +16,7 @@ from .._install import install_hint
 # The container is named, and data come from memory: a file cannot make FFmpeg read others.
 _CONTAINERS = {".mp4": "mov", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska", ".avi": "avi"}
 VIDEO_SUFFIXES = tuple(_CONTAINERS)
-_GREY = ("gray", "gray10le", "gray12le", "gray16le", "monow", "monob")
+_GRAY = ("gray", "gray10le", "gray12le", "gray16le", "monow", "monob")
 
 
 def read_video(path: Path, limit: int) -> tuple[np.ndarray, float]:
@@ -27,7 +27,7 @@ def read_video(path: Path, limit: int) -> tuple[np.ndarray, float]:
         limit: bytes that the frames may take.
 
     Returns:
-        Bytes [frames, height, width] of a grey video, else [frames, height, width, 3].
+        Bytes [frames, height, width] of a gray video, else [frames, height, width, 3].
 
     Raises:
         ImportError: if PyAV is not installed.
@@ -40,15 +40,15 @@ def read_video(path: Path, limit: int) -> tuple[np.ndarray, float]:
         with av.open(data, format=_CONTAINERS[path.suffix.lower()]) as container:
             stream = container.streams.video[0]
             context = stream.codec_context
-            grey = context.pix_fmt in _GREY
-            size = max(1, context.width * context.height) * (1 if grey else 3)
+            gray = context.pix_fmt in _GRAY
+            size = max(1, context.width * context.height) * (1 if gray else 3)
             rate = float(stream.average_rate or 25)
             for frame in container.decode(stream):
-                if frame.width * frame.height * (1 if grey else 3) != size:
+                if frame.width * frame.height * (1 if gray else 3) != size:
                     raise ValueError("the size of the frames changes")
                 if size * (len(frames) + 1) > limit:
                     raise ValueError(f"the frames need more than max_bytes={limit}")
-                frames.append(frame.to_ndarray(format="gray" if grey else "rgb24"))
+                frames.append(frame.to_ndarray(format="gray" if gray else "rgb24"))
     except Exception as error:  # on damaged files the library raises almost anything
         raise ReadError(path, f"not a video, or a damaged one ({error}).") from error
     if not frames:
@@ -56,15 +56,30 @@ def read_video(path: Path, limit: int) -> tuple[np.ndarray, float]:
     return np.stack(frames), rate
 
 
-def write_video(path: str | os.PathLike, array: np.ndarray, white: float, rate: float) -> None:
+def write_video(path: str | os.PathLike[str], array: np.ndarray, white: float, rate: float) -> None:
     """Write [frames, height, width] or [frames, height, width, 3] as an MP4 that players show.
 
     It is compressed with loss, values past the range are clipped, and a last row or column is
     repeated where a size is odd.
 
+    Args:
+        path: of the file.
+        array: [frames, height, width] or [frames, height, width, 3].
+        white: the value that stands for full intensity; 0 is black.
+        rate: frames in a second.
+
     Raises:
         ImportError: if PyAV is not installed.
         OSError: if the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from tnjax.io import read_tensor, write_video
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_video(f"{folder}/x.mp4", np.zeros((3, 16, 16)), white=1.0, rate=25)
+        ...     read_tensor(f"{folder}/x.mp4").array.shape
+        (3, 16, 16, 3)
     """
     av = _av()
     scaled = np.clip(np.rint(np.asarray(array, np.float64) * (255 / white)), 0, 255)

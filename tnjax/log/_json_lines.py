@@ -31,8 +31,8 @@ class JSONLines(Logger):
         'start'
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path: Path = Path(path)
         self._next: int | None = None
 
     def log(self, step: Step) -> None:

@@ -32,7 +32,7 @@ class TensorBoard(Logger):
         1
     """
 
-    def __init__(self, folder: str | os.PathLike, *, first: int = 0):
+    def __init__(self, folder: str | os.PathLike[str], *, first: int = 0):
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
@@ -63,5 +63,5 @@ class TensorBoard(Logger):
     def __enter__(self) -> "TensorBoard":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from .._search.storage.values import storable
+from .._storable import storable
 from .._structure import Edge, Structure, as_edge
 from ._base import Move
 from .cores import Cores, grow, shrink
@@ -34,7 +34,7 @@ class Grow(Move):
     by: int = 1
     slices: Slices | None = dataclasses.field(default=None, compare=False, repr=False)
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         edge, slices = as_edge(self.edge), self.slices
         if slices is None:
             parts = []
@@ -49,10 +49,10 @@ class Grow(Move):
             raise ValueError(f"Grow: {len(slices)} sets of slices for {self.by} new ranks.")
         return grow(structure, cores, edge, slices)
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         return structure.grow(self.edge, self.by)
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         return Shrink(self.edge, self.by)
 
 
@@ -60,21 +60,38 @@ class Grow(Move):
 @dataclasses.dataclass(frozen=True)
 class Shrink(Move):
     """Fewer ranks on a bond, by truncated SVD across it; a hyperedge loses its weakest terms, and
-    is closed when one is left."""
+    is closed when one is left.
+
+    Args:
+        edge: the bond.
+        by: ranks to take away.
+
+    Raises:
+        ValueError: by `apply` and `after`, if the rank would fall below 1.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax.moves import Shrink
+        >>> Shrink((0, 1)).after(Structure.tensor_train((4, 5, 6), 3)).ranks
+        (2, 3)
+
+    Reference:
+        Eckart and Young, Psychometrika 1 (1936).
+    """
 
     edge: Edge
     by: int = 1
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         self.after(structure)
         for _ in range(self.by):
             structure, cores = shrink(structure, cores, as_edge(self.edge))
         return structure, cores
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         return structure.shrink(self.edge, self.by)
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         return Grow(self.edge, self.by)
 
 
@@ -100,7 +117,7 @@ class Rerank(Move):
 
     ranks: tuple[tuple[Edge, int], ...]
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         new = self.after(structure)
         edges = {as_edge(edge) for edge, _ in self.ranks}
         for edge in sorted(edges):
@@ -112,30 +129,42 @@ class Rerank(Move):
                 structure, cores = Grow(edge, missing).apply(structure, cores)
         return structure, cores
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         for edge, rank in self.ranks:
             structure = structure.with_rank(edge, rank)
         return structure
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         return Rerank(tuple((edge, structure.rank(edge)) for edge, _ in self.ranks))
 
 
 @storable
 @dataclasses.dataclass(frozen=True)
 class Swap(Move):
-    """Ranks go from one bond to another."""
+    """Ranks go from one bond to another.
+
+    Args:
+        edge: the bond that loses ranks.
+        to: the bond that gets them.
+        by: how many.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax.moves import Swap
+        >>> Swap((0, 1), (0, 2)).after(Structure.tensor_train((4, 5, 6), 3)).edges
+        mappingproxy({(0, 1): 2, (0, 2): 2, (1, 2): 3})
+    """
 
     edge: Edge
     to: Edge
     by: int = 1
 
-    def apply(self, structure: Structure, cores: Cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         structure, cores = Shrink(self.edge, self.by).apply(structure, cores)
         return Grow(self.to, self.by).apply(structure, cores)
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         return structure.shrink(self.edge, self.by).grow(self.to, self.by)
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         return Swap(self.to, self.edge, self.by)

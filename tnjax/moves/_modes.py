@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 
-from .._search.storage.values import storable
+from .._storable import storable
 from .._structure import Structure
 from ._base import Move
+from .cores import Cores
 
 
 @storable
@@ -29,12 +30,12 @@ class SplitMode(Move):
     mode: int
     sizes: tuple[int, ...]
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         new = self.after(structure)
         shapes = [new.core_shape(node) for node in range(new.num_nodes)]
         return new, tuple(np.reshape(c, s) for c, s in zip(cores, shapes, strict=True))
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         size = structure.dims[self.mode]
         if not self.sizes or math.prod(self.sizes) != size:
             raise ValueError(f"SplitMode: sizes {self.sizes} do not multiply to {size}.")
@@ -52,7 +53,7 @@ class SplitMode(Move):
         )
         return Structure(dims, legs, structure.edges)
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         return MergeModes(self.mode, len(self.sizes))
 
 
@@ -64,17 +65,24 @@ class MergeModes(Move):
     Args:
         mode: the first of them.
         count: how many.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax.moves import MergeModes
+        >>> pair = Structure.from_edges((2, 3, 5), {(0, 1): 2}, legs=((0, 1), (2,)))
+        >>> MergeModes(0).after(pair).dims
+        (6, 5)
     """
 
     mode: int
     count: int = 2
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         new = self.after(structure)
         shapes = [new.core_shape(node) for node in range(new.num_nodes)]
         return new, tuple(np.reshape(c, s) for c, s in zip(cores, shapes, strict=True))
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         first, last = self.mode, self.mode + self.count - 1
         merged = set(range(first, last + 1))
         owners = [node for node, legs in enumerate(structure.legs) if merged & set(legs)]
@@ -96,5 +104,5 @@ class MergeModes(Move):
         )
         return Structure(dims, legs, structure.edges)
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         return SplitMode(self.mode, structure.dims[self.mode : self.mode + self.count])

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from .._search.storage.values import storable
+from .._storable import storable
 from .._structure import Edge, Structure, as_edge
 from ._base import Composite, Move
 from ._labeled import Labeled, assemble, label
@@ -44,13 +44,13 @@ class Split(Move):
     rank: int = 1
     at: int | None = None
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         return assemble(structure.dims, self._parts(structure, cores))
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         return assemble(structure.dims, self._parts(structure, None))[0]
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         at = structure.num_nodes if self.at is None else self.at
         return Merge(self.node + (at <= self.node), at)
 
@@ -100,18 +100,24 @@ class Merge(Move):
 
     Args:
         a, b: the nodes; the new one takes the place of `a`, and nodes past `b` move down by one.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax.moves import Merge
+        >>> Merge(0, 1).after(Structure.tensor_train((4, 5, 6), 2)).legs
+        ((0, 1), (2,))
     """
 
     a: int
     b: int
 
-    def apply(self, structure, cores):
+    def apply(self, structure: Structure, cores: Cores) -> tuple[Structure, Cores]:
         return assemble(structure.dims, self._parts(structure, cores))
 
-    def after(self, structure):
+    def after(self, structure: Structure) -> Structure:
         return assemble(structure.dims, self._parts(structure, None))[0]
 
-    def inverse(self, structure):
+    def inverse(self, structure: Structure) -> Move:
         """A split; there is none for two nodes that are on one hyperedge.
 
         Raises:
@@ -169,7 +175,22 @@ class Merge(Move):
 
 
 def insert_node(structure: Structure, edge: Edge) -> Split:
-    """The move that puts an internal node in the middle of a bond."""
+    """The move that puts an internal node in the middle of a bond.
+
+    Args:
+        structure: that it is for.
+        edge: a bond of two nodes.
+
+    Returns:
+        The move; the new node is the last one.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax.moves import insert_node
+        >>> train = Structure.tensor_train((4, 5), 2)
+        >>> insert_node(train, (0, 1)).after(train).edges
+        mappingproxy({(0, 2): 2, (1, 2): 2})
+    """
     edge = as_edge(edge)
     return Split(edge[0], bonds=(edge,), rank=structure.rank(edge))
 
@@ -178,8 +199,23 @@ def reattach(structure: Structure, mode: int, node: int) -> Composite:
     """The move that takes an open leg from its node to another: exact, at the cost of a bond
     between them that is as large as the mode.
 
+    Args:
+        structure: that it is for.
+        mode: the open leg.
+        node: where it goes.
+
+    Returns:
+        The move.
+
     Raises:
         ValueError: if the leg is there already, or is all that its node has.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax.moves import reattach
+        >>> pair = Structure.from_edges((2, 3, 5), {(0, 1): 2}, legs=((0, 1), (2,)))
+        >>> reattach(pair, 1, 1).after(pair).legs
+        ((0,), (1, 2))
     """
     owner = next(k for k, legs in enumerate(structure.legs) if mode in legs)
     rest = math.prod(structure.core_shape(owner)) // structure.dims[mode]

@@ -6,6 +6,7 @@ Cores are small; doing this on the host compiles nothing.
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from .._structure import Edge, Structure
@@ -90,7 +91,7 @@ def pad(structure: Structure, cores: Cores, capacity: Structure) -> Cores:
     return tuple(pad_core(structure, node, core, capacity) for node, core in enumerate(cores))
 
 
-def pad_core(structure: Structure, node: int, core, capacity: Structure) -> np.ndarray:
+def pad_core(structure: Structure, node: int, core: ArrayLike, capacity: Structure) -> np.ndarray:
     """One core in the shape that it has in `capacity`, filled with zeros."""
     core = np.asarray(core)
     padded = np.zeros(capacity.core_shape(node), core.dtype)

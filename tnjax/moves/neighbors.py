@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from .. import _interrupt
-from .._search.spectra.cuts import CutBounds
 from .._structure import Edge, Structure, as_edge
 from . import Composite, Merge, Move, Rerank, Split, gauged
 from .cores import Cores, connected_parts
@@ -15,6 +14,7 @@ from .cores import Cores, connected_parts
 Changes = dict[Edge, int]
 Admits = Callable[[Structure], bool]
 Params = Callable[[Structure], int]
+Least = Callable[[Iterable[int]], int]
 
 # Ranks of a new hyperedge, and the bonds of a node up to which all ways to split it are looked at.
 _RANKS = range(2, 65)
@@ -79,8 +79,7 @@ def hyperedges(structure: Structure, admits: Admits, params: Params) -> Iterator
     """All bonds among some nodes give way to one hyperedge of the least rank that `admits`, or one
     more, while that saves parameters.
 
-    Of the sets of nodes, those with as many bonds as nodes or more are looked at, and all nodes
-    together.
+    Only sets of nodes with at least as many bonds as nodes are looked at, and the set of all nodes.
     """
     nodes, now = range(structure.num_nodes), params(structure)
     for count in range(structure.num_nodes, 2, -1):
@@ -96,9 +95,14 @@ def hyperedges(structure: Structure, admits: Admits, params: Params) -> Iterator
             yield from itertools.islice(fitting, 2)
 
 
-def stars(structure: Structure, cuts: CutBounds) -> Iterator[Composite]:
+def stars(structure: Structure, least: Least) -> Iterator[Composite]:
     """All bonds among some nodes give way to one internal node, joined to each of them by a bond
-    of the least rank that the cut around the node demands."""
+    of the least rank that the cut around the node demands.
+
+    Args:
+        structure: to change.
+        least: the least product of ranks across the cut around some modes (`CutBounds.rank`).
+    """
     nodes = range(structure.num_nodes)
     for count in range(structure.num_nodes, 2, -1):
         for picked in itertools.combinations(nodes, count):
@@ -109,7 +113,7 @@ def stars(structure: Structure, cuts: CutBounds) -> Iterator[Composite]:
             for node in picked:
                 modes = structure.legs[node]
                 outer = (r for e, r in structure.edges.items() if node in e and e not in inner)
-                ranks[node] = -(-cuts.rank(modes) // math.prod(outer))
+                ranks[node] = -(-least(modes) // math.prod(outer))
             first, *rest = [node for node in picked if ranks[node] > 1] or [picked[0]]
             if len(rest) < 2:
                 continue

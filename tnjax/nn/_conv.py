@@ -66,7 +66,7 @@ def convolve(
     *,
     mode: Mode = "auto",
     checkpoint: bool = False,
-    precision=FULL,
+    precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, "batch out *new_space"]:
     """Convolve with the kernel W [out, in, *kernel_size], a matrix of `layout.rows` by
     in * prod(kernel_size).

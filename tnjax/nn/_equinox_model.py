@@ -1,5 +1,6 @@
 """Equinox models as named layers and arrays."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +11,8 @@ import numpy as np
 from . import equinox as tne
 from ._conv import Window
 from ._layers import FORWARD, Parts
-from .model import Adapter, Build, Slot
+from ._linear import Forward
+from .model import Adapter, Build, Network, Slot
 
 _LAYERS = (eqx.nn.Linear, eqx.nn.Conv, eqx.nn.Embedding, tne.TNLinear, tne.TNConv, tne.TNEmbedding)
 
@@ -24,7 +26,7 @@ def _is_layer(node: Any) -> bool:
 
 
 class EquinoxAdapter(Adapter):
-    def slots(self, model):
+    def slots(self, model: Any) -> dict[str, Slot]:
         found = {}
         for path, layer in jax.tree_util.tree_leaves_with_path(model, is_leaf=_is_layer):
             if _is_layer(layer) and (kind := _kind(layer)):
@@ -39,7 +41,14 @@ class EquinoxAdapter(Adapter):
                 )
         return found
 
-    def replaced(self, model, networks, biases=None, *, forward=None):
+    def replaced(
+        self,
+        model: Any,
+        networks: Mapping[str, Network],
+        biases: Mapping[str, Any] | None = None,
+        *,
+        forward: Forward | None = None,
+    ) -> Any:
         biases = biases or {}
 
         def new(path, layer):
@@ -58,7 +67,7 @@ class EquinoxAdapter(Adapter):
 
         return jax.tree_util.tree_map_with_path(new, model, is_leaf=_is_layer)
 
-    def arrays(self, model):
+    def arrays(self, model: Any) -> tuple[dict[str, Any], Build]:
         flat, treedef = jax.tree_util.tree_flatten_with_path(model)
         floats = {_name(path): jnp.asarray(x) for path, x in flat if eqx.is_inexact_array(x)}
         others = {_name(path): x for path, x in flat if not eqx.is_inexact_array(x)}

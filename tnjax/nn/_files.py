@@ -20,7 +20,9 @@ _FORMAT = "tnjax.model"
 _VERSION = 1
 
 
-def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any] | None = None) -> None:
+def save_model(
+    path: str | os.PathLike[str], model: Any, metadata: dict[str, Any] | None = None
+) -> None:
     """Write all floating arrays of a model, and how its networks are contracted, atomically.
 
     The file is a safetensors file with arrays named by their paths ("blocks.0.expand.cores.1").
@@ -72,7 +74,7 @@ def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any] | N
             raise OSError(f"{path}: {error}") from error
 
 
-def load_model(path: str | os.PathLike, model: Any) -> Any:
+def load_model(path: str | os.PathLike[str], model: Any) -> Any:
     """Read what `save_model` wrote into a model of the same kind.
 
     Layers that were compressed become networks of the structures in the file; no search is
@@ -137,7 +139,7 @@ def load_model(path: str | os.PathLike, model: Any) -> Any:
     return build({name: jnp.asarray(tensors[name]) for name in arrays})
 
 
-def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The tensors of a weight file by name: safetensors, or PyTorch's `.pt`, `.pth`, `.bin`.
 
     Nested dicts of a PyTorch file are flattened ("model.fc.weight"); what is not a tensor in it is
@@ -180,7 +182,7 @@ def _flattened(value: Any, prefix: str):
             yield from _flattened(part, f"{prefix}.{key}" if prefix else str(key))
 
 
-def _tensors(path: str | os.PathLike) -> tuple[str | None, dict[str, np.ndarray]]:
+def _tensors(path: str | os.PathLike[str]) -> tuple[str | None, dict[str, np.ndarray]]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: there is no such file.")
     try:
@@ -191,7 +193,7 @@ def _tensors(path: str | os.PathLike) -> tuple[str | None, dict[str, np.ndarray]
         raise ValueError(f"{path}: not a safetensors file, or a damaged one ({error}).") from error
 
 
-def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     text, tensors = _tensors(path)
     header = read_versioned(
         path,

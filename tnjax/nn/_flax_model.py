@@ -1,5 +1,6 @@
 """Flax nnx models as named layers and arrays."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,14 +11,15 @@ from . import _flax_conv
 from . import flax as tnf
 from ._conv import Window
 from ._layers import FORWARD, Parts
-from .model import Adapter, Build, Slot
+from ._linear import Forward
+from .model import Adapter, Build, Network, Slot
 
 _TN = (tnf.TNLinear, tnf.TNConv, tnf.TNEmbedding)
 _DENSE = (nnx.Linear, nnx.Conv, nnx.Embed)
 
 
 class FlaxAdapter(Adapter):
-    def slots(self, model):
+    def slots(self, model: Any) -> dict[str, Slot]:
         found = {}
         for path, layer in nnx.iter_modules(model):
             if not path or not isinstance(layer, (*_TN, *_DENSE)) or not (kind := _kind(layer)):
@@ -33,7 +35,14 @@ class FlaxAdapter(Adapter):
             )
         return found
 
-    def replaced(self, model, networks, biases=None, *, forward=None):
+    def replaced(
+        self,
+        model: Any,
+        networks: Mapping[str, Network],
+        biases: Mapping[str, Any] | None = None,
+        *,
+        forward: Forward | None = None,
+    ) -> Any:
         biases = biases or {}
         model = nnx.clone(model)
         for path, layer in list(nnx.iter_modules(model)):
@@ -52,7 +61,7 @@ class FlaxAdapter(Adapter):
             _set(model, path, tnf.from_parts(parts))
         return model
 
-    def arrays(self, model):
+    def arrays(self, model: Any) -> tuple[dict[str, Any], Build]:
         graphdef, state = nnx.split(model)
         flat = dict(nnx.to_flat_state(state))
         names = {".".join(map(str, path)): path for path in flat}

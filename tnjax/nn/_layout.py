@@ -32,7 +32,7 @@ class Layout:
 
     Args:
         structure: graph, dims and ranks.
-        num_row_modes: so many of the modes are rows (outputs of a layer); the rest are columns.
+        num_row_modes: number of modes that are rows (outputs of a layer); the rest are columns.
         rows, columns: sizes of the matrix; the products of the dims by default.
         copies: nodes that hold the identity.
 

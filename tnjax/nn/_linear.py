@@ -8,6 +8,8 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Integer, PRNGKeyArray
 
 from ..contract.kernels import FULL, contract
@@ -45,7 +47,9 @@ class Forward:
             raise ValueError(f'mode={self.mode!r}; expected "auto", "input" or "weight".')
 
 
-def weight(layout: Layout, cores: Cores, *, precision=FULL) -> Inexact[Array, "rows columns"]:
+def weight(
+    layout: Layout, cores: Cores, *, precision: lax.PrecisionLike = FULL
+) -> Inexact[Array, "rows columns"]:
     """The dense matrix, padding removed."""
     full = contract(layout.weight_equation(), cores, precision=precision)
     return full.reshape(layout.padded_rows, layout.padded_columns)[: layout.rows, : layout.columns]
@@ -58,7 +62,7 @@ def apply(
     *,
     mode: Mode = "auto",
     checkpoint: bool = False,
-    precision=FULL,
+    precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, "*batch rows"]:
     """W x for a batch of vectors.
 
@@ -95,11 +99,13 @@ def apply(
     return out.reshape(*x.shape[:-1], layout.rows)
 
 
-def _through_weight(layout: Layout, cores: Cores, x: Array, *, precision) -> Array:
+def _through_weight(
+    layout: Layout, cores: Cores, x: Array, *, precision: lax.PrecisionLike
+) -> Array:
     return jnp.dot(x, weight(layout, cores, precision=precision).T, precision=precision)
 
 
-def _into_input(layout: Layout, cores: Cores, x: Array, *, precision) -> Array:
+def _into_input(layout: Layout, cores: Cores, x: Array, *, precision: lax.PrecisionLike) -> Array:
     batch, structure = x.shape[0], layout.structure
     x = jnp.pad(x, ((0, 0), (0, layout.padded_columns - layout.columns)))
     x = x.reshape(batch, *structure.dims[layout.num_row_modes :])
@@ -108,7 +114,11 @@ def _into_input(layout: Layout, cores: Cores, x: Array, *, precision) -> Array:
 
 
 def rows(
-    layout: Layout, cores: Cores, indices: Integer[Array, "*batch"], *, precision=FULL
+    layout: Layout,
+    cores: Cores,
+    indices: Integer[Array, "*batch"],
+    *,
+    precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, "*batch columns"]:
     """Single rows of W, without W: cost linear in their number (indices are clipped)."""
     flat = jnp.clip(indices.reshape(-1), 0, layout.rows - 1)
@@ -131,7 +141,7 @@ def init_cores(
     *,
     key: PRNGKeyArray,
     variance: float,
-    dtype=jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     scheme: Scheme = "even",
 ) -> Cores:
     r"""Gaussian cores for which every entry of W has the variance of a dense layer's.
@@ -143,7 +153,7 @@ def init_cores(
     Args:
         layout: of W.
         key: for the cores.
-        variance: of an entry of W. The output variance is then that of a dense layer with such
+        variance: of an entry of W. Outputs then have the variance of a dense layer with such
             entries, `columns * variance` for inputs of unit mean square.
         dtype: of the cores.
         scheme: "even" gives all cores one standard deviation; "fan" gives each one

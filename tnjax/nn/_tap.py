@@ -11,6 +11,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array
 
 from .._structure import Structure
@@ -46,7 +47,7 @@ class TappedLayout(Layout):
         side = self.columns + 1
         return (self.rows, self.columns), (side, side), (self.rows,)
 
-    def apply(self, cores: tuple[Array, ...], x: Array, *, precision) -> Array:
+    def apply(self, cores: tuple[Array, ...], x: Array, *, precision: lax.PrecisionLike) -> Array:
         matrix, moment, slope = cores
         extended = jnp.concatenate([x, jnp.ones((*x.shape[:-1], 1), x.dtype)], axis=-1)
         tap = jnp.dot(jax.lax.stop_gradient(extended), moment, precision=precision)

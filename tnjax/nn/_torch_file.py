@@ -34,7 +34,7 @@ _STORAGES = {
 _MOST_PICKLE_BYTES = 64 * 2**20
 
 
-def read_torch(path: str | os.PathLike) -> Any:
+def read_torch(path: str | os.PathLike[str]) -> Any:
     """Read a `.pt` or `.pth` file that `torch.save` wrote (PyTorch 1.6 or newer).
 
     Args:

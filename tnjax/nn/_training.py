@@ -80,7 +80,7 @@ class Training:
         object.__setattr__(self, "frozen", patterns)
 
     def after_move(self, done: int) -> int:
-        """Steps of training after a move, where so many were made before."""
+        """Steps of training after a move, with `done` steps before it."""
         return self.steps if self.total_steps is None else min(self.steps, self.total_steps - done)
 
     def spent(self, done: int, cuts: int) -> bool:
@@ -92,7 +92,7 @@ class Training:
         return self.final_steps if self.total_steps is None else self.total_steps - done
 
     def factor(self, done: int) -> Schedule:
-        """Factor of the updates of a training that begins after so many steps."""
+        """Factor of the updates of a training that begins after `done` steps."""
         factor = self.schedule or (lambda step: 1.0)
         if not done:
             return factor

@@ -93,7 +93,7 @@ class TNLinear(eqx.Module):
         self.layout, self.mode, self.checkpoint = layout, mode, checkpoint
 
     @classmethod
-    def from_dense(cls, linear: "eqx.nn.Linear", layout: Layout, **options) -> "TNLinear":
+    def from_dense(cls, linear: "eqx.nn.Linear", layout: Layout, **options: Any) -> "TNLinear":
         """The best approximation of a dense layer that `tnjax.nn.project` finds; bias kept."""
         found = project(layout, np.asarray(linear.weight))
         return cls(layout, cores=found.cores, bias=linear.bias, **options)
@@ -141,7 +141,7 @@ class TNConv(eqx.Module):
         kernel_size: one integer for each spatial axis.
         stride, dilation: one integer, or one for each spatial axis.
         padding: "SAME", "VALID", one integer, or one integer or pair for each axis.
-        others: as for `TNLinear`.
+        key, use_bias, dtype, mode, checkpoint, scheme, cores, bias: as of `TNLinear`.
 
     Raises:
         ValueError: if the columns are not a multiple of the kernel's size.
@@ -199,7 +199,7 @@ class TNConv(eqx.Module):
         self.layout, self.mode, self.checkpoint = layout, mode, checkpoint
 
     @classmethod
-    def from_dense(cls, conv: "eqx.nn.Conv", layout: Layout, **options) -> "TNConv":
+    def from_dense(cls, conv: "eqx.nn.Conv", layout: Layout, **options: Any) -> "TNConv":
         """The best approximation of a dense convolution that `tnjax.nn.project` finds.
 
         Raises:
@@ -258,6 +258,13 @@ class TNConv(eqx.Module):
 
 class TNEmbedding(eqx.Module):
     """A table [entries, size] that is a tensor network; single rows cost no table.
+
+    Args:
+        layout: of the table as a matrix.
+        key, dtype, scheme, cores: as of `TNLinear`.
+
+    Raises:
+        ValueError: if neither a key nor cores are given, or cores do not have the layout's shapes.
 
     Example:
         >>> import jax

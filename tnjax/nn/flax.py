@@ -70,7 +70,7 @@ class TNLinear(nnx.Module):
         bias: Any = None,
         rngs: nnx.Rngs | None = None,
     ):
-        self.cores, self.bias = _params(
+        own_cores, own_bias = _params(
             layout,
             cores,
             bias,
@@ -80,11 +80,14 @@ class TNLinear(nnx.Module):
             dtype=param_dtype,
             scheme=scheme,
         )
-        self.layout, self.checkpoint = layout, checkpoint
+        self.cores: nnx.List[nnx.Param[Array]] = own_cores
+        self.bias: nnx.Param[Array] | None = own_bias
+        self.layout: Layout = layout
+        self.checkpoint: bool = checkpoint
         self.mode: Mode = mode
 
     @classmethod
-    def from_dense(cls, linear: nnx.Linear, layout: Layout, **options) -> "TNLinear":
+    def from_dense(cls, linear: nnx.Linear, layout: Layout, **options: Any) -> "TNLinear":
         """The best approximation of a dense layer that `tnjax.nn.project` finds; bias kept."""
         found = project(layout, np.asarray(linear.kernel.get_value()).T)
         return cls(layout, cores=found.cores, bias=_value(linear.bias), **options)
@@ -111,6 +114,13 @@ class TNLinear(nnx.Module):
 class TNConv(nnx.Module):
     """A convolution, channels last as in `nnx.Conv`; its kernel is a tensor network of out rows by
     in x prod(kernel_size) columns (channels first among the columns).
+
+    Args:
+        layout: of the kernel as a matrix.
+        kernel_size: one integer for each spatial axis.
+        stride, dilation: one integer, or one for each spatial axis.
+        padding: "SAME", "VALID", one integer, or one integer or pair for each axis.
+        use_bias, param_dtype, mode, checkpoint, scheme, cores, bias, rngs: as of `TNLinear`.
 
     Raises:
         ValueError: if the columns are not a multiple of the kernel's size.
@@ -143,7 +153,7 @@ class TNConv(nnx.Module):
     ):
         window = _conv.Window(kernel_size, stride, padding, dilation)
         window.channels(layout)  # raises if there is no such number
-        self.cores, self.bias = _params(
+        own_cores, own_bias = _params(
             layout,
             cores,
             bias,
@@ -153,13 +163,18 @@ class TNConv(nnx.Module):
             dtype=param_dtype,
             scheme=scheme,
         )
-        self.kernel_size, self.stride = window.kernel_size, window.stride
-        self.padding, self.dilation = window.padding, window.dilation
-        self.layout, self.checkpoint = layout, checkpoint
+        self.cores: nnx.List[nnx.Param[Array]] = own_cores
+        self.bias: nnx.Param[Array] | None = own_bias
+        self.kernel_size: Any = window.kernel_size
+        self.stride: Any = window.stride
+        self.padding: Any = window.padding
+        self.dilation: Any = window.dilation
+        self.layout: Layout = layout
+        self.checkpoint: bool = checkpoint
         self.mode: Mode = mode
 
     @classmethod
-    def from_dense(cls, conv: nnx.Conv, layout: Layout, **options) -> "TNConv":
+    def from_dense(cls, conv: nnx.Conv, layout: Layout, **options: Any) -> "TNConv":
         """The best approximation of a dense convolution that `tnjax.nn.project` finds.
 
         Raises:
@@ -218,6 +233,13 @@ class TNConv(nnx.Module):
 class TNEmbedding(nnx.Module):
     """A table [entries, size] that is a tensor network; single rows cost no table.
 
+    Args:
+        layout: of the table as a matrix.
+        param_dtype, scheme, cores, rngs: as of `TNLinear`.
+
+    Raises:
+        ValueError: if neither rngs nor cores are given, or cores do not have the layout's shapes.
+
     Example:
         >>> from flax import nnx
         >>> from tnjax.nn import tt_matrix
@@ -237,7 +259,7 @@ class TNEmbedding(nnx.Module):
         rngs: nnx.Rngs | None = None,
     ):
         # nnx.Embed draws from variance scaling with the size as fan-in's counterpart.
-        self.cores, _ = _params(
+        own_cores, _ = _params(
             layout,
             cores,
             rngs=rngs,
@@ -245,7 +267,8 @@ class TNEmbedding(nnx.Module):
             dtype=param_dtype,
             scheme=scheme,
         )
-        self.layout = layout
+        self.cores: nnx.List[nnx.Param[Array]] = own_cores
+        self.layout: Layout = layout
 
     @classmethod
     def from_dense(cls, table: nnx.Embed, layout: Layout) -> "TNEmbedding":

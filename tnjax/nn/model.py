@@ -52,7 +52,7 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Build:
-    """Builds a model of its floating arrays. Two of them are equal if they do the same, so that
+    """Builds a model from its floating arrays. Two builds are equal if they do the same, so that
     compiled programs are found again for another model of the same structure.
 
     Attributes:
@@ -70,7 +70,7 @@ class Build:
         True
     """
 
-    names: tuple
+    names: tuple[Any, ...]
     others: Mapping[str, Any]
     structure: Any
     assemble: Callable[..., Any]

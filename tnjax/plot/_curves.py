@@ -29,6 +29,13 @@ def plot_path(result: SearchResult, ax: Axes | None = None) -> Axes:
 
     Raises:
         ImportError: if matplotlib is not installed.
+
+    Example:
+        >>> import jax, tnjax
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> result = tnjax.search(problem, key=jax.random.key(0), target_error=0.1)
+        >>> tnjax.plot_path(result).get_xlabel()
+        'parameters'
     """
     ax = axes(ax, (6.0, 4.0))
     kinds = list(dict.fromkeys(step.move.kind for step in result.path))
@@ -70,6 +77,13 @@ def plot_pareto(results: SearchResult | Mapping[str, SearchResult], ax: Axes | N
     Raises:
         ImportError: if matplotlib is not installed.
         ValueError: if there are no results.
+
+    Example:
+        >>> import jax, tnjax
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> result = tnjax.search(problem, key=jax.random.key(0), target_error=0.1)
+        >>> tnjax.plot_pareto({"greedy": result}).get_xlabel()
+        'parameters'
     """
     named = {"Pareto set": results} if isinstance(results, SearchResult) else dict(results)
     if not named:

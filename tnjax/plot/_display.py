@@ -38,7 +38,21 @@ def network_html(network: TensorNetwork) -> str:
 
 
 def result_html(result: SearchResult) -> str:
-    """The network found, the curve of the search, and its last steps."""
+    """The network found, the curve of the search, and its last steps.
+
+    Args:
+        result: of `search`.
+
+    Returns:
+        HTML without scripts, as notebooks show it.
+
+    Example:
+        >>> import jax, tnjax
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> result = tnjax.search(problem, key=jax.random.key(0), target_error=0.1)
+        >>> "<svg" in tnjax.plot.result_html(result)
+        True
+    """
     point = lambda fit: (float(fit.num_params), float(fit.error))
     series = [
         Series("fits", [point(fit) for fit in result.archive], "dots", MUTED, faint=True),

@@ -33,6 +33,11 @@ class Series:
         color: as in SVG.
         notes: for each point, what is told about it when the pointer rests on it.
         faint: whether it stays in the background.
+
+    Example:
+        >>> from tnjax.plot import Series
+        >>> Series("found", [(40, 0.2), (70, 0.05)], kind="line").name
+        'found'
     """
 
     name: str
@@ -65,6 +70,9 @@ def curve_svg(
         line: a value of y to mark, and its name.
         extra: more SVG, on top.
         wide: pixels.
+
+    Returns:
+        The text of an SVG element.
 
     Example:
         >>> from tnjax.plot import Series, curve_svg
@@ -202,6 +210,16 @@ def columns_svg(
         label: what a screen reader says.
         extra: more SVG, on top.
         wide: pixels.
+
+    Returns:
+        The text of an SVG element.
+
+    Example:
+        >>> from tnjax.plot import columns_svg
+        >>> heights, colors = [[1.0, 2.0], [3.0, 0.5]], ["red", "blue"]
+        >>> picture = columns_svg(heights, ["a", "b"], colors, x="step", y="s", label="example")
+        >>> picture.startswith("<svg")
+        True
     """
     count, highest = len(parts), max((sum(column) for column in parts), default=0.0)
     horizontal = Axis(-0.5, max(count, 1) - 0.5, False, _LEFT, wide - _RIGHT)
@@ -241,6 +259,9 @@ def cells_svg(
         label: what a screen reader says.
         extra: more SVG, on top.
         wide: pixels.
+
+    Returns:
+        The text of an SVG element.
 
     Example:
         >>> from tnjax.plot import cells_svg
@@ -321,8 +342,8 @@ def shade(share: float) -> tuple[str, str]:
 
 
 def column_box(count: int, tall: float, wide: float = WIDE) -> tuple[str, float, float]:
-    """A frame around the first of so many columns or cells, for a script to move: its SVG, its
-    left end, and what to add for each column."""
+    """A frame around the first of `count` columns or cells, for a script to move: its SVG, its left
+    end, and what to add for each column."""
     room = (wide - _LEFT - _RIGHT) / max(count, 1)
     box = (
         f'<rect class="tn-now tn-box" x="{_LEFT}" y="{_TOP - 1}" width="{room:.2f}" '
@@ -332,7 +353,7 @@ def column_box(count: int, tall: float, wide: float = WIDE) -> tuple[str, float,
 
 
 def cell_height(rows: int) -> float:
-    """Of a table of color, in pixels."""
+    """Height of a cell in a table of color, in pixels."""
     return max(14.0, min(26.0, 240.0 / max(rows, 1)))
 
 

@@ -178,6 +178,9 @@ def structure_svg(structure: Structure, *, label: str | None = None) -> str:
         structure: what to draw.
         label: what a screen reader says; a summary by default.
 
+    Returns:
+        The text of an SVG element.
+
     Example:
         >>> from tnjax import Structure
         >>> from tnjax.plot import structure_svg

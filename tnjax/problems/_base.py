@@ -32,15 +32,37 @@ class Problem(eqx.Module):
 
     Attributes of every problem: `shape` of the tensor, `dtype` of the cores that fit it, and
     `scale`: solvers see the problem with the tensor divided by this number.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, tnjax
+        >>> class Quartic(tnjax.Problem):
+        ...     target: jax.Array
+        ...     shape = property(lambda self: self.target.shape)
+        ...     dtype = property(lambda self: self.target.dtype)
+        ...     def linearize(self, network):
+        ...         return network.to_dense() - self.target
+        ...     def shifted(self, point, delta):
+        ...         return point + delta.to_dense()
+        ...     def perturbed_loss(self, point, delta):
+        ...         return jnp.sum(self.shifted(point, delta) ** 4)
+        ...     def loss(self, network):
+        ...         return jnp.sum(self.linearize(network) ** 4)
+        ...     def error(self, network):
+        ...         return self.loss(network) ** 0.25
+        >>> rank_one = tnjax.Structure.rank_one((3, 4))
+        >>> tnjax.fit(Quartic(jnp.ones((3, 4))), rank_one, key=jax.random.key(0)).error < 0.1
+        True
     """
 
     @property
     @abc.abstractmethod
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the modes of the tensor."""
 
     @property
     @abc.abstractmethod
-    def dtype(self) -> jnp.dtype: ...
+    def dtype(self) -> jnp.dtype:
+        """The dtype of cores that fit the problem."""
 
     @property
     def scale(self) -> Any:
@@ -102,15 +124,16 @@ class Problem(eqx.Module):
         return self.work
 
     def flops(self, structure: Structure) -> int:
-        """Of one evaluation of the network where the loss looks at it."""
+        """Flops of one evaluation of the network where the loss looks at it."""
         return dense_flops(structure)
 
     def sweep_flops(self, structure: Structure) -> int:
-        """Of one sweep over the cores: what a program with room for more ranks is weighed by."""
+        """Flops of one sweep over the cores; they decide how much room for more ranks a program
+        gets."""
         return dense_sweep_flops(structure)
 
     def fit_peak_bytes(self, structure: Structure) -> int:
-        """What a sweep over the cores has alive at its worst moment, the data included."""
+        """Bytes that a sweep over the cores has alive at its worst moment, the data included."""
         return dense_fit_peak_bytes(structure, self.dtype)
 
     # The loss -------------------------------------------------------------------------------
@@ -175,8 +198,9 @@ class Problem(eqx.Module):
         return self._along(point, delta, 2)
 
     def sketch(self, num_params: int) -> "Problem":
-        """A problem of the same units and shapes that candidates among about so many parameters
-        may be screened on: less of the same data, where that is enough to tell them apart."""
+        """A problem of the same units and shapes to screen candidates on, for networks of about
+        `num_params` parameters: less of the same data, where that is enough to tell candidates
+        apart."""
         return self
 
     @property
@@ -210,10 +234,19 @@ def _derivative(function):
 
 
 class LeastSquares(Problem):
-    """A problem that least squares, linear in each core, lead down: what ALS can solve.
+    """A problem that `ALS` can solve: least squares, linear in each core, lower its loss.
 
     Where it is not `quadratic`, the normal equations are those of a parabola that touches the
     loss at the network.
+
+    Example:
+        >>> import jax, tnjax
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> rank_one = tnjax.Structure.rank_one((3, 4))
+        >>> start = tnjax.TensorNetwork.random(rank_one, key=jax.random.key(0))
+        >>> gram, rhs = problem.normal_equations(start, 0)
+        >>> isinstance(problem, tnjax.LeastSquares), gram.shape, rhs.shape
+        (True, (1, 1, 1), (3, 1))
     """
 
     @property
@@ -235,7 +268,7 @@ class LeastSquares(Problem):
         return None
 
     def layer(self, structure: Structure, node: int, core: Array) -> Array:
-        """That of one node, where `layers` gives some."""
+        """What `layers` gives for one node, where it gives anything."""
         raise NotImplementedError
 
     @abc.abstractmethod

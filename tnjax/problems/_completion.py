@@ -75,7 +75,7 @@ class Completion(LeastSquares):
 
     Args:
         indices: integers [entries, modes], counted from 0.
-        values: numbers [entries]; their dtype, as JAX holds it, is that of the cores. Indices,
+        values: numbers [entries]; the cores have their dtype, as JAX holds it. Indices,
             values and weights may be traced, which is for `tnjax.solve.run`: what needs the traced
             ones is not checked then.
         shape: of the tensor.
@@ -234,8 +234,8 @@ class Completion(LeastSquares):
             tensor: may hold NaN where the mask is false; an array of NumPy, JAX or xarray. Masked
                 entries of a `numpy.ma` array do not count, whatever `mask` says.
             mask: booleans of the same shape; by default all that is not NaN. Where the mask is
-                traced, all entries are kept, those outside of it with weight zero: the cost is
-                that of all of them.
+                traced, all entries are kept, those outside of it with weight zero: the cost counts
+                all of them.
             options: as of `Completion`; `weights` may have the shape of the tensor.
 
         Raises:
@@ -334,10 +334,12 @@ class Completion(LeastSquares):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Sizes of the modes of the tensor."""
         return self._shape
 
     @property
     def dtype(self) -> jnp.dtype:
+        """The dtype of cores that fit the problem."""
         return self.training.values.dtype
 
     @property
@@ -371,7 +373,7 @@ class Completion(LeastSquares):
         return sample_sweep_flops(structure, self.training.count)
 
     def fit_peak_bytes(self, structure: Structure) -> int:
-        """On one device: of its part of the entries."""
+        """Bytes on one device, for its part of the entries."""
         count = -(-self.training.count // _mesh.size(self.mesh, _mesh.DATA))
         return fit_bytes(structure, np.dtype(self.dtype), count)
 
@@ -478,7 +480,7 @@ class Completion(LeastSquares):
         return self._mean_loss(self.training, point.training + added)
 
     def sketch(self, num_params: int) -> "Completion":
-        """Of some of the entries, where there are many more than a screen needs."""
+        """The problem of some of the entries, where there are many more than a screen needs."""
         found = sketched(self.training, self.held_out, self.shape, num_params)
         parts = lambda problem: (problem.training, problem.held_out, problem.blocks)
         return eqx.tree_at(parts, self, found, is_leaf=is_none) if found else self
@@ -488,8 +490,8 @@ class Completion(LeastSquares):
         return self.held_out is not None or not self.loss_function.quadratic
 
     def judged(self, point: Predictions, delta: TensorNetwork) -> Array:
-        """By how much `delta` lowers the loss of all entries together, where it lowers that of
-        the held-out ones (else theirs, which is not positive).
+        """By how much `delta` lowers the loss of all entries together, where it lowers the loss of
+        the held-out ones; else the fall of the held-out loss, which is not positive.
 
         The held-out entries alone would be few to compare candidates by, those of training alone
         are what the candidates were fitted to.

@@ -17,23 +17,39 @@ from ._base import Problem, check_mesh
 
 class NetworkSum(eqx.Module):
     """The sum of networks, never merged: what a loss of the network sees while candidates are
-    compared. Offers `to_dense`, `entries`, `norm` and `dims`, as a network does."""
+    compared. It is read as a network is.
+
+    Args:
+        terms: networks of the same dims.
+
+    Example:
+        >>> import jax
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.problems import NetworkSum
+        >>> one = TensorNetwork.random(Structure.rank_one((3, 4)), key=jax.random.key(0))
+        >>> NetworkSum((one, one)).to_dense().shape
+        (3, 4)
+    """
 
     terms: tuple[TensorNetwork, ...]
 
     @property
     def dims(self) -> tuple[int, ...]:
+        """Sizes of the modes."""
         return self.terms[0].dims
 
-    def to_dense(self, **options) -> Array:
+    def to_dense(self, **options: Any) -> Array:
+        """The sum as a dense tensor, shape `dims`; options as of `TensorNetwork.to_dense`."""
         first, *rest = (term.to_dense(**options) for term in self.terms)
         return sum(rest, start=first)
 
-    def entries(self, indices, **options) -> Array:
+    def entries(self, indices: Any, **options: Any) -> Array:
+        """Single entries, shape [entries], as of `TensorNetwork.entries`."""
         first, *rest = (term.entries(indices, **options) for term in self.terms)
         return sum(rest, start=first)
 
     def norm(self) -> Array:
+        """The Frobenius norm, by making the sum dense."""
         return jnp.linalg.norm(self.to_dense().ravel())
 
 
@@ -106,10 +122,12 @@ class Objective(Problem):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Sizes of the modes of the tensor."""
         return self._shape
 
     @property
     def dtype(self) -> jnp.dtype:
+        """The dtype of cores that fit the problem."""
         return self._dtype
 
     def _evaluate(self, x) -> Array:
@@ -130,17 +148,17 @@ class Objective(Problem):
         shift = lambda tensor: self._evaluate(_Shifted(network, tensor))
         return jax.grad(shift)(jnp.zeros(self.shape, self.dtype)).conj()
 
-    def linearize(self, network: TensorNetwork):
+    def linearize(self, network: TensorNetwork) -> Array | NetworkSum:
         if self.of == "network":
             return NetworkSum((network,))
         return kernels.dense(network.structure, network.cores)
 
-    def shifted(self, point, delta: TensorNetwork):
+    def shifted(self, point: Any, delta: TensorNetwork) -> Array | NetworkSum:
         if self.of == "network":
             return NetworkSum((*point.terms, delta))
         return point + kernels.dense(delta.structure, delta.cores)
 
-    def perturbed_loss(self, point, delta: TensorNetwork) -> Array:
+    def perturbed_loss(self, point: Any, delta: TensorNetwork) -> Array:
         return self._evaluate(self.shifted(point, delta))
 
 
@@ -154,10 +172,10 @@ class _Shifted(eqx.Module):
     def dims(self) -> tuple[int, ...]:
         return self.network.dims
 
-    def to_dense(self, **options) -> Array:
+    def to_dense(self, **options: Any) -> Array:
         return self.network.to_dense(**options) + self.tensor
 
-    def entries(self, indices, **options) -> Array:
+    def entries(self, indices: Any, **options: Any) -> Array:
         picked = self.tensor[tuple(jnp.asarray(indices).T)]
         return self.network.entries(indices, **options) + picked
 

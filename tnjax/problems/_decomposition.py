@@ -1,7 +1,7 @@
 """Decomposition of a dense tensor."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -37,8 +37,8 @@ class Decomposition(LeastSquares):
 
     Args:
         tensor: real or complex, any number of modes: an array of NumPy, JAX or xarray (whose names
-            `tnjax.io.modes_of` gives). Integers become floats. The dtype of the cores is that of
-            the tensor (as JAX holds it: float64 needs `jax_enable_x64`). It may be traced, which is
+            `tnjax.io.modes_of` gives). Integers become floats. The cores have the dtype of the
+            tensor (as JAX holds it: float64 needs `jax_enable_x64`). It may be traced, which is
             for `tnjax.solve.run`: what needs its entries is not checked then, and a tensor that is
             zero or not finite ends with the status `NON_FINITE`.
         mesh: from `tnjax.make_mesh`: its `data` axis shares out the tensor along the longest mode,
@@ -127,6 +127,7 @@ class Decomposition(LeastSquares):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Sizes of the modes of the tensor."""
         shape, slabs = list(self.target.shape), self.slabs
         if slabs is not None:
             shape[slabs.mode] = slabs.size
@@ -134,6 +135,7 @@ class Decomposition(LeastSquares):
 
     @property
     def dtype(self) -> jnp.dtype:
+        """The dtype of cores that fit the problem."""
         return self.target.dtype
 
     @property
@@ -142,7 +144,7 @@ class Decomposition(LeastSquares):
         return self._scale if traced(self._scale) else float(self._scale)
 
     def fit_peak_bytes(self, structure: Structure) -> int:
-        """On one device: of its slab."""
+        """Bytes on one device, for its slab."""
         return super().fit_peak_bytes(
             structure if self.slabs is None else self.slabs.structure(structure)
         )
@@ -211,7 +213,9 @@ class Decomposition(LeastSquares):
         out = slabs.spec(slabs.mode) if keep and slabs is not None else None
         return slabwise(slabs, function, network, tensors, out=out)
 
-    def normal_operator(self, network: TensorNetwork):
+    def normal_operator(
+        self, network: TensorNetwork
+    ) -> tuple[list[Array], Callable[[TensorNetwork], TensorNetwork]]:
         # By contracting the network with itself: no dense tensor is made.
         structure, cores = network.structure, network.cores
         if not layers_pay(structure):

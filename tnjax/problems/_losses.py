@@ -23,18 +23,27 @@ from jaxtyping import Array
 
 @dataclasses.dataclass(frozen=True)
 class Loss(abc.ABC):
-    """A loss of one prediction and one value; all methods work elementwise."""
+    """A loss of one prediction and one value; all methods work elementwise.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax.problems import Huber, Loss
+        >>> isinstance(Huber(2.0), Loss)
+        True
+        >>> Huber(2.0).gradient(jnp.array([1.0, 9.0]), jnp.zeros(2)).tolist()
+        [1.0, 2.0]
+    """
 
     @abc.abstractmethod
-    def value(self, prediction: Array, value: Array) -> Array:
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         """The loss."""
 
     @abc.abstractmethod
-    def gradient(self, prediction: Array, value: Array) -> Array:
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         """Its derivative by the prediction."""
 
     @abc.abstractmethod
-    def weight(self, prediction: Array, value: Array) -> Array:
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         """Curvature, positive, of the parabola that stands for the loss at the prediction."""
 
     def mean(self, prediction: Array) -> Array:
@@ -58,15 +67,22 @@ class Loss(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Squared(Loss):
-    """(prediction - value)²: noise of one variance."""
+    """(prediction - value)²: noise of one variance.
 
-    def value(self, prediction, value):
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax import Squared
+        >>> Squared().value(jnp.array([3.0]), jnp.array([1.0])).tolist()
+        [4.0]
+    """
+
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.abs(prediction - value) ** 2
 
-    def gradient(self, prediction, value):
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return 2 * (prediction - value)
 
-    def weight(self, prediction, value):
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.full(prediction.shape, 2, jnp.finfo(prediction.dtype).dtype)
 
     @property
@@ -83,6 +99,15 @@ class Huber(Loss):
 
     Raises:
         ValueError: if delta is not a positive number.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax import Huber
+        >>> Huber(delta=1.0).value(jnp.array([0.5, 3.0]), jnp.zeros(2)).tolist()
+        [0.125, 2.5]
+
+    Reference:
+        Huber, Annals of Mathematical Statistics 35 (1964).
     """
 
     delta: float = 1.0
@@ -91,37 +116,47 @@ class Huber(Loss):
         if not np.isfinite(self.delta) or self.delta <= 0:
             raise ValueError(f"Huber: delta must be a positive number, got {self.delta!r}.")
 
-    def value(self, prediction, value):
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         size = jnp.abs(prediction - value)
         capped = jnp.minimum(size, self.delta)
         return capped * (size - capped / 2)
 
-    def gradient(self, prediction, value):
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.clip(prediction - value, -self.delta, self.delta)
 
-    def weight(self, prediction, value):
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return self.delta / jnp.maximum(jnp.abs(prediction - value), self.delta)
 
 
 @dataclasses.dataclass(frozen=True)
 class Poisson(Loss):
-    """Counts whose rate is the exponential of the prediction: half the deviance."""
+    """Counts whose rate is the exponential of the prediction: half the deviance.
 
-    def value(self, prediction, value):
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax import Poisson
+        >>> Poisson().mean(jnp.log(jnp.array([2.0]))).round(6).tolist()
+        [2.0]
+
+    Reference:
+        McCullagh and Nelder, Generalized Linear Models, chapter 6.
+    """
+
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         positive = jnp.where(value > 0, value, 1)
         saturated = jnp.where(value > 0, value * jnp.log(positive) - value, 0)
         return jnp.exp(prediction) - value * prediction + saturated
 
-    def gradient(self, prediction, value):
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.exp(prediction) - value
 
-    def weight(self, prediction, value):
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.exp(jnp.clip(prediction, -15, 30))
 
-    def mean(self, prediction):
+    def mean(self, prediction: Array | np.ndarray) -> Array:
         return jnp.exp(prediction)
 
-    def check(self, values):
+    def check(self, values: np.ndarray) -> None:
         super().check(values)
         if (values < 0).any():
             raise ValueError(
@@ -132,23 +167,33 @@ class Poisson(Loss):
 
 @dataclasses.dataclass(frozen=True)
 class Bernoulli(Loss):
-    """True or false, the prediction being the log odds: the cross-entropy."""
+    """True or false, the prediction being the log odds: the cross-entropy.
 
-    def value(self, prediction, value):
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax import Bernoulli
+        >>> Bernoulli().mean(jnp.array([0.0])).tolist()
+        [0.5]
+
+    Reference:
+        McCullagh and Nelder, Generalized Linear Models, chapter 4.
+    """
+
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jax.nn.softplus(prediction) - value * prediction
 
-    def gradient(self, prediction, value):
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jax.nn.sigmoid(prediction) - value
 
-    def weight(self, prediction, value):
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         size = jnp.abs(prediction)
         safe = jnp.where(size > 1e-3, size, 1)
         return jnp.where(size > 1e-3, jnp.tanh(safe / 2) / (2 * safe), 0.25)
 
-    def mean(self, prediction):
+    def mean(self, prediction: Array | np.ndarray) -> Array:
         return jax.nn.sigmoid(prediction)
 
-    def check(self, values):
+    def check(self, values: np.ndarray) -> None:
         super().check(values)
         if (values < 0).any() or (values > 1).any():
             raise ValueError(
@@ -167,13 +212,13 @@ class Custom(Loss):
 
     function: Callable[[Array, Array], Array]
 
-    def value(self, prediction, value):
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.vectorize(self.function)(prediction, value)
 
-    def gradient(self, prediction, value):
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
         return jnp.vectorize(jax.grad(self.function))(prediction, value)
 
-    def weight(self, prediction, value):
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
         second = jnp.vectorize(jax.grad(jax.grad(self.function)))(prediction, value)
         return jnp.maximum(second, 1e-6)
 

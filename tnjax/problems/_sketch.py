@@ -1,5 +1,7 @@
 """Some of many samples, enough to tell candidates apart."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -28,7 +30,7 @@ def sketched(
     return Samples.of(part, mesh), held_out, part.blocks(shape, mesh)
 
 
-def is_none(leaf) -> bool:
+def is_none(leaf: Any) -> bool:
     return leaf is None
 
 

@@ -1,8 +1,8 @@
 """A dense tensor in slabs along its longest mode, one for each device along a mesh's `data` axis.
 
-A contraction with all modes summed over is the sum of those of the slabs, each with the rows of one
-core that belong to it, so that what travels between devices has the size of a core and never that
-of the tensor. A mode that does not divide is filled up with zeros: with the zero rows of its core
+A contraction that sums over all modes is the sum of the contractions of the slabs, each with its
+own rows of one core. So what travels between devices is as large as a core, and never as large as
+the tensor. A mode that does not divide is filled up with zeros: with the zero rows of its core
 they add nothing to any sum.
 """
 
@@ -69,7 +69,7 @@ class Slabs:
         return array[(slice(None),) * axis + (slice(self.size),)]
 
     def structure(self, structure: Structure) -> Structure:
-        """That of a slab."""
+        """The structure of a slab."""
         dims = list(structure.dims)
         dims[self.mode] = self.thickness
         return dataclasses.replace(structure, dims=tuple(dims))
@@ -92,7 +92,7 @@ def slabwise(
 
     Args:
         tensors: of the shape of the data, as they are laid out.
-        out: how the result is cut; None if those of the slabs are to be added up.
+        out: how the result is cut; None if the results of the slabs are to be added up.
     """
     structure, cores = network.structure, network.cores
     if slabs is None:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from .._network import TensorNetwork
@@ -32,7 +33,11 @@ class Smoothness(eqx.Module):
 
     @classmethod
     def of(
-        cls, strengths: Mapping[int, float], graphs: Mapping[int, np.ndarray], shape, dtype
+        cls,
+        strengths: Mapping[int, float],
+        graphs: Mapping[int, np.ndarray],
+        shape: Sequence[int],
+        dtype: DTypeLike,
     ) -> "Smoothness":
         """From options; a mode without a graph is a path, index i next to i + 1.
 
@@ -116,7 +121,7 @@ class Smoothness(eqx.Module):
 
 
 def _differenced(network: TensorNetwork, mode: int, matrix: Array):
-    """The network whose tensor is that of the differences along a mode."""
+    """The network of the differences along a mode."""
     structure = network.structure
     node = next(k for k, legs in enumerate(structure.legs) if mode in legs)
     axis = structure.legs[node].index(mode)

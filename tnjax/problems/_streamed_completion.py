@@ -46,14 +46,31 @@ class SampleSource(Protocol):
         shape: of the tensor.
         dtype: of the values.
         count: of the entries.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.problems import SampleSource
+        >>> class Diagonal:
+        ...     shape, dtype, count = (9, 9), np.dtype(np.float64), 9
+        ...     def chunks(self, rows):
+        ...         for first in range(0, self.count, rows):
+        ...             where = np.arange(first, min(first + rows, self.count), dtype=np.int32)
+        ...             yield np.stack([where, where], axis=1), np.ones(len(where))
+        >>> isinstance(Diagonal(), SampleSource), sum(len(v) for _, v in Diagonal().chunks(4))
+        (True, 9)
     """
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the modes of the tensor."""
+
     @property
-    def dtype(self) -> np.dtype: ...
+    def dtype(self) -> np.dtype:
+        """Of the values."""
+
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """Number of the entries."""
 
     def chunks(self, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Indices [rows, modes] int32 and values [rows], from the first entry to the last."""
@@ -77,8 +94,8 @@ class SamplePlan(NamedTuple):
 
 
 class PartError(NamedTuple):
-    """Of a network on the entries of one part: their number, the norm of their values, and that of
-    the differences."""
+    """The error of a network on the entries of one part: the number of entries, the norm of their
+    values, and the norm of the differences."""
 
     entries: int
     norm: float
@@ -176,6 +193,7 @@ class StreamedCompletion:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Sizes of the modes of the tensor."""
         return tuple(self.source.shape)
 
     @property
@@ -360,7 +378,7 @@ class StreamedCompletion:
         return scaled(network.astype(self.dtype), 1 / self.sample.scale)
 
     def scaled_out(self, network: TensorNetwork) -> TensorNetwork:
-        """The reverse."""
+        """A network in the units of the data."""
         return scaled(network, self.sample.scale)
 
 
@@ -390,7 +408,21 @@ def _filled(rows: np.ndarray, count: int) -> np.ndarray:
 
 def completion_bytes(order: int, dtype: np.dtype) -> int:
     """What an entry of a `Completion` has alive at its worst moment: when the problem is made, or
-    in a sweep."""
+    in a sweep.
+
+    Args:
+        order: number of modes.
+        dtype: of the values.
+
+    Returns:
+        Bytes for each entry.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.problems import completion_bytes
+        >>> completion_bytes(4, np.dtype(np.float32)) < completion_bytes(4, np.dtype(np.float64))
+        True
+    """
     return 24 * order + 14 * np.dtype(dtype).itemsize + 100
 
 

@@ -30,11 +30,13 @@ class Entries(NamedTuple):
     values: Any
     weights: Any
 
-    def take(self, rows) -> "Entries":
+    def take(self, rows: Any) -> "Entries":
         return Entries(*(part[rows] for part in self))
 
 
-def checked_entries(indices, values, shape, weights, duplicates: Duplicates) -> Entries:
+def checked_entries(
+    indices: Any, values: Any, shape: Sequence[int], weights: Any, duplicates: Duplicates
+) -> Entries:
     """The entries of a tensor of `shape`, sorted out.
 
     Raises:
@@ -101,7 +103,7 @@ def _check_finite(values: np.ndarray) -> None:
         )
 
 
-def checked_mask(tensor, mask) -> tuple[Any, Any]:
+def checked_mask(tensor: Any, mask: Any) -> tuple[Any, Any]:
     """The tensor and its booleans, by default where it is not NaN; never where it is masked.
 
     Raises:
@@ -288,7 +290,7 @@ def fit_offsets(entries: Entries, shape: tuple[int, ...], loss: Loss, kind: str)
 
 
 def split_held_out(
-    entries: Entries, validation: float | Sequence[int] | np.ndarray | None, key
+    entries: Entries, validation: float | Sequence[int] | np.ndarray | None, key: Any
 ) -> tuple[Entries, Entries | None]:
     """Training and held-out entries."""
     if validation is None:

@@ -111,8 +111,8 @@ def leading_bases(
     r"""Estimates of the first left singular vectors of every unfolding.
 
     For the unfolding $A$ of the observed values (zeros elsewhere), $A A^T$ off its diagonal is an
-    unbiased estimate of that of the full tensor, up to a factor: each term is a product of two
-    different entries that differ in this mode alone. Where no two entries do, or the leading
+    unbiased estimate of the same matrix of the full tensor, up to a factor: each term is a product
+    of two different entries that differ in this mode alone. Where no two entries do, or the leading
     eigenvalue is no larger than chance makes it, there is no estimate.
 
     Returns:
@@ -165,7 +165,7 @@ def _unfolded(
 
 
 def trimmed(values: np.ndarray) -> np.ndarray:
-    """Of size 1 at most, single large ones cut down."""
+    """The values scaled to sizes of 1 at most, single large ones cut down."""
     cut = np.quantile(np.abs(values), _TRIM)
     return np.clip(values, -cut, cut) / (cut or 1.0)
 

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Inexact, Int, Integer
 
 from .. import _compile, _mesh
@@ -195,7 +196,7 @@ class Blocks(eqx.Module):
 
 
 def _num_blocks(count: int, dim: int) -> tuple[int, int]:
-    """Blocks of so many samples of a mode, and their size."""
+    """The number of blocks that hold `count` samples of a mode, and their size."""
     size = min(_BLOCK_SIZES, key=lambda size: abs(size - count / dim / 8))
     return count // size + dim, size
 
@@ -223,7 +224,7 @@ def predict(
 
 
 def predicted(network: TensorNetwork, samples: Samples) -> Inexact[Array, " samples"]:
-    """The entries of a network at those of the samples, laid out as they are."""
+    """The entries of a network at the indices of the samples, laid out as the samples are."""
     return _mesh.over_data(
         functools.partial(predict, network.structure),
         samples.mesh,
@@ -250,7 +251,7 @@ def row_equations(
 
     Args:
         parabola: (numbers of samples, their own part of the prediction) -> (weights w, products
-            w t); the numbers may be those of fillings, whose weights are dropped here.
+            w t); numbers of fillings may be among them; their weights are dropped here.
         mesh: on one of whose devices these samples lie.
 
     Returns:
@@ -337,7 +338,7 @@ def sample_loop_entries(structure: Structure, count: int) -> int:
     return sample_sweep_flops(structure, count) // _FLOPS_PER_ENTRY
 
 
-def sample_bytes(structure: Structure, dtype) -> int:
+def sample_bytes(structure: Structure, dtype: DTypeLike) -> int:
     """What one sample has alive at its worst moment in a sweep over the cores."""
     nodes = range(structure.num_nodes)
     bonds = [math.prod(structure.core_shape(k)[len(structure.legs[k]) :]) for k in nodes]
@@ -357,7 +358,7 @@ def fit_bytes(structure: Structure, dtype: np.dtype, count: int) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def piece_size(structure: Structure, dtype) -> int:
+def piece_size(structure: Structure, dtype: DTypeLike) -> int:
     """Samples that are worked on at once."""
     return max(128, _PIECE_BYTES // sample_bytes(structure, dtype))
 

@@ -14,7 +14,7 @@ from .._structure import Structure
 from ..contract.cost import MemoryLimitError, dense_flops, format_bytes
 from ..contract.host import dense_slab
 
-# A slab is at most so large: small enough to stay out of the way, large enough to read fast.
+# Bytes of a slab at most: small enough to stay out of the way, large enough to read fast.
 _SLAB_BYTES = 32 * 2**20
 # Arrays of the size of a slab, in double precision, that are alive together: the slab, what is
 # left of it, its unfolding, and the network's part of the tensor with the work to compute it.
@@ -33,14 +33,29 @@ class Slabs(Protocol):
         shape: of the tensor.
         dtype: of its numbers.
         fortran: whether its last mode is the slowest, not the first.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.problems import Slabs
+        >>> class Ones:
+        ...     shape, dtype, fortran = (4, 3), np.dtype(np.float64), False
+        ...     def slabs(self, max_bytes):
+        ...         yield from np.ones((4, 1, 3))
+        >>> isinstance(Ones(), Slabs), len(list(Ones().slabs(24)))
+        (True, 4)
     """
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the modes of the tensor."""
+
     @property
-    def dtype(self) -> np.dtype: ...
+    def dtype(self) -> np.dtype:
+        """Of its numbers."""
+
     @property
-    def fortran(self) -> bool: ...
+    def fortran(self) -> bool:
+        """Whether the last mode is the slowest, not the first."""
 
     def slabs(self, max_bytes: int) -> Iterator[np.ndarray]:
         """Arrays [rows, *stored_shape[1:]], the slowest mode first, from beginning to end."""
@@ -239,7 +254,16 @@ def squared_norm(array: np.ndarray) -> float:
 
 
 def memory_of_machine() -> int:
-    """Bytes of memory of this machine; 8 GiB where it does not tell."""
+    """Memory of this machine; 8 GiB where it does not tell.
+
+    Returns:
+        Bytes.
+
+    Example:
+        >>> from tnjax.problems import memory_of_machine
+        >>> memory_of_machine() > 2**20
+        True
+    """
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

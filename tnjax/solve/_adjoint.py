@@ -5,7 +5,7 @@ r"""Gradients through a fit: what `run` does so that JAX can differentiate what 
 - `Checkpointed`: the derivative of what was computed, step by step, whether the fit came to its
   end or not; the start counts too. It costs about three forward fits of `max_steps` steps, and
   memory for about $2 \sqrt{\mathrm{max\_steps}}$ networks. Every step must be differentiable in
-  reverse mode: those of `ALS` and of optax transformations without a line search are.
+  reverse mode; the steps of `ALS` and of optax transformations without a line search are.
 - `Implicit`: the derivative of the optimum, whatever way led there: of any solver, in memory
   that does not grow with the steps. It needs a fit that has converged (and gives NaN for one that
   has not), and one linear system with the Hessian of the loss.
@@ -32,7 +32,13 @@ from .solver import FitState, Limits, Solver, advanced, drive, ended, start
 
 
 class Adjoint(eqx.Module):
-    """How a fit is made to be differentiated."""
+    """How a fit is made to be differentiated.
+
+    Example:
+        >>> from tnjax.solve import Adjoint, Checkpointed, Implicit
+        >>> isinstance(Checkpointed(every=4), Adjoint), isinstance(Implicit(), Adjoint)
+        (True, True)
+    """
 
     @abc.abstractmethod
     def fitted(
@@ -49,7 +55,14 @@ class Adjoint(eqx.Module):
 class ForwardOnly(Adjoint):
     """No reverse mode: what `adjoint=None` means."""
 
-    def fitted(self, solver, problem, network, limits, length):
+    def fitted(
+        self,
+        solver: Solver,
+        problem: Problem,
+        network: TensorNetwork,
+        limits: Limits,
+        length: int,
+    ) -> FitState:
         state = drive(solver, problem, begun(solver, problem, network, length), limits)
         return jax.tree.map(lambda x: forward_only(x) if eqx.is_inexact_array(x) else x, state)
 
@@ -87,11 +100,18 @@ class Checkpointed(Adjoint):
 
     every: int | None = eqx.field(static=True, default=None)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.every is not None and self.every < 1:
             raise ValueError(f"Checkpointed: every={self.every!r}; expected a positive number.")
 
-    def fitted(self, solver, problem, network, limits, length):
+    def fitted(
+        self,
+        solver: Solver,
+        problem: Problem,
+        network: TensorNetwork,
+        limits: Limits,
+        length: int,
+    ) -> FitState:
         every = math.isqrt(length - 1) + 1 if self.every is None else min(self.every, length)
 
         def one(state: FitState, _) -> tuple[FitState, Array]:
@@ -137,9 +157,9 @@ class Implicit(Adjoint):
     that is not the optimum either. The start has no influence.
 
     Args:
-        dense: the Hessian is made and decomposed for networks of up to so many parameters (its
-            memory grows with their square, time with their cube); for larger ones conjugate
-            gradients need products with it alone.
+        dense: parameters up to which the Hessian is made and decomposed (its memory grows with
+            their square, time with their cube); for larger networks conjugate gradients need only
+            products with it.
         rcond: eigenvalues below this share of the largest one count as zero; by default the
             square root of the precision (1.5e-8 in double).
         cg_steps: conjugate gradient iterations at the most, where they are used; NaN is the
@@ -173,7 +193,14 @@ class Implicit(Adjoint):
     cg_steps: int = eqx.field(static=True, default=1000)
     tol: float = eqx.field(static=True, default=1e-3)
 
-    def fitted(self, solver, problem, network, limits, length):
+    def fitted(
+        self,
+        solver: Solver,
+        problem: Problem,
+        network: TensorNetwork,
+        limits: Limits,
+        length: int,
+    ) -> FitState:
         if problem.nonnegative:
             raise ValueError(
                 "Implicit: an optimum on the border of nonnegative cores is not a zero of the "

@@ -12,7 +12,8 @@ from ..problems import LeastSquares, Problem
 from .rows import row_steps
 from .solver import Solver
 
-# A step that raises a loss that is not quadratic is halved up to so many times, then not made.
+# How often a step that raises a loss is halved (the loss is not quadratic then) before it is given
+# up.
 _HALVINGS = 20
 
 
@@ -30,16 +31,24 @@ class ALS(Solver):
     is singular to rounding (a larger ridge helps), and `fit` keeps the best network. A failed
     Cholesky factorization is answered by a hundred times the ridge.
 
-    For a loss that is not quadratic the system is that of the parabola that the problem puts in
-    its place (iteratively reweighted least squares), and a step that raises the loss is halved.
+    For a loss that is not quadratic, the problem puts a parabola in its place and the system is the
+    parabola's (iteratively reweighted least squares); a step that raises the loss is halved.
     Where the problem asks for nonnegative cores, rows are solved for by coordinate descent.
 
     Args:
         max_steps: sweeps at the most.
         rtol: a sweep that lowers the error by less than this fraction ends the fit.
-        patience: so many such sweeps in a row.
+        patience: how many such sweeps in a row end it.
         ridge: relative to the mean diagonal of G; by default 1e-12 in double and 1e-6 in
             single precision.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, tnjax
+        >>> x = jnp.outer(jnp.arange(1.0, 4.0), jnp.arange(1.0, 5.0))
+        >>> problem, rank_one = tnjax.Decomposition(x), tnjax.Structure.rank_one((3, 4))
+        >>> solver = tnjax.ALS(max_steps=5)
+        >>> tnjax.fit(problem, rank_one, key=jax.random.key(0), solver=solver).error < 1e-3
+        True
 
     Reference:
         arXiv 2008.05437, section 3.2; the proximal form: Li, Kindermann, Navasca, Numer.
@@ -92,7 +101,7 @@ class ALS(Solver):
 
 
 def _length(problem: Problem, moved: Callable[[Array], TensorNetwork], full: Array) -> Array:
-    """The first of 1, 1/2, 1/4, ... whose loss is not above that of 0, else 0.
+    """The first of 1, 1/2, 1/4, ... whose loss is not above the loss at 0, else 0.
 
     Nearby data give the same one: its derivative is zero."""
     arrays, rest = eqx.partition(problem, eqx.is_inexact_array)

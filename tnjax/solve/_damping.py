@@ -3,18 +3,21 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 Damping = tuple[Float[Array, ""], Float[Array, ""]]
 
 
-def first_damping(damping: Array | float, dtype) -> Damping:
+def first_damping(damping: Array | float, dtype: DTypeLike) -> Damping:
     """The damping of the first step, and the factor by which a rejection raises it."""
     real = jnp.finfo(dtype).dtype
     return jnp.asarray(damping, real), jnp.asarray(2.0, real)
 
 
-def next_damping(state: Damping, ratio: Array, accept: Array, *, ease: float, least) -> Damping:
+def next_damping(
+    state: Damping, ratio: Array, accept: Array, *, ease: float, least: ArrayLike
+) -> Damping:
     """Nielsen's rule.
 
     Args:

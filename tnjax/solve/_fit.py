@@ -42,6 +42,13 @@ class FitResult:
         steps: steps of the solver that were made.
         history: error after each step, shape [steps].
         seconds, compile_seconds: wall time in all, and the part of it spent compiling.
+
+    Example:
+        >>> import jax, tnjax
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> found = tnjax.fit(problem, tnjax.Structure.rank_one((3, 4)), key=jax.random.key(0))
+        >>> found.error < 1e-3, found.structure.num_params, found.history.shape == (found.steps,)
+        (True, 7, True)
     """
 
     network: TensorNetwork
@@ -54,6 +61,7 @@ class FitResult:
 
     @property
     def structure(self) -> Structure:
+        """The structure of `network`."""
         return self.network.structure
 
 
@@ -85,6 +93,9 @@ def fit(
 
     Returns:
         The best network seen, in the units of the data, its error, and why the fit ended.
+
+    Returns:
+        The best network with its error, why the fit ended, and its history.
 
     Raises:
         ValueError: if shapes differ, the solver cannot treat the problem, a limit is not

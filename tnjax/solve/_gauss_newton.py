@@ -29,6 +29,14 @@ class GaussNewton(Solver):
         cg_steps: conjugate gradient iterations in one step.
         damping: of the first step.
 
+    Example:
+        >>> import jax, jax.numpy as jnp, tnjax
+        >>> x = jnp.outer(jnp.arange(1.0, 4.0), jnp.arange(1.0, 5.0))
+        >>> problem, rank_one = tnjax.Decomposition(x), tnjax.Structure.rank_one((3, 4))
+        >>> solver = tnjax.GaussNewton(cg_steps=10)
+        >>> tnjax.fit(problem, rank_one, key=jax.random.key(0), solver=solver).error < 1e-3
+        True
+
     Reference:
         Nocedal and Wright, Numerical Optimization, sections 7.1 and 10.3; Madsen, Nielsen,
         Tingleff, Methods for Non-Linear Least Squares Problems, section 3.2.
@@ -49,7 +57,9 @@ class GaussNewton(Solver):
     def init(self, problem: Problem, network: TensorNetwork) -> Damping:
         return first_damping(self.damping, problem.dtype)
 
-    def step(self, problem: Problem, network: TensorNetwork, state: Damping):
+    def step(
+        self, problem: Problem, network: TensorNetwork, state: Damping
+    ) -> tuple[TensorNetwork, Damping]:
         damping, _ = state
         rebuild = from_real(network.structure, network.dtype)
         network = TensorNetwork(network.structure, balance(network.cores))

@@ -54,7 +54,8 @@ def _moves(primals, tangents, *, dense: int, rcond: float, cg_steps: int, tol: f
 
 
 def _pseudo_inverse(product: Callable, x: Array, rcond: float) -> tuple[Callable, Callable]:
-    """That of the matrix, and that of its modulus (no gain makes up for a loss at a saddle)."""
+    """The pseudo-inverses of the matrix and of its modulus (no gain makes up for a loss at a
+    saddle)."""
     matrix = jax.vmap(product)(jnp.eye(x.size, dtype=x.dtype))
     values, vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)
     sizes = jnp.abs(values)
@@ -88,7 +89,7 @@ def across_gauge(network: TensorNetwork) -> Callable[[Array], Array]:
     that have no part along the gauge.
 
     Along it the cores move without the tensor: a bond of two nodes by any matrix on one side and
-    its inverse on the other, a hyperedge by diagonal ones. Its memory is that of the cores times
+    its inverse on the other, a hyperedge by diagonal ones. It needs the memory of the cores times
     the squared ranks, summed over bonds.
     """
     structure, cores = network.structure, network.cores

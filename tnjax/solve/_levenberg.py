@@ -38,6 +38,14 @@ class LevenbergMarquardt(Solver):
         cg_steps: conjugate gradient iterations in one step.
         damping: of the first step.
 
+    Example:
+        >>> import jax, jax.numpy as jnp, tnjax
+        >>> x = jnp.outer(jnp.arange(1.0, 4.0), jnp.arange(1.0, 5.0))
+        >>> problem, rank_one = tnjax.Decomposition(x), tnjax.Structure.rank_one((3, 4))
+        >>> solver = tnjax.LevenbergMarquardt(max_steps=20)
+        >>> tnjax.fit(problem, rank_one, key=jax.random.key(0), solver=solver).error < 1e-3
+        True
+
     Reference:
         Tichavsky, Phan, Cichocki, SIAM J. Matrix Anal. Appl. 34 (2013) and Sorber, Van Barel, De
         Lathauwer, SIAM J. Optim. 23 (2013), for CP; Nocedal and Wright, Numerical Optimization,
@@ -65,7 +73,9 @@ class LevenbergMarquardt(Solver):
     def init(self, problem: Problem, network: TensorNetwork) -> Damping:
         return first_damping(self.damping, problem.dtype)
 
-    def step(self, problem: LeastSquares, network: TensorNetwork, state: Damping):
+    def step(
+        self, problem: LeastSquares, network: TensorNetwork, state: Damping
+    ) -> tuple[TensorNetwork, Damping]:
         damping, _ = state
         rebuild = from_real(network.structure, network.dtype)
         network = TensorNetwork(network.structure, balance(network.cores))

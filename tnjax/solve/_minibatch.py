@@ -11,9 +11,10 @@ from jaxtyping import Array, PRNGKeyArray, UInt32
 
 from .._deprecated import key_for_seed
 from .._network import TensorNetwork
+from .._structure import Structure
 from .._tracing import traced
 from ..problems import Completion, Problem
-from .real import from_real, to_real
+from .real import Coordinates, from_real, to_real
 from .solver import Solver
 
 
@@ -85,13 +86,15 @@ class Minibatch(Solver):
                 f"Minibatch needs a Completion, got {type(problem).__name__}; use Optax for it."
             )
 
-    def init(self, problem: Problem, network: TensorNetwork):
+    def init(self, problem: Problem, network: TensorNetwork) -> Any:
         optimizer = optax.with_extra_args_support(self.transformation)
         return optimizer.init(to_real(network)), jax.random.wrap_key_data(
             self.key_data, impl=self.key_impl
         )
 
-    def step(self, problem: Completion, network: TensorNetwork, state):
+    def step(
+        self, problem: Completion, network: TensorNetwork, state: Any
+    ) -> tuple[TensorNetwork, Any]:
         inner, key = state
         count = problem.training.count
 
@@ -113,7 +116,14 @@ class Minibatch(Solver):
         return 100
 
 
-def batch_update(transformation, problem: Completion, structure, cores, state, ids):
+def batch_update(
+    transformation: optax.GradientTransformation,
+    problem: Completion,
+    structure: Structure,
+    cores: Coordinates,
+    state: Any,
+    ids: Array,
+) -> tuple[Coordinates, Any]:
     """One update on the entries with these numbers; the gradient is an unbiased estimate."""
     rebuild = from_real(structure, problem.dtype)
     optimizer = optax.with_extra_args_support(transformation)

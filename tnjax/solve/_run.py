@@ -25,6 +25,15 @@ class Solution(eqx.Module):
         status_code: why the fit ended, as an integer; `status` says it in words.
         steps: steps of the solver that were made.
         history: the error after each step, shape [max_steps]; NaN after the last one.
+
+    Example:
+        >>> import jax, tnjax
+        >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+        >>> rank_one = tnjax.Structure.rank_one((3, 4))
+        >>> start = tnjax.solve.random_start(problem, rank_one, key=jax.random.key(0))
+        >>> solution = tnjax.solve.run(problem, start, max_steps=5)
+        >>> bool(solution.ok), solution.history.shape
+        (True, (5,))
     """
 
     network: TensorNetwork
@@ -83,6 +92,9 @@ def run(
         adjoint: what derivatives in reverse mode are made by: `Checkpointed()` for those of the
             steps that were made, `Implicit()` for those of the optimum. Without it the fit stops
             as early as it can, and `jax.grad` through it is refused.
+
+    Returns:
+        The best network with its error and status: arrays, one for each lane of a `vmap`.
 
     Raises:
         ValueError: if shapes or dtypes differ, the solver cannot treat the problem, a limit is

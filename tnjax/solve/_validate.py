@@ -24,16 +24,24 @@ class CrossValidation:
         errors: of each fold, on its own entries.
         mean, standard_error: of these errors (the standard deviation over sqrt(k); folds share
             training entries, so that it is somewhat too small).
+
+    Example:
+        >>> from tnjax import CrossValidation
+        >>> score = CrossValidation((1.0, 2.0, 3.0))
+        >>> score.mean, round(score.standard_error, 4)
+        (2.0, 0.5774)
     """
 
     errors: tuple[float, ...]
 
     @property
     def mean(self) -> float:
+        """Of the errors of all folds."""
         return float(np.mean(self.errors))
 
     @property
     def standard_error(self) -> float:
+        """The standard deviation of the errors over the root of their number."""
         return float(np.std(self.errors, ddof=1) / math.sqrt(len(self.errors)))
 
 
@@ -53,6 +61,9 @@ def cross_validate(
     Args:
         folds: from `Completion.folds`; they share one compiled program.
         structure, key, solver, options: as of `fit`.
+
+    Returns:
+        The error of each fold, their mean and its standard error.
 
     Raises:
         ValueError: for fewer than two folds, or one without held-out entries.
@@ -87,6 +98,15 @@ class RidgeChoice:
         ridge: that one.
         problem, result: the problem with it, and its fit.
         errors: held-out error of every ridge of the grid.
+
+    Example:
+        >>> import jax, numpy as np, tnjax
+        >>> table = np.outer(np.arange(1.0, 9.0), np.arange(1.0, 10.0))
+        >>> problem = tnjax.Completion.from_mask(table, validation=0.2, key=jax.random.key(0))
+        >>> rank_one = tnjax.Structure.rank_one((8, 9))
+        >>> choice = tnjax.choose_ridge(problem, rank_one, key=jax.random.key(0), grid=(0.0, 1.0))
+        >>> choice.ridge, sorted(choice.errors)
+        (0.0, [0.0, 1.0])
     """
 
     ridge: float
@@ -106,6 +126,14 @@ def choose_ridge(
 ) -> RidgeChoice:
     """Fit a structure with every ridge of a grid, from one start and by one compiled program, and
     choose by the held-out entries; the first of equals.
+
+    Args:
+        problem: with held-out entries.
+        structure, key, solver, options: as of `fit`.
+        grid: the ridges to try, in units of one entry.
+
+    Returns:
+        The best ridge, the problem with it, its fit, and the errors of all.
 
     Raises:
         ValueError: if nothing is held out, or the grid is empty or has a negative ridge.

@@ -1,11 +1,13 @@
 """Any optax transformation as a solver."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import optax
 from jax import lax
+from jax.typing import ArrayLike
 
 from .._network import TensorNetwork
 from ..problems import Problem
@@ -53,10 +55,12 @@ class Optax(Solver):
         self.patience = patience
         self.updates = updates
 
-    def init(self, problem: Problem, network: TensorNetwork):
+    def init(self, problem: Problem, network: TensorNetwork) -> Any:
         return optax.with_extra_args_support(self.transformation).init(to_real(network))
 
-    def step(self, problem: Problem, network: TensorNetwork, state):
+    def step(
+        self, problem: Problem, network: TensorNetwork, state: Any
+    ) -> tuple[TensorNetwork, Any]:
         rebuild = from_real(network.structure, network.dtype)
         loss = lambda x: problem.loss(rebuild(x))
         project = (lambda x: problem.feasible(rebuild(x)).cores) if problem.nonnegative else None
@@ -66,7 +70,14 @@ class Optax(Solver):
         return rebuild(x), state
 
 
-def descend(transformation, loss, x, state, count, project=None):
+def descend(
+    transformation: optax.GradientTransformation,
+    loss: Callable[[Any], Any],
+    x: Any,
+    state: Any,
+    count: ArrayLike,
+    project: Callable[[Any], Any] | None = None,
+) -> tuple[Any, Any]:
     """`count` updates of `x` by an optax transformation, line searches included; `project` brings
     each one back to what is allowed."""
     optimizer = optax.with_extra_args_support(transformation)

@@ -38,7 +38,7 @@ def fitted(
         sweep_flops: of one step.
 
     Returns:
-        (the best network, its error, the steps made); where it was stopped, that of the steps
+        (the best network, its error, the steps made); where it was stopped, the result of the steps
         until then.
     """
     return run_loop(
@@ -83,9 +83,9 @@ def fitted_together(
 
 
 def run_loop(
-    programs: tuple[Callable, Callable, Callable],
-    static: tuple,
-    shared: tuple,
+    programs: tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]],
+    static: tuple[Any, ...],
+    shared: tuple[Any, ...],
     first: Any,
     limits: Limits,
     *,
@@ -110,7 +110,7 @@ def run_loop(
         chunk: steps that are made together in any case.
 
     Returns:
-        the result; where it was stopped, that of the steps until then.
+        the result; where it was stopped, the result of the steps until then.
     """
     whole, begin, advance = programs
     most = int(limits.max_steps)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from .._network import TensorNetwork
 from .._structure import Structure
@@ -18,7 +19,7 @@ def to_real(network: TensorNetwork) -> Coordinates:
     return tuple(jnp.stack([core.real, core.imag]) for core in network.cores)
 
 
-def from_real(structure: Structure, dtype) -> Callable[[Coordinates], TensorNetwork]:
+def from_real(structure: Structure, dtype: DTypeLike) -> Callable[[Coordinates], TensorNetwork]:
     """The inverse of `to_real` for networks of one structure and dtype."""
     if not jnp.issubdtype(dtype, jnp.complexfloating):
         return lambda x: TensorNetwork(structure, x)

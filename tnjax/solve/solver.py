@@ -23,12 +23,35 @@ class Solver(eqx.Module):
     """One way to improve the cores of a network of fixed structure: a pair of pure functions.
 
     `init(problem, network) -> state` and `step(problem, network, state) -> (network, state)`;
-    `recover(state)` answers a step that gave NaN or infinity. What a step is (a sweep, some
-    updates, an outer iteration) the solver says; stopping is left to `drive`.
+    `recover(state)` answers a step that gave NaN or infinity. The solver says what a step is (a
+    sweep, some updates, an outer iteration); `drive` decides when to stop.
 
     A core that is zero on one index of a bond at every node of that bond must stay so: the
     search holds ranks at a larger capacity, filled with zeros. Every method whose step is made
     of gradients or environments has this property.
+
+    Attributes:
+        max_steps: steps at the most.
+        rtol, patience: a fit ends after `patience` steps that each lower the best error by less
+            than the fraction `rtol`.
+
+    Example:
+        >>> import equinox as eqx, jax, jax.numpy as jnp, tnjax
+        >>> from tnjax.solve import Solver
+        >>> class Descent(Solver):
+        ...     max_steps: int = 200
+        ...     rtol: float = 1e-6
+        ...     patience: int = 5
+        ...     rate: float = 0.05
+        ...     def init(self, problem, network):
+        ...         return ()
+        ...     def step(self, problem, network, state):
+        ...         slope = jax.grad(problem.loss)(network)
+        ...         return jax.tree.map(lambda x, g: x - self.rate * g, network, slope), state
+        >>> rank_one = tnjax.Structure.rank_one((3, 4))
+        >>> problem = tnjax.Decomposition(jnp.ones((3, 4)))
+        >>> tnjax.fit(problem, rank_one, key=jax.random.key(0), solver=Descent()).error < 0.1
+        True
     """
 
     max_steps: eqx.AbstractVar[int]
@@ -36,14 +59,17 @@ class Solver(eqx.Module):
     patience: eqx.AbstractVar[int]
 
     @abc.abstractmethod
-    def init(self, problem: Problem, network: TensorNetwork) -> SolverState: ...
+    def init(self, problem: Problem, network: TensorNetwork) -> SolverState:
+        """The state before the first step; a pytree."""
 
     @abc.abstractmethod
     def step(
         self, problem: Problem, network: TensorNetwork, state: SolverState
-    ) -> tuple[TensorNetwork, SolverState]: ...
+    ) -> tuple[TensorNetwork, SolverState]:
+        """The network after one step, and the next state."""
 
     def recover(self, state: SolverState) -> SolverState:
+        """The state after a step that gave NaN or infinity and was taken back."""
         return state
 
     @property
@@ -60,7 +86,7 @@ class Limits(eqx.Module):
 
     Attributes:
         target_error: stop at or below it.
-        max_steps: stop after so many steps.
+        max_steps: steps at the most.
         rtol: stop after `patience` steps that each lowered the best error by less than this
             fraction of itself.
         patience: see `rtol`.
@@ -121,8 +147,8 @@ def drive(
 ) -> FitState:
     """Step until the target is met, nothing improves, or the steps are used: one `while_loop`.
 
-    With `pause` it is left after so many steps as well, with the status `RUNNING`; to go on from
-    there gives what one loop gives.
+    The loop also ends once `pause` steps are made, with the status `RUNNING`. To go on from there
+    gives what one loop gives.
     """
     running = Status.RUNNING.code
 

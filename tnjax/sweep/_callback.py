@@ -26,20 +26,22 @@ class Told(Callback):
     def __init__(self, listener: Listener):
         self._listener = listener
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Callback, ()
 
-    def on_trial_start(self, iteration, trials, trial, **info):
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self._listener.begun(trial.config["unit"])
 
-    def on_trial_result(self, iteration, trials, trial, result, **info):
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         self._listener.told(result["told"])
 
-    def on_trial_complete(self, iteration, trials, trial, **info):
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self._listener.ended(trial.config["unit"])
 
-    def on_trial_recover(self, iteration, trials, trial, **info):
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self._listener.died(trial.config["unit"], again=True)
 
-    def on_trial_error(self, iteration, trials, trial, **info):
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self._listener.died(trial.config["unit"], again=False)

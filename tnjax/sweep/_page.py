@@ -63,6 +63,17 @@ def sweep_page(
         title: its heading.
         outcomes: of all trials.
         options: of the sweep, shown at the end.
+
+    Returns:
+        The page: one document that needs no other file.
+
+    Example:
+        >>> from tnjax.sweep import Outcome, Trial, sweep_page
+        >>> done = {"state": "finished", "seconds": 1.0}
+        >>> small = Outcome(Trial({"power": 0.0}, 0), error=0.2, num_params=40, **done)
+        >>> large = Outcome(Trial({"power": 1.0}, 0), error=0.3, num_params=90, **done)
+        >>> "power" in sweep_page("Powers", (small, large))
+        True
     """
     front = pareto(outcomes)
     count = lambda state: sum(o.state == state for o in outcomes)
@@ -101,8 +112,21 @@ def write_sweep_page(
 ) -> None:
     """Write the page, atomically.
 
+    Args:
+        path: of the file.
+        title, outcomes, options: as of `sweep_page`.
+
     Raises:
         OSError: if it cannot be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from tnjax.sweep import Outcome, Trial, write_sweep_page
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "report.html"
+        ...     write_sweep_page(file, "Powers", (Outcome(Trial({}, 0), "failed", "no memory"),))
+        ...     "no memory" in file.read_text()
+        True
     """
     write_page(path, sweep_page(title, outcomes, options))
 

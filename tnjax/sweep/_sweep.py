@@ -25,8 +25,17 @@ class EarlyStopping:
     `factor` times that, a trial goes on only if its error is in the best 1 / `factor` of those
     that have come so far. Trials that have met their target error are not stopped.
 
+    Args:
+        grace: moves that every trial may make.
+        factor: of this many trials one goes on.
+
     Raises:
         ValueError: if `grace` is not a positive number of moves, or `factor` not above 1.
+
+    Example:
+        >>> from tnjax.sweep import EarlyStopping
+        >>> EarlyStopping(grace=10).factor
+        3
 
     Reference:
         Li et al., "A System for Massively Parallel Hyperparameter Tuning" (MLSys 2020).
@@ -52,6 +61,11 @@ class Progress:
         moves, error, num_params: of its last report.
         deaths: of workers that ran it.
         unit: number of those that share a worker.
+
+    Example:
+        >>> from tnjax.sweep import Progress, Trial
+        >>> Progress(Trial({"power": 0.5}, 0)).state
+        'waiting'
     """
 
     trial: Trial
@@ -96,7 +110,7 @@ def run_sweep(
         folder: of the sweep; on a cluster it must be one that all machines see.
         resources: what each trial gets; one core by default.
         cluster: where they run; on this machine by default.
-        retries: so many times a trial may lose its worker.
+        retries: how often a trial may lose its worker.
         early_stopping: stop trials that do worse than others; none by default.
         vmap_seeds: whether seeds share a device; their tasks must not wait for each other.
         on_progress: called with what is known of all trials, by name, whenever that changes.
@@ -110,6 +124,15 @@ def run_sweep(
             that share a device were to be stopped one by one.
         OSError: if a file cannot be read or written, or the cluster is not there.
         KeyboardInterrupt: after SIGINT or SIGTERM; the next call goes on.
+
+    Example:
+        >>> from tnjax.cli import main
+        >>> from tnjax.sweep import expand, run_sweep
+        >>> def task(trial, folder, resume, watch):  # the command line's task does more
+        ...     options = [f"--{name}={value}" for name, value in trial.settings.items()]
+        ...     main(["decompose", "x.npy", "--target-error=0.1", f"--out={folder}", *options])
+        >>> trials = expand({}, grid={"power": [0.0, 0.5]}, seeds=range(3))
+        >>> run_sweep(trials, task, "sweep")  # doctest: +SKIP
     """
     resources, cluster = resources or Resources(), cluster or Cluster()
     if isinstance(retries, bool) or retries < 0:

@@ -23,6 +23,20 @@ def pareto(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
     """The results that no other trial beats in both parameters and error, smallest first.
 
     Of equal ones the first is taken.
+
+    Args:
+        outcomes: of all trials.
+
+    Returns:
+        Some of them.
+
+    Example:
+        >>> from tnjax.sweep import Outcome, Trial, pareto
+        >>> done = {"state": "finished", "seconds": 1.0}
+        >>> small = Outcome(Trial({"power": 0.0}, 0), error=0.2, num_params=40, **done)
+        >>> large = Outcome(Trial({"power": 1.0}, 0), error=0.3, num_params=90, **done)
+        >>> pareto((large, small)) == (small,)
+        True
     """
     able = [
         (o.num_params, o.error, n)
@@ -38,7 +52,22 @@ def pareto(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
 
 
 def trial_rows(outcomes: Sequence[Outcome]) -> list[Row]:
-    """A row for each trial: what is special about it, and its result."""
+    """A row for each trial: what is special about it, and its result.
+
+    Args:
+        outcomes: of all trials.
+
+    Returns:
+        Rows for `trials.csv`: the values by their columns.
+
+    Example:
+        >>> from tnjax.sweep import Outcome, Trial, trial_rows
+        >>> done = {"state": "finished", "seconds": 1.0}
+        >>> small = Outcome(Trial({"power": 0.0}, 0), error=0.2, num_params=40, **done)
+        >>> large = Outcome(Trial({"power": 1.0}, 0), error=0.3, num_params=90, **done)
+        >>> [row["num_params"] for row in trial_rows((small, large))]
+        [40, 90]
+    """
     names = varying([o.trial for o in outcomes]) if outcomes else ()
     best = {o.trial.name for o in pareto(outcomes)}
     return [
@@ -60,7 +89,22 @@ def trial_rows(outcomes: Sequence[Outcome]) -> list[Row]:
 
 
 def path_rows(outcomes: Sequence[Outcome]) -> list[Row]:
-    """A row for each accepted move of each trial, the start included."""
+    """A row for each accepted move of each trial, the start included.
+
+    Args:
+        outcomes: of all trials.
+
+    Returns:
+        Rows for `path.csv`: the values by their columns.
+
+    Example:
+        >>> from tnjax.sweep import Outcome, Trial, path_rows
+        >>> done = {"state": "finished", "seconds": 1.0}
+        >>> small = Outcome(Trial({"power": 0.0}, 0), error=0.2, num_params=40, **done)
+        >>> large = Outcome(Trial({"power": 1.0}, 0), error=0.3, num_params=90, **done)
+        >>> path_rows((small, large))  # no path was recorded
+        []
+    """
     names = varying([o.trial for o in outcomes]) if outcomes else ()
     rows = []
     for outcome in outcomes:
@@ -76,6 +120,20 @@ def summary_rows(outcomes: Sequence[Outcome]) -> list[Row]:
 
     The standard error of the mean is s / sqrt(n), s with n - 1 in the denominator; there is none of
     one trial. Trials that were stopped early or failed are counted, and not averaged.
+
+    Args:
+        outcomes: of all trials.
+
+    Returns:
+        Rows for `summary.csv`: the values by their columns.
+
+    Example:
+        >>> from tnjax.sweep import Outcome, Trial, summary_rows
+        >>> done = {"state": "finished", "seconds": 1.0}
+        >>> small = Outcome(Trial({"power": 0.0}, 0), error=0.2, num_params=40, **done)
+        >>> large = Outcome(Trial({"power": 1.0}, 0), error=0.3, num_params=90, **done)
+        >>> [row["power"] for row in summary_rows((small, large))]
+        [0.0, 1.0]
     """
     names = varying([o.trial for o in outcomes]) if outcomes else ()
     groups: dict[str, list[Outcome]] = {}
@@ -101,6 +159,12 @@ def summary_rows(outcomes: Sequence[Outcome]) -> list[Row]:
 def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Mean and standard error of the mean.
 
+    Args:
+        values: of the trials.
+
+    Returns:
+        Both; None for the mean of no value, and for the error of fewer than two.
+
     Example:
         >>> from tnjax.sweep import mean_and_error
         >>> mean_and_error([1.0, 3.0]), mean_and_error([])
@@ -119,9 +183,21 @@ def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]
 def write_tables(folder: Path, outcomes: Sequence[Outcome]) -> None:
     """Write `trials.csv`, `summary.csv`, and every trial's path to `path.csv` and `path.parquet`.
 
+    Args:
+        folder: of the sweep.
+        outcomes: of all trials.
+
     Raises:
         ImportError: if pyarrow is not installed; it comes with Ray Tune.
         OSError: if a file cannot be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from tnjax.sweep import Outcome, Trial, write_tables
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_tables(pathlib.Path(folder), (Outcome(Trial({}, 0), "failed"),))
+        ...     sorted(file.name for file in pathlib.Path(folder).iterdir())
+        ['path.csv', 'path.parquet', 'summary.csv', 'trials.csv']
     """
     paths = path_rows(outcomes)
     for name, rows in (

@@ -22,6 +22,11 @@ class Trial:
         seed: of all its random numbers.
         stamp: what else its result depends on, such as the size and time of an input file. A trial
             that finished under another stamp is not taken for this one.
+
+    Example:
+        >>> from tnjax.sweep import Trial
+        >>> Trial({"power": 0.5}, seed=3).settings["power"]
+        0.5
     """
 
     settings: Mapping[str, Any]
@@ -61,6 +66,9 @@ def expand(
         samples: how many draws. The first ones stay the same if there are more.
         draw_seed: of the draws.
         seeds: of the trials.
+
+    Returns:
+        The trials; settings change slowest, seeds fastest.
 
     Raises:
         ValueError: if an option is given twice, or a grid, a law, the seeds or the number of

@@ -16,6 +16,13 @@ class Watch:
     Attributes:
         on_step: called with each accepted move.
         stop: whether to end at the next chance.
+
+    Example:
+        >>> from tnjax.sweep import Watch
+        >>> moves = []
+        >>> watch = Watch(on_step=moves.append, stop=lambda: len(moves) > 9)
+        >>> watch.stop()
+        False
     """
 
     on_step: Callable[[Step], None]
@@ -24,7 +31,15 @@ class Watch:
 
 @runtime_checkable
 class Task(Protocol):
-    """What a sweep does with a trial. It is sent to the workers, so it must be picklable."""
+    """What a sweep does with a trial. It is sent to the workers, so it must be picklable.
+
+    Example:
+        >>> from tnjax.sweep import Task
+        >>> def touch(trial, folder, resume, watch):
+        ...     (folder / "result.json").write_text("{}")
+        >>> isinstance(touch, Task)
+        True
+    """
 
     def __call__(self, trial: Trial, folder: Path, resume: bool, watch: Watch) -> None:
         """Run a trial.

@@ -33,6 +33,11 @@ class Outcome:
         path: all accepted moves; empty if there is no result of a search.
         status: of the search.
         error, num_params, compression_ratio, seconds, compile_seconds: of its result.
+
+    Example:
+        >>> from tnjax.sweep import Outcome, Trial
+        >>> Outcome(Trial({"power": 0.5}, 3), "failed", "out of memory").state
+        'failed'
     """
 
     trial: Trial
@@ -48,7 +53,7 @@ class Outcome:
 
 
 def trial_folder(folder: Path, trial: Trial) -> Path:
-    """Of a trial, below that of the sweep."""
+    """The folder of a trial, below the folder of the sweep."""
     return folder / TRIALS / trial.name
 
 

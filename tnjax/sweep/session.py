@@ -51,11 +51,16 @@ class Resources:
     """What one trial gets.
 
     Args:
-        cpus: cores; JAX computes with so many threads.
+        cpus: cores, and threads that JAX computes with.
         gpus: devices; several trials share one where this is a fraction.
 
     Raises:
         ValueError: if it is not a positive number of cores, or a negative one of devices.
+
+    Example:
+        >>> from tnjax.sweep import Resources
+        >>> Resources(cpus=2, gpus=0.5).gpus
+        0.5
     """
 
     cpus: float = 1
@@ -81,6 +86,11 @@ class Cluster:
         dashboard: whether to start Ray's dashboard (on loopback), where Ray is started.
         open_ports: whether others may connect to a Ray that is started; whoever can reach its
             ports can run programs on this machine. By default all are on loopback.
+
+    Example:
+        >>> from tnjax.sweep import Cluster
+        >>> Cluster(workers=4).alone
+        True
     """
 
     address: str | None = None

@@ -17,13 +17,13 @@ import jax
 import numpy as np
 
 from ... import _interrupt, _mesh
+from ..._storable import storable
 from ..._structure import Structure, as_edge
 from ...moves.cores import Cores, pad, shrunk, unpad
 from ...problems import Decomposition, Problem
 from ...solve.programs import fitted_together
 from ...solve.solver import Limits, Solver
 from ..screening.candidates import stacked
-from ..storage.values import storable
 from ..strategy import Fit
 from .capacity import holds
 

@@ -137,7 +137,7 @@ def _advance(
     limits: Limits,
     pause: Int[Array | np.ndarray, ""],
 ) -> FitState:
-    """All lanes by some steps at a time, until so many are made or nobody may be first any more."""
+    """All lanes by some steps at a time, until `pause` steps are made or no lane may be first."""
 
     def going(carry):
         states, steps = carry

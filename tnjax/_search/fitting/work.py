@@ -14,15 +14,15 @@ _ATTEMPT_FLOPS = 1e9
 
 
 def fit_work(structure: Structure, sweep_flops: float, steps: int) -> float:
-    """A fit of so many steps."""
+    """Flops of a fit."""
     return _FIT_FLOPS + steps * (sweep_flops + structure.num_nodes * _CORE_FLOPS)
 
 
 def screen_work(sweep_flops: float, candidates: int) -> float:
-    """Gains of so many candidates: a few sweeps over the cores at their ends."""
+    """Flops of the gains of candidates: a few sweeps over the cores at their ends."""
     return _FIT_FLOPS + candidates * sweep_flops
 
 
 def attempt_work(structure: Structure, step_flops: float, steps: int) -> float:
-    """Steps of several starts, those of all counted together."""
+    """Flops of an attempt; `steps` counts the steps of all its starts together."""
     return _ATTEMPT_FLOPS + steps * (step_flops + structure.num_nodes * _CORE_FLOPS)

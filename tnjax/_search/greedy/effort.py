@@ -8,8 +8,8 @@ from .state import GreedyState
 
 EFFORTS = ("quick", "normal", "thorough")
 
-# Of "normal": the work that is always allowed, in flops by the forecast of `fitting.work`, some five
-# seconds of one core; and what else is, as a multiple of what it took to meet the target.
+# Of "normal": the work that is always allowed, in flops by the forecast of `fitting.work`, about
+# five seconds of one core; and what else is, as a multiple of what it took to meet the target.
 _FLOOR = 3e9
 _AGAIN = 1.0
 

@@ -1,11 +1,11 @@
-r"""Completion with modes in groups: where growth cannot begin, since a product of vectors explains
-nothing of what is held out.
+r"""Completion with modes in groups, where growth cannot begin: no product of vectors explains any
+of what is held out.
 
-Put together in three groups, a tensor of order 3 is left, whose train of two bonds is easy to
-complete: few networks have so few stationary points, and both outer cores begin at the leading
+The modes are put together in three groups, which leaves a tensor of order 3. A train of two bonds
+completes it easily: it has few stationary points, and both outer cores begin at the leading
 singular vectors of their unfoldings, which the entries estimate. The right groups give themselves
-away, as the only ones that explain entries not seen. What has been completed so is dense, and can
-be decomposed like any tensor.
+away: only they explain entries that were not seen. The completed tensor is dense, and is decomposed
+like any other.
 """
 
 import dataclasses
@@ -149,8 +149,8 @@ def complete(problem: Completion) -> tuple[Completed | None, Info]:
 
 
 def groupings(shape: tuple[int, ...], rank: int, count: int) -> list[Grouping]:
-    """All ways to put modes in three groups whose cores of a rank have few unknowns for so many
-    entries, those with the fewest first."""
+    """All ways to put modes in three groups whose cores have few unknowns beside the number of
+    entries; those with the fewest unknowns first."""
     found = []
     for groups in itertools.product(range(3), repeat=len(shape)):
         if set(groups) != {0, 1, 2} or groups.index(0) > groups.index(2):  # either end is first
@@ -261,7 +261,7 @@ class _Fit:
         return cls(shape, grouping, seen, held, cores)
 
     def swept(self, info: Info) -> "tuple[_Fit, Info]":
-        """So many sweeps more, and what was done in all."""
+        """The fit after some more sweeps, and the account of all so far."""
         dtype = self.seen[1].dtype
         least = _RIDGE_UNITS * np.finfo(dtype).eps
         done = self.looks * _SWEEPS + np.arange(_SWEEPS)

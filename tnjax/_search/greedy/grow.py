@@ -99,12 +99,13 @@ def _together(
     scores: _Scores,
     budget: Budget,
 ) -> list[Edge]:
-    """The first of `order` and what may grow in one move with it: bonds that pay about as
-    well, as long as they gain a part of what the target still needs and no more.
+    """The bonds that grow in one move: the first of `order`, and others that pay about as well, as
+    long as all together gain no more than a part of what the target still needs.
 
-    Where they add a small share of the parameters, that is a small part: so it is in large
-    networks far from the target, where one increment more or less is of no account. Bonds
-    that join what is not connected yet, and each other at no node, hardly know of each other.
+    Bonds that add a small share of the parameters may gain a small part only: in large networks far
+    from the target, one increment more or less does not matter. Bonds that join separate parts of
+    the network, and share no node with each other, gain almost independently, so they may gain a
+    larger part.
     """
     now = problem.num_params(state.structure)
     if not options.burst or now < _LARGE:

@@ -74,7 +74,8 @@ def applies(options: Options, problem: Problem, structure: Structure, budget: Bu
 
 
 class Told(NamedTuple):
-    """Ranks of unfoldings, and the error down to which they are all; None if noise covers some."""
+    """Ranks of the unfoldings, and the error down to which they are complete; None if noise covers
+    some of them."""
 
     ranks: dict[Cut, int]
     exact: float | None
@@ -203,8 +204,8 @@ def found_graph(
 
 
 def ranks_told(unfoldings: Unfoldings, cuts: list[Cut], dtype: np.dtype) -> Told | None:
-    """The ranks of the unfoldings: all down to rounding; or, of data with noise, those that stand
-    out from it; or None, of data that end in something else."""
+    """The ranks of the unfoldings: down to rounding for exact data, above the noise for noisy data,
+    and None for all other data."""
     rounding = max(ROUNDING, _ROUNDING_UNITS * float(jnp.finfo(dtype).eps))
     exact = unfoldings.to_error(rounding)
     ranks = {cut: exact.spectrum(cut).least_rank(exact.error) for cut in cuts}

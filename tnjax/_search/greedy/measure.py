@@ -50,9 +50,9 @@ def measured(options: Options, problem: Problem, state: GreedyState, budget: Bud
 
 
 def _found_cuts(problem: Completion, state: GreedyState, target: float) -> CutBounds | None:
-    """Bounds from the tensor found, instead of the one that only some entries are known of: two
-    that are both within the target error are within twice of it to each other. Where those
-    say little, none."""
+    """Bounds from the tensor of the network found, where only some entries of the data are known.
+    Two tensors within the target error of the data are within twice that error of each other. None
+    where these bounds say little."""
     if math.prod(problem.shape) > MOST_CELLS:
         return None
     tensor = dense_slab(state.structure, [np.asarray(core) for core in state.cores], {})

@@ -135,7 +135,7 @@ def _smaller_stars(problem: Problem, state: GreedyState, part: float) -> Iterabl
     if state.cuts is None:
         return ()
     structure, most = state.structure, problem.num_params(state.structure) * part
-    found = stars(structure, state.cuts)
+    found = stars(structure, state.cuts.rank)
     return (move for move in found if problem.num_params(move.after(structure)) < most)
 
 
@@ -147,7 +147,7 @@ class Stars(_Tried):
     def enabled(self, options: Options, problem: Problem, state: GreedyState) -> bool:
         return options.internal
 
-    def together(self, options: Options, problem: Problem, state: GreedyState):
+    def together(self, options: Options, problem: Problem, state: GreedyState) -> Iterable[Move]:
         if not _free(options) or not _worth_trying(problem, state):
             return ()
         return _smaller_stars(problem, state, _BOLD)
@@ -161,7 +161,7 @@ class Rewire(_Tried):
     def enabled(self, options: Options, problem: Problem, state: GreedyState) -> bool:
         return options.rewire
 
-    def together(self, options: Options, problem: Problem, state: GreedyState):
+    def together(self, options: Options, problem: Problem, state: GreedyState) -> Iterable[Move]:
         if not _worth_trying(problem, state):
             return ()
         return rewirings(state.structure, options.candidates(state.structure))
@@ -188,7 +188,7 @@ class Internal(_Tried):
         state, batches = super().candidates(options, problem, state, budget)
         return state, (*alone, *batches)
 
-    def together(self, options: Options, problem: Problem, state: GreedyState):
+    def together(self, options: Options, problem: Problem, state: GreedyState) -> Iterable[Move]:
         return _smaller_stars(problem, state, 1.0) if _worth_trying(problem, state) else ()
 
     def attempt(
@@ -212,7 +212,7 @@ class Hyperedges(_Tried):
     def enabled(self, options: Options, problem: Problem, state: GreedyState) -> bool:
         return options.hyperedges
 
-    def together(self, options: Options, problem: Problem, state: GreedyState):
+    def together(self, options: Options, problem: Problem, state: GreedyState) -> Iterable[Move]:
         if not _free(options) or not _worth_trying(problem, state):
             return ()
         cuts = state.cuts

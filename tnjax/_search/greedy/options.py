@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ..._status import Status
@@ -66,7 +67,13 @@ class Options:
         """The screen as a value, where it was named."""
         return self.screen if isinstance(self.screen, Screen) else _SCREENS[self.screen]()
 
-    def capacity(self, problem: Problem, needed, current=None, ranked=()) -> Structure:
+    def capacity(
+        self,
+        problem: Problem,
+        needed: Structure,
+        current: Structure | None = None,
+        ranked: Sequence[Edge] = (),
+    ) -> Structure:
         """The ranks to compile for."""
         return plan_capacity(needed, current, ranked, self.max_rank, problem.sweep_flops)
 

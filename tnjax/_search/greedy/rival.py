@@ -174,8 +174,8 @@ def _look(
     most: int,
     wanted: float,
 ) -> tuple[Fit | None, Info, GreedyState]:
-    """The CP network of so many parameters, if it is larger than the last one, and if it gets
-    anywhere near the error wanted."""
+    """The CP network with a number of parameters, if it is larger than the last one and comes near
+    the error wanted."""
     known, info = state.rival, Info()
     assert known is not None
     rank = most // problem.num_params(Structure.cp(problem.shape, 1))
@@ -214,7 +214,7 @@ def _lowest(sizes: list[int], errors: list[float]) -> float:
 
 
 def _climb(known: int, rank: int) -> list[int]:
-    """Ranks on the way to one: a fit that starts from that of a lower rank is a better one."""
+    """Ranks on the way to `rank`: a fit is better if it starts from the fit of a lower rank."""
     ranks = []
     while rank > max(known, _LEAST):
         ranks.append(rank)
@@ -223,7 +223,7 @@ def _climb(known: int, rank: int) -> list[int]:
 
 
 def _taken(budget: Budget, state: GreedyState, fit: Fit) -> GreedyState:
-    """A CP network as that of the search."""
+    """The state with a CP network as its network."""
     rival, (rank,) = state.rival, fit.structure.ranks
     assert rival is not None
     if not budget.meets(fit.error):
@@ -244,7 +244,8 @@ def _taken(budget: Budget, state: GreedyState, fit: Fit) -> GreedyState:
 
 
 def _ended(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
-    """With the target met what makes the network smaller begins; else no rank is left."""
+    """The end of the rival. If it meets the target, tidying begins; else the search ends, since no
+    larger rank is allowed."""
     capacity = state.capacity
     if not holds(capacity, state.structure):
         capacity = options.capacity(problem, state.structure)
@@ -286,8 +287,8 @@ def _fitted(
 
 
 def _roomy(rank: int) -> int:
-    """A larger rank that others share, since programs are made for that: where making one takes
-    longer than running it the next power of two, else one that is a little larger."""
+    """The rank that a program is compiled for, so that several ranks share it: the next power of
+    two where compiling takes longer than running, else a slightly larger rank."""
     if rank <= _SMALL:
         return 2 ** (rank - 1).bit_length()
     grid = 2 ** (rank.bit_length() - 4)

@@ -33,7 +33,9 @@ class Prune(Queued):
 
     name = "prune"
 
-    def candidates(self, options: Options, problem: Problem, state: GreedyState, budget: Budget):
+    def candidates(
+        self, options: Options, problem: Problem, state: GreedyState, budget: Budget
+    ) -> tuple[GreedyState, tuple[Edge, ...]]:
         loose = (edge for edge in state.structure.edges if edge not in state.firm)
         return state, tuple(sorted(loose, key=_params_left(problem, state.structure)))
 
@@ -76,7 +78,9 @@ class Swap(Queued):
     def enabled(self, options: Options, problem: Problem, state: GreedyState) -> bool:
         return options.swap
 
-    def candidates(self, options: Options, problem: Problem, state: GreedyState, budget: Budget):
+    def candidates(
+        self, options: Options, problem: Problem, state: GreedyState, budget: Budget
+    ) -> tuple[GreedyState, tuple[Edge, ...]]:
         edges = state.structure.edges
         return state, tuple(sorted(edges, key=_params_left(problem, state.structure)))
 

@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 from ..._status import Status
+from ..._storable import storable
 from ..._structure import Edge, Structure
 from ...moves.cores import Cores
 from ..fitting.population import Group
 from ..screening.screens import Screened
 from ..spectra.cuts import CutBounds
-from ..storage.values import storable
 from ..strategy import State, next_seed
 
 # Phases that only make a network smaller, in their order.

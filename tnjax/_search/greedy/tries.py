@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from ..._storable import storable
 from ..._structure import Structure
 from ...contract.cost import layered_flops
 from ...moves import Move
@@ -12,7 +13,6 @@ from ...solve.limits import limits_of
 from ..fitting.population import BATCH_BYTES, plan_groups
 from ..fitting.races import attempt
 from ..fitting.work import attempt_work
-from ..storage.values import storable
 from ..strategy import Budget, Fit, Info
 from .options import Options
 from .state import GreedyState
@@ -71,7 +71,8 @@ def batched(
 
 
 def affordable(problem: Problem, structure: Structure, num_starts: int) -> int:
-    """Structures about as large as a given one that may be tried from so many starts each."""
+    """How many structures about as large as a given one may be tried, each from `num_starts`
+    starts."""
     return int(_FLOPS / _attempt_flops(problem, structure, num_starts))
 
 
@@ -129,7 +130,9 @@ def run_batch(
     return state, info, next((fit for fit in out.fits if budget.meets(fit.error)), None)
 
 
-def admits(options: Options, problem, state: GreedyState, budget: Budget, after: Structure) -> bool:
+def admits(
+    options: Options, problem: Problem, state: GreedyState, budget: Budget, after: Structure
+) -> bool:
     """Whether a structure may be tried and could meet the target."""
     if options.max_rank is not None and max(after.ranks, default=1) > options.max_rank:
         return False

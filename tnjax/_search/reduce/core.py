@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -135,7 +135,7 @@ class Compression(NamedTuple):
         return Archive(tuple(records))
 
     def result(
-        self, found: SearchResult, target_error: float, solver, memory_limit: int | None
+        self, found: SearchResult, target_error: float, solver: Any, memory_limit: int | None
     ) -> SearchResult:
         """The result for the whole data, its error computed on them. A network that does not meet
         the target is fitted to them once, if there is memory and time to do so."""
@@ -177,7 +177,7 @@ def compress_problem(
     Args:
         problem: what is to be decomposed.
         target_error: of the search; the projections together lose at most `share` of it.
-        share: see there.
+        share: of the target error, for the projections.
     """
     work = np.asarray(problem.target)
     work = work.astype(_wide(work), copy=False)  # what is lost is a small difference

@@ -12,8 +12,10 @@ its nodes; a bond that is not there yet has no axis, and its slices are whole co
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from jax.typing import DTypeLike
 
 from ..._network import TensorNetwork
 from ..._structure import Edge, Structure
@@ -25,7 +27,7 @@ def draw_slices(
     structure: Structure,
     capacity: Structure,
     edges: Sequence[Edge],
-    dtype,
+    dtype: DTypeLike,
     seed: Sequence[int],
     *,
     increment: int,
@@ -73,7 +75,9 @@ def on_edge(structure: Structure, edges: Sequence[Edge]) -> np.ndarray:
     return np.asarray([[k in edge for k in range(structure.num_nodes)] for edge in edges])
 
 
-def candidate_networks(old: TensorNetwork, edges: Sequence[Edge], slices) -> TensorNetwork:
+def candidate_networks(
+    old: TensorNetwork, edges: Sequence[Edge], slices: Sequence[Any]
+) -> TensorNetwork:
     """The networks ΔT, stacked over edges: slices where an edge touches a node, old cores
     elsewhere."""
     member = on_edge(old.structure, edges)
@@ -84,7 +88,7 @@ def candidate_networks(old: TensorNetwork, edges: Sequence[Edge], slices) -> Ten
     return stacked(old.structure, cores)
 
 
-def stacked(structure: Structure, cores) -> TensorNetwork:
+def stacked(structure: Structure, cores: Sequence[Any]) -> TensorNetwork:
     """A network whose cores have a leading axis: what `vmap` maps over."""
     return TensorNetwork.unchecked(structure, cores)
 

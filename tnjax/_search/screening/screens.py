@@ -34,6 +34,13 @@ class Screened(eqx.Module):
         gain: decrease of the loss, old cores frozen; 0 where the evaluation was not finite.
         slices: for each of the increments and nodes, slices embedded in the core's shape, stacked
             over edges.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.screens import Screened
+        >>> found = Screened(np.array([0.5, 0.0]), ((np.ones((2, 3)), np.ones((2, 4))),))
+        >>> int(found.gain.argmax())
+        0
     """
 
     gain: Float[Array | np.ndarray, " edges"]
@@ -41,7 +48,20 @@ class Screened(eqx.Module):
 
 
 class Screen(eqx.Module):
-    """How candidates are evaluated: a pure function of all of them at once."""
+    """How candidates are evaluated: a pure function of all of them at once.
+
+    A screen of your own is a subclass with `improve`; pass it as `Greedy(screen=...)`.
+
+    Example:
+        >>> from tnjax import Greedy, Screen, Spectral
+        >>> class Reluctant(Screen):
+        ...     def improve(self, problem, point, old, edges, slices, batch_size):
+        ...         given = (problem, point, old, edges, slices, batch_size)
+        ...         gain, slices = Spectral().improve(*given)
+        ...         return gain / 2, slices
+        >>> isinstance(Greedy(screen=Reluctant()).screen, Screen)
+        True
+    """
 
     @abc.abstractmethod
     def improve(
@@ -110,7 +130,7 @@ class Screen(eqx.Module):
 class Spectral(Screen):
     r"""Screening by the best pair of slices in each edge's two-node environment (default).
 
-    The environment is that of the residual, or of the functional gradient for other losses.
+    The environment is taken of the residual, or of the functional gradient for other losses.
     Least squares: alternating exact solutions of the slices with the Gram matrix of the other
     cores; the gain is the exact decrease of the loss. That is a power iteration for the top
     singular pair in the metric of the network, and needs no singular vectors to start.
@@ -120,13 +140,26 @@ class Spectral(Screen):
     Args:
         sweeps: each updates every slice of every edge once.
 
+    Example:
+        >>> from tnjax import Greedy, Spectral
+        >>> Greedy(screen=Spectral(sweeps=5)).screen.sweeps
+        5
+
     Reference:
         Evci et al., "GradMax", arXiv 2201.05125, in the form for tensor networks.
     """
 
     sweeps: int = eqx.field(static=True, default=3)
 
-    def improve(self, problem, point, old, edges, slices, batch_size):
+    def improve(
+        self,
+        problem: Problem,
+        point: Any,
+        old: TensorNetwork,
+        edges: tuple[Edge, ...],
+        slices: Cores,
+        batch_size: int,
+    ) -> tuple[Float[Array, " edges"], Cores]:
         if isinstance(problem, LeastSquares):
             return _alternate(problem, point, old, edges, slices, batch_size, self.sweeps)
 
@@ -152,6 +185,12 @@ class Trial(Screen):
         transformation: an optax transformation; by default ALS where the loss allows it and
             `optax.adam(1e-2)` elsewhere.
 
+    Example:
+        >>> import optax
+        >>> from tnjax import Greedy, Trial
+        >>> Greedy(screen=Trial(steps=20, transformation=optax.adam(1e-2))).screen.steps
+        20
+
     Reference:
         arXiv 2008.05437, algorithm 1 and section 4.1.
     """
@@ -160,7 +199,15 @@ class Trial(Screen):
     std: float = eqx.field(static=True, default=0.01)
     transformation: Any = eqx.field(static=True, default=None)
 
-    def improve(self, problem, point, old, edges, slices, batch_size):
+    def improve(
+        self,
+        problem: Problem,
+        point: Any,
+        old: TensorNetwork,
+        edges: tuple[Edge, ...],
+        slices: Cores,
+        batch_size: int,
+    ) -> tuple[Float[Array, " edges"], Cores]:
         if self.transformation is None and isinstance(problem, LeastSquares):
             return _alternate(problem, point, old, edges, slices, batch_size, self.steps)
         deltas = candidate_networks(old, edges, slices)

@@ -61,6 +61,13 @@ class Certificate:
         dims: sizes of the modes.
         tight: whether `structure` has `num_params` parameters, so that no better bound follows
             from the cuts.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import cut_bounds
+        >>> certificate = cut_bounds(np.eye(4), 0.1).certificate()
+        >>> certificate.num_params, certificate.tight
+        (32, True)
     """
 
     num_params: int
@@ -70,6 +77,7 @@ class Certificate:
 
     @property
     def tight(self) -> bool:
+        """Whether `structure` has `num_params` parameters."""
         return self.structure is not None and self.structure.num_params <= self.num_params
 
     def __str__(self) -> str:
@@ -90,9 +98,19 @@ class CutBounds:
         ranks: the bound of every cut that was measured, keyed by the modes on the side without
             the last mode; cuts that any network satisfies (rank 1) are left out.
         complete: whether all cuts were measured.
-        definite: how much of the ranks is left at twice the error, the sum of their logarithms
-            there over that here. Near 1 the tensor has ranks, as one that a network represents
-            (up to noise); well below, its singular values fall off slowly and the error decides.
+        definite: how much of the ranks is left at twice the error: the sum of their logarithms at
+            twice the error, over the sum at the error. Near 1 the tensor has ranks, as the tensor
+            of a network has (up to noise). Well below 1 its singular values fall off slowly, and
+            the error decides.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import Structure, cut_bounds
+        >>> bounds = cut_bounds(np.eye(4), 0.1)
+        >>> bounds.rank((0,)), bounds.admits(Structure.tensor_train((4, 4), 3))
+        (4, False)
+        >>> bounds.violations(Structure.tensor_train((4, 4), 3))
+        {(0,): (3, 4)}
 
     Reference:
         Eckart and Young, Psychometrika 1 (1936).
@@ -252,6 +270,9 @@ def cut_bounds(
         key: of the sample and the sketches; `jax.random.key(0)` by default.
         max_work: multiplications that all cuts together may take by the forecast, some 1e10 a
             second; those with the smallest unfoldings come first. All of them by default.
+
+    Returns:
+        The bounds of every cut that was measured.
 
     Raises:
         ValueError: if the tensor is zero or not finite, or the error is out of range.

@@ -63,9 +63,9 @@ def inferred_graphs(
         most: graphs at most; none if none is close.
 
     Returns:
-        Structures with one node for each mode and bonds between pairs: of those that are about
-        as close as the closest, first the ones with the most cuts that cut no mode off, where the
-        ranks tell most, then those with the fewest parameters.
+        Structures with one node for each mode and bonds between pairs, all about as close as the
+        closest one. The ranks tell most at cuts that cut no mode off, so structures with the most
+        such cuts come first; among equal ones, those with the fewest parameters.
 
     Raises:
         ValueError: for a set of modes that names no cut of a tensor with these dims.
@@ -211,8 +211,8 @@ class _MinCuts:
             cost, graph = next_cost, changed
 
     def shaken(self, graph: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-        """The graph after so many changes: a bond takes one of its ends to another mode, or the
-        rank of a pair changes by one."""
+        """The graph after some changes: a bond takes one of its ends to another mode, or the rank
+        of a pair changes by one."""
         graph, modes = graph.copy(), len(self.ends)
         for _ in range(count):
             bonds = np.flatnonzero(graph)

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -225,6 +226,16 @@ def tree_svd(
 def tensor_train_svd(tensor: Shaped[Array | np.ndarray, "..."], error: float) -> TensorNetwork:
     """A tensor train within a relative error (TT-SVD); see `tree_svd`.
 
+    Args:
+        tensor: real or complex, dense.
+        error: relative Frobenius error, in [0, 1).
+
+    Returns:
+        A network within the error; its ranks follow from it.
+
+    Raises:
+        ValueError: if the tensor is not finite, or the error is out of range.
+
     Example:
         >>> import numpy as np
         >>> from tnjax import tensor_train_svd
@@ -236,6 +247,16 @@ def tensor_train_svd(tensor: Shaped[Array | np.ndarray, "..."], error: float) ->
 
 def tucker_svd(tensor: Shaped[Array | np.ndarray, "..."], error: float) -> TensorNetwork:
     """A Tucker network within a relative error (sequentially truncated HOSVD); see `tree_svd`.
+
+    Args:
+        tensor: real or complex, dense.
+        error: relative Frobenius error, in [0, 1).
+
+    Returns:
+        A network within the error; its ranks follow from it.
+
+    Raises:
+        ValueError: if the tensor is not finite, or the error is out of range.
 
     Example:
         >>> import numpy as np
@@ -252,6 +273,16 @@ def hierarchical_tucker_svd(
 ) -> TensorNetwork:
     """A balanced hierarchical Tucker network within a relative error; see `tree_svd`.
 
+    Args:
+        tensor: real or complex, dense.
+        error: relative Frobenius error, in [0, 1).
+
+    Returns:
+        A network within the error; its ranks follow from it.
+
+    Raises:
+        ValueError: if the tensor is not finite, or the error is out of range.
+
     Example:
         >>> import numpy as np
         >>> from tnjax import hierarchical_tucker_svd
@@ -262,7 +293,7 @@ def hierarchical_tucker_svd(
     return tree_svd(tensor, Structure.hierarchical_tucker(np.shape(tensor), 2), error)
 
 
-def as_tensor(tensor, what: str) -> np.ndarray:
+def as_tensor(tensor: Any, what: str) -> np.ndarray:
     """The tensor on the host, integers as floats.
 
     Raises:

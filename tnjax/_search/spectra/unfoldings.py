@@ -44,7 +44,7 @@ class Spectrum:
     @functools.cached_property
     def tails(self) -> np.ndarray:
         """`tails[r]`: the squared relative error of the best rank-r approximation, r = 0, 1, ...;
-        for a sketch, that of its own rank-r approximation, which is an upper bound."""
+        for a sketch, the error of its own rank-r approximation, which is an upper bound."""
         return np.append(squared_tails(self.squares), 0.0) + self.missed
 
     def rank(self, error: float) -> int:
@@ -134,7 +134,7 @@ class Unfoldings:
 
 
 def cut_name(modes: Iterable[int], order: int) -> Cut:
-    """The side of a cut that goes by its name: the one without the last mode."""
+    """The name of a cut: its side without the last mode."""
     side = frozenset(modes)
     if order - 1 in side:
         side = frozenset(range(order)) - side

@@ -26,11 +26,11 @@ from jax.sharding import Mesh
 from ..._atomic import atomic_path
 from ..._network import TensorNetwork
 from ..._processes import from_first
+from ..._storable import check_dtype, decode, encode, storable
 from ...problems import Problem
 from ..archive import Archive
 from ..result import Step
 from ..strategy import Info, MoveRecord, State
-from .values import check_dtype, decode, encode, storable
 
 _FORMAT = "tnjax.checkpoint"
 _VERSION = 3
@@ -215,7 +215,7 @@ def _digest(header: str, raw: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: str | os.PathLike) -> tuple[dict[str, Any], Saved | None]:
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Saved | None]:
     """Header and content; no content if another version of tnjax wrote it."""
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}

@@ -16,13 +16,13 @@ import numpy as np
 from ..._init import host_cores
 from ..._network import TensorNetwork
 from ..._status import Status
+from ..._storable import storable
 from ..._structure import Structure, all_edges, as_edge
 from ...moves.cores import Cores
 from ...problems import Problem
 from ...solve.limits import as_solver, limits_of
 from ..archive import check_cost
 from ..fitting.population import Group, Start, carried, distance, fit_population
-from ..storage.values import storable
 from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy, next_seed
 
 # Steps of a fit, in those of the solver: there is no later fit that would make up for one that
@@ -35,7 +35,19 @@ storable(Fit)
 
 
 class Scored(NamedTuple):
-    """A structure with its score, the lower the better, and its error."""
+    """A fitted structure with its score.
+
+    Attributes:
+        structure: which one.
+        score: what `AskTell` compares, the lower the better.
+        error: of its fit.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax.strategies import Scored
+        >>> Scored(Structure.rank_one((3, 4)), score=1.9, error=0.2).error
+        0.2
+    """
 
     structure: Structure
     score: float
@@ -43,8 +55,20 @@ class Scored(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """A structure to fit, a network to start from (the nearest known one by default), and maybe
-    the order of its nodes in which it resembles other proposals."""
+    """A structure that shall be fitted.
+
+    Attributes:
+        structure: which one.
+        start: a network to start from; by default the nearest one that is known.
+        order: of its nodes, in which it resembles other proposals; fits of like structures share a
+            program.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax.strategies import Proposal
+        >>> Proposal(Structure.tensor_train((3, 4), 2)).start is None
+        True
+    """
 
     structure: Structure
     start: Fit | None = None
@@ -94,6 +118,15 @@ class View(NamedTuple):
         allowed: whether a structure is within the budget and could still become the best.
         rng: random numbers for this round.
         round: number of this round, from 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import Structure
+        >>> from tnjax.strategies import Scored, View
+        >>> best = Scored(Structure.rank_one((3, 4)), score=1.9, error=0.2)
+        >>> view = View(best, allowed=lambda structure: True, rng=np.random.default_rng(0), round=0)
+        >>> view.allowed(view.best.structure.grow((0, 1)))
+        True
     """
 
     best: Scored
@@ -119,6 +152,24 @@ class AskTell(Strategy):
         max_rank: largest rank of a bond.
         warm: start fits from the nearest known network and not at random.
         solver: for the cores, as in `fit`.
+
+    Example:
+        >>> import dataclasses, jax, tnjax
+        >>> from tnjax.strategies import AskTell, Proposal
+        >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+        ... class Ladder(AskTell):
+        ...     word = "ladder"
+        ...     def begin(self, start):
+        ...         return start.structure
+        ...     def ask(self, memory, view):
+        ...         return ([Proposal(memory.grow((0, 1)))] if view.round < 2 else []), memory
+        ...     def tell(self, memory, found, view):
+        ...         return memory.grow((0, 1))
+        >>> diagonal = jax.numpy.array([3.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+        >>> problem = tnjax.Decomposition(jax.numpy.diag(diagonal))
+        >>> result = tnjax.search(problem, key=jax.random.key(0), strategy=Ladder(), max_params=60)
+        >>> result.structure.rank((0, 1))
+        3
     """
 
     cost: str = "num_params"
@@ -154,7 +205,7 @@ class AskTell(Strategy):
 
     @abc.abstractmethod
     def tell(self, memory: Any, found: Sequence[Scored], view: View) -> Any:
-        """The memory after those of the asked structures that were allowed have been fitted."""
+        """The memory after the fits; `found` are the structures that were asked for and allowed."""
 
     # The adaptor ----------------------------------------------------------------------
 

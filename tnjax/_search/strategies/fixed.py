@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._network import TensorNetwork
 from ..._structure import Structure
 from ...moves.cores import Cores
 from ...problems import Decomposition, Problem
@@ -145,13 +146,17 @@ class FixedFormat(Proposing):
     def _by_rank(self, problem: Problem) -> bool:
         return self.format == "cp" or not isinstance(problem, Decomposition)
 
-    def init(self, problem, start, budget, *, seed):
+    def init(
+        self, problem: Problem, start: TensorNetwork, budget: Budget, *, seed: tuple[int, ...]
+    ) -> tuple[ProposingState, Info]:
         state, info = super().init(problem, start, budget, seed=seed)
         if self._by_rank(problem) and state.phase == "propose":
             return LadderState.of(state), info
         return state, info
 
-    def step(self, problem, state, budget) -> tuple[ProposingState, Info]:
+    def step(
+        self, problem: Problem, state: ProposingState, budget: Budget
+    ) -> tuple[ProposingState, Info]:
         if isinstance(state, LadderState) and state.phase == "propose":
             template = lambda rank: _template(self.format, tuple(problem.shape), rank)
             return Ladder(self, template).step(problem, state, budget)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..._storable import storable
 from ..._structure import Structure, all_edges
-from ..storage.values import storable
 from .ask_tell import AskTell, Proposal, Scored, View, with_ranks
 
 _TRIES = 20

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..._init import core_std, host_cores
+from ..._storable import storable
 from ..._structure import Structure
 from ...moves.cores import Cores, pad, shrunk
 from ...problems import Problem
-from ..storage.values import storable
 from ..strategy import Budget, Info, MoveRecord, next_seed
 from .proposing import Proposing, ProposingState, better
 

@@ -5,8 +5,8 @@ import math
 from collections.abc import Sequence
 
 from ..._formats import all_pairs
+from ..._storable import storable
 from ..._structure import Edge, Structure
-from ..storage.values import storable
 from .ask_tell import AskTell, Proposal, Scored, View, check_template, template_edges, with_ranks
 
 
@@ -48,7 +48,7 @@ class LocalEnumeration(AskTell):
         template: "full", "ring" or "train": the bonds that are there at first (of a thinner
             template where the budget forbids them), and the variables.
         rank: of these bonds at first. A start that has bonds takes their place.
-        radius: of the first round trip: ranks up to so many more or fewer are tried.
+        radius: of the first round trip: how far a rank is changed at the most, up or down.
         exchange: enumerate exchanges of nodes too.
         trips: round trips at the most.
 

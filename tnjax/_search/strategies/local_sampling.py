@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..._storable import storable
 from ..._structure import Structure
-from ..storage.values import storable
 from .ask_tell import AskTell, Proposal, Scored, View, check_template, template_edges, with_ranks
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ..._init import host_cores
 from ..._network import TensorNetwork
 from ..._status import Status
+from ..._storable import storable
 from ..._structure import Edge, Structure
 from ...moves.cores import Cores, pad, shrink
 from ...problems import Decomposition, Problem
@@ -17,7 +18,6 @@ from ...solve import ALS, Solver
 from ...solve.limits import as_solver
 from ..fitting.refit import assess, refit
 from ..spectra.tree_svd import Tree, decompose
-from ..storage.values import storable
 from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy, next_seed
 
 # Effort of a fit, in units of the solver's own steps.

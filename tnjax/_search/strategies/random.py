@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from ..._storable import storable
 from ..._structure import all_edges
-from ..storage.values import storable
 from .ask_tell import AskTell, Proposal, Scored, View, with_ranks
 
 # Draws that may be forbidden before a round gives up.

@@ -15,6 +15,7 @@ from ... import _compile, _interrupt
 from ..._init import host_cores
 from ..._network import TensorNetwork
 from ..._status import Status
+from ..._storable import storable
 from ..._structure import Structure
 from ...moves.cores import Cores
 from ...problems import LeastSquares, Problem
@@ -22,7 +23,6 @@ from ...solve.limits import as_solver, limits_of
 from ...solve.programs import CHUNK_FLOPS, WHOLE_FLOPS
 from ...solve.rows import solve_rows
 from ..fitting.population import Fitted, Group, Start, fit_population
-from ..storage.values import storable
 from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy
 
 # Largest product of ranks at a node of the full graph.

@@ -28,7 +28,7 @@ from .increments import (
 )
 from .screening import GradientScreen, LayerScreen, TrialScreen
 
-# From so many steps on a program is compiled with all optimizations.
+# Steps from which on a program is compiled with all optimizations.
 _LONG = 100
 # Of a limit beyond the budget; what is missing there is not worth a move.
 _ENOUGH = 0.9

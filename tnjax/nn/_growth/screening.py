@@ -124,7 +124,17 @@ class GradientScreen(LayerScreen):
     sweeps: int = 3
     lengths: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
-    def __call__(self, adapter, model, networks, task, batches, *, increment, key):
+    def __call__(
+        self,
+        adapter: Adapter,
+        model: Any,
+        networks: Mapping[str, tuple[Layout, Sequence[Any]]],
+        task: Task,
+        batches: Sequence[Any],
+        *,
+        increment: int,
+        key: PRNGKeyArray,
+    ) -> list[Candidate]:
         slots = [_slot(adapter, model, name) for name in networks]
         gradients, moments = functional_gradients(adapter, model, slots, task, batches)
         out = []
@@ -205,7 +215,17 @@ class TrialScreen(LayerScreen):
     transformation: Any = None
     std: float = 0.01
 
-    def __call__(self, adapter, model, networks, task, batches, *, increment, key):
+    def __call__(
+        self,
+        adapter: Adapter,
+        model: Any,
+        networks: Mapping[str, tuple[Layout, Sequence[Any]]],
+        task: Task,
+        batches: Sequence[Any],
+        *,
+        increment: int,
+        key: PRNGKeyArray,
+    ) -> list[Candidate]:
         transformation = self.transformation or optax.adam(1e-2)
         slots = [_slot(adapter, model, name) for name in networks]
         dense = {s.name: (dense_layout(*s.matrix.shape), (s.matrix,)) for s in slots}

@@ -6,8 +6,8 @@ from typing import Any
 from ..._network import TensorNetwork
 from ..._structure import Edge
 from ...problems import Problem
-from ..greedy.greedy import Greedy, GreedyState
 from ..strategy import Budget, Info, Strategy
+from .greedy import Greedy, GreedyState
 
 
 @dataclasses.dataclass(frozen=True)
