@@ -22,7 +22,7 @@ from .._status import Status
 from .._structure import Structure
 from .._tracing import new_array, refuse_trace
 from ..contract.cost import check_fit_memory
-from ..problems import Decomposition, Problem, StreamedCompletion, StreamedDecomposition
+from ..problems import Problem, StreamedCompletion, StreamedDecomposition
 from ..solve import fit
 from ..solve.limits import check_shape, positive
 from .archive import Archive
@@ -31,7 +31,6 @@ from .greedy.greedy import Greedy
 from .reach import warn_of_precision, warn_of_size
 from .reduce.core import (
     Compression,
-    CoreDecomposition,
     compress_problem,
     compress_stream,
     worthwhile,
@@ -161,7 +160,7 @@ def search(
         raise ValueError(f"search: give at least one limit of {', '.join(limits)}.")
     if isinstance(problem, Problem):
         strategy.check(problem)
-        if not isinstance(problem, CoreDecomposition):  # of which it was said
+        if problem.counted_shape == problem.shape:  # else it was said of a larger one
             warn_of_precision(problem, target_error)
     smaller = functools.partial(
         search,
@@ -246,7 +245,7 @@ def search(
     elif resume:
         raise ValueError("search: resume=True needs the folder of the `checkpoints`.")
 
-    cells = math.prod(problem.counted_shape) if isinstance(problem, Decomposition) else math.inf
+    cells = math.prod(problem.counted_shape) if problem.is_dense else math.inf
     larger = False
     archive = Archive()
     totals = Totals()
@@ -412,20 +411,20 @@ def _compression(
     """How to search on a smaller tensor, or None to search on the problem itself."""
     if compress not in (True, False, "auto"):
         raise ValueError(f'search: compress must be True, False or "auto", got {compress!r}.')
-    if isinstance(problem, StreamedDecomposition):
+    if not isinstance(problem, Problem):
         if target_error is None or target_error >= 1 or not compress:
             raise ValueError(
                 "search: a StreamedDecomposition needs a target_error below 1, a tenth of which "
                 'its projection may use, and compress="auto".'
             )
         return compress_stream(problem, target_error)
-    able = type(problem) is Decomposition and target_error is not None and target_error < 1
+    able = problem.projectable and target_error is not None and target_error < 1
     if compress is True and not able:
         raise ValueError(
             "search: compress=True needs a Decomposition and a target_error below 1, a tenth of "
             'which the projection may use; leave it at "auto".'
         )
-    if not compress or not able or not isinstance(problem, Decomposition):
+    if not compress or not able:
         return None
     assert target_error is not None
     found = compress_problem(problem.on_host(), target_error)
@@ -475,15 +474,14 @@ def _from_cuts(
     few random starts; a network that does not is a bad place to grow from, better none."""
     if start != "cuts":
         raise ValueError(f'search: start must be a structure, a network or "cuts", got {start!r}.')
-    able = isinstance(problem, Decomposition) and target_error is not None and target_error < 1
+    able = problem.is_dense and target_error is not None and target_error < 1
     if not able:
         raise ValueError(
             'search: start="cuts" needs a Decomposition and a target_error below 1, whose cut '
             "bounds name the start."
         )
-    assert isinstance(problem, Decomposition)
     assert target_error is not None
-    bounds = cut_bounds(problem.array, target_error)
+    bounds = cut_bounds(problem.dense_target, target_error)
     structure = bounds.certificate(dims=tuple(problem.counted_shape)).structure
     if structure is None:
         return None

@@ -8,13 +8,14 @@ import optax
 from jax import lax
 
 from .._network import TensorNetwork
-from ..problems import Completion, Problem
+from ..problems import Problem
 from .real import from_real, to_real
 from .solver import Solver
 
 
 class Minibatch(Solver):
-    """Updates by an optax transformation, each on a few entries of a `Completion`.
+    """Updates by an optax transformation, each on a few samples of the loss, such
+    as entries of a `Completion`.
 
     The entries stay on the device; every update draws its own, with replacement. For data that
     do not fit there, see `fit_stream`.
@@ -70,18 +71,19 @@ class Minibatch(Solver):
         self.seed = seed
 
     def check(self, problem: Problem) -> None:
-        if not isinstance(problem, Completion):
+        if not problem.num_samples:
             raise ValueError(
-                f"Minibatch needs a Completion, got {type(problem).__name__}; use Optax for it."
+                f"Minibatch needs a loss that is a mean over samples, as of a Completion, got "
+                f"{type(problem).__name__}; use Optax for it."
             )
 
     def init(self, problem: Problem, network: TensorNetwork):
         optimizer = optax.with_extra_args_support(self.transformation)
         return optimizer.init(to_real(network)), jax.random.key(self.seed)
 
-    def step(self, problem: Completion, network: TensorNetwork, state):
+    def step(self, problem: Problem, network: TensorNetwork, state):
         inner, key = state
-        count = problem.training.count
+        count = problem.num_samples
 
         def update(_, carry):
             cores, inner, key = carry
@@ -101,7 +103,7 @@ class Minibatch(Solver):
         return 100
 
 
-def batch_update(transformation, problem: Completion, structure, cores, state, ids):
+def batch_update(transformation, problem: Problem, structure, cores, state, ids):
     """One update on the entries with these numbers; the gradient is an unbiased estimate."""
     rebuild = from_real(structure, problem.dtype)
     optimizer = optax.with_extra_args_support(transformation)
