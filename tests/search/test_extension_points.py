@@ -121,8 +121,7 @@ def searches(mine, tensor):
         "strategy and move": (dense, mine.Fans(), 1e-2),
         "ask and tell": (dense, mine.Wider(), 1e-2),
         "screen": (dense, Greedy(screen=mine.Probe(), infer=False), 1e-2),
-        "solver": (dense, Greedy(solver=mine.Descent(), infer=False, effort="quick"), 0.5),
-        "strategy and solver": (dense, mine.Fans(solver=mine.Descent()), 0.5),
+        "solver": (dense, mine.Fans(solver=mine.Descent()), 0.5),
     }
 
 
@@ -133,7 +132,6 @@ NAMES = (
     "ask and tell",
     "screen",
     "solver",
-    "strategy and solver",
 )
 
 
