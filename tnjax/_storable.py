@@ -50,6 +50,7 @@ def storable(cls: type[Class]) -> type[Class]:
     known = _storable.setdefault(cls.__name__, cls)
     if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         raise ValueError(f"storable: there is another class named {cls.__name__}: {known!r}.")
+    _storable[cls.__name__] = cls  # a module that is loaded again defines the same class anew
     return cls
 
 

@@ -1,8 +1,9 @@
 """Strategies: how to search, and what one needs to write a strategy of one's own.
 
 A strategy is a frozen dataclass with two pure functions, `init` and `step`, on a state that can be
-written to disk. Strategies that look at a population of structures at a time fill in `AskTell`
-instead. `register_strategy` gives one a name for `make_strategy`; the command line takes
+written to disk; `refit` fits a structure from cores at hand, in the units that a strategy works in.
+Strategies that look at a population of structures at a time fill in `AskTell` instead.
+`register_strategy` gives one a name for `make_strategy`; the command line takes
 `--strategy module:Class` as well.
 """
 
@@ -10,6 +11,8 @@ import sys
 import types
 import warnings
 
+from ._search.fitting.refit import assess as assess
+from ._search.fitting.refit import refit as refit
 from ._search.greedy.greedy import Greedy as Greedy
 from ._search.greedy.greedy_trial import GreedyTrial as GreedyTrial
 from ._search.registry import make_strategy as make_strategy

@@ -10,7 +10,7 @@ from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
 from ..contract.cost import check_fit_memory
-from ..problems import Decomposition, Problem
+from ..problems import Problem
 from ..solve import fit
 from ..solve.limits import check_shape
 from .setup import seed_of
@@ -52,15 +52,14 @@ def _from_cuts(
     few random starts; a network that does not is a bad place to grow from, better none."""
     if start != "cuts":
         raise ValueError(f'search: start must be a structure, a network or "cuts", got {start!r}.')
-    able = isinstance(problem, Decomposition) and target_error is not None and target_error < 1
+    able = problem.is_dense and target_error is not None and target_error < 1
     if not able:
         raise ValueError(
             'search: start="cuts" needs a Decomposition and a target_error below 1, whose cut '
             "bounds name the start."
         )
-    assert isinstance(problem, Decomposition)
     assert target_error is not None
-    bounds = cut_bounds(problem.array, target_error)
+    bounds = cut_bounds(problem.dense_target, target_error)
     structure = bounds.certificate(dims=tuple(problem.counted_shape)).structure
     if structure is None:
         return None

@@ -11,7 +11,7 @@ from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Structure
 from ..contract.host import dense_slab
-from ..problems import Decomposition, Problem, StreamedDecomposition
+from ..problems import Problem, StreamedDecomposition
 from .archive import Archive
 from .fitting.refit import assess
 from .reduce.core import host_error
@@ -46,7 +46,7 @@ def start_as_it_is(problem: Problem, network: TensorNetwork) -> Fit:
     multiple, so that the error is at most one."""
     cores = tuple(map(np.asarray, network.cores))
     with _interrupt.suspended():
-        if isinstance(problem, Decomposition):  # needs no program
+        if problem.is_dense:  # needs no program
             factor = _best_factor(problem, network.structure, cores)
             cores = ((cores[0] * factor).astype(cores[0].dtype), *cores[1:])
             network = TensorNetwork(network.structure, cores)
@@ -54,11 +54,11 @@ def start_as_it_is(problem: Problem, network: TensorNetwork) -> Fit:
         return assess(problem, network.structure, cores)[0]
 
 
-def _best_factor(problem: Decomposition, structure: Structure, cores) -> complex | float:
+def _best_factor(problem: Problem, structure: Structure, cores) -> complex | float:
     """The number that brings a network, times it, closest to the tensor."""
     if problem.nonnegative:
         return 1.0
-    target, inner, square = problem.array, 0.0, 0.0
+    target, inner, square = problem.dense_target, 0.0, 0.0
     for row in range(target.shape[0]):
         guess = dense_slab(structure, cores, {0: slice(row, row + 1)})
         inner += np.vdot(guess, target[row : row + 1])

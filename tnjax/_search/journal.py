@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .._network import TensorNetwork
 from .._processes import check_same, leads
-from ..problems import Decomposition, Problem
+from ..problems import Problem
 from .archive import Archive
 from .cut_short import start_as_it_is
 from .reach import warn_of_size
@@ -118,7 +118,7 @@ class Journal:
     def look_at_size(self, num_params: int) -> None:
         """Warn, once, of a network that has more parameters than the tensor has entries."""
         problem = self.problem
-        dense = isinstance(problem, Decomposition)
+        dense = problem.is_dense
         cells = math.prod(problem.counted_shape) if dense else math.inf
         if num_params > cells and not self.larger:
             self.larger = True

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from ..problems import Completion, Decomposition, Problem
+from ..problems import Problem
 from .spectra.unfoldings import Cut, Unfoldings, unfolded_shape
 
 # Relative errors below this many units of the precision are rounding.
@@ -33,10 +33,8 @@ _FITS = 0.95
 
 def warn_of_precision(problem: Problem, target_error: float | None) -> None:
     """Warn of a target that lies below what the precision can tell."""
-    if target_error is None or not isinstance(problem, Decomposition | Completion):
-        return
-    least = _UNITS * float(jnp.finfo(problem.dtype).eps)
-    if target_error < least:
+    least = _UNITS * problem.resolution
+    if target_error is not None and target_error < least:
         _warn(
             f"a target error of {target_error:g} lies below what {jnp.dtype(problem.dtype)} can "
             f"tell, about {least:.0e}: it may never be met. Give a larger one, or the data in a "

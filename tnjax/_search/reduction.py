@@ -9,14 +9,13 @@ import time
 
 from .. import _interrupt
 from .._processes import shared
-from ..problems import Decomposition, Problem, StreamedCompletion, StreamedDecomposition
+from ..problems import Problem, StreamedCompletion, StreamedDecomposition
 from .begin import check_budget, first_network
 from .cut_short import without_network
 from .drive import drive
 from .reach import warn_of_precision
 from .reduce.core import (
     Compression,
-    CoreDecomposition,
     compress_problem,
     compress_stream,
     worthwhile,
@@ -63,27 +62,27 @@ def check(problem: Problem, plan: Plan) -> None:
     """Raise `ValueError` if the strategy cannot treat the problem; warn where the target lies
     below what the precision can tell."""
     plan.strategy.check(problem)
-    if not isinstance(problem, CoreDecomposition):  # of which it was said
+    if problem.counted_shape == problem.shape:  # else it was said of a larger one
         warn_of_precision(problem, plan.limits.target_error)
 
 
 def compression_of(problem: Problem | StreamedDecomposition, plan: Plan) -> Compression | None:
     """How to search on a smaller tensor, or None to search on the problem itself."""
     target_error, compress = plan.limits.target_error, plan.setup.compress
-    if isinstance(problem, StreamedDecomposition):
+    if not isinstance(problem, Problem):
         if target_error is None or target_error >= 1 or not compress:
             raise ValueError(
                 "search: a StreamedDecomposition needs a target_error below 1, a tenth of which "
                 'its projection may use, and compress="auto".'
             )
         return compress_stream(problem, target_error)
-    able = type(problem) is Decomposition and target_error is not None and target_error < 1
+    able = problem.projectable and target_error is not None and target_error < 1
     if compress is True and not able:
         raise ValueError(
             "search: compress=True needs a Decomposition and a target_error below 1, a tenth of "
             'which the projection may use; leave it at "auto".'
         )
-    if not compress or not able or not isinstance(problem, Decomposition):
+    if not compress or not able:
         return None
     assert target_error is not None
     found = compress_problem(problem.on_host(), target_error)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._devices import InputError, check_device_options, make_mesh
-from ._imports import import_all
+from ._imports import find_modules_here, import_all
 from ._interrupt import stop_on_signals
 from ._options import SearchOptions
 from ._progress import Display, displayed, only_shown
@@ -135,6 +135,8 @@ def _strategy(options: SearchOptions):
     import_all()
     from .._search.registry import make_strategy
 
+    if ":" in options.strategy:
+        find_modules_here()
     names = ("format", "power", "increment", "max_rank", "max_degree", "effort")
     given = {name: getattr(options, name) for name in names}
     given |= {name: None if getattr(options, name) else False for name in ("prune", "infer")}

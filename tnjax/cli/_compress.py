@@ -6,7 +6,6 @@ import dataclasses
 import html
 import importlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +14,7 @@ import tyro
 
 from ._arguments import MaybePath, MaybeText
 from ._common import InputError, check_out, written_together
+from ._imports import find_modules_here
 from ._interrupt import heard
 from ._progress import Display, displayed, only_shown
 
@@ -225,9 +225,7 @@ def _made(what: str, name: str, given: dict[str, Any], kind: type | None = None)
     module, colon, function = name.partition(":")
     if not (module and colon and function):
         raise InputError(f"{what} {name!r}: expected module:function, such as mine.models:make.")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    find_modules_here()
     try:
         make = getattr(importlib.import_module(module), function)
     except ImportError as error:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 
 from .._collector import at_rest
 
 _NEEDED = ("tnjax._search.search", "tnjax.io", "tnjax.problems", "tnjax._report")
+
+
+def find_modules_here() -> None:
+    """Let Python find modules in the folder that the user is in, as `python -m` would."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
 
 
 def import_all() -> None:

@@ -15,6 +15,8 @@ from ._streamed_completion import SampleSource as SampleSource
 from ._streamed_completion import StreamedCompletion as StreamedCompletion
 from ._streamed_completion import completion_bytes as completion_bytes
 from .coordinates import split_entries as split_entries
+from .samples import Sampled as Sampled
+from .samples import Samples as Samples
 from .streamed import Slabs as Slabs
 from .streamed import StreamedDecomposition as StreamedDecomposition
 from .streamed import memory_of_machine as memory_of_machine

@@ -9,13 +9,16 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Real
+from jaxtyping import Array, Int, Real
 
 from .. import _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
+from ..contract import kernels
 from ..contract.cost import dense_fit_peak_bytes, dense_flops, dense_sweep_flops
+from .samples import Sampled
 
 Point = Any
 AnyProblem = TypeVar("AnyProblem", bound="Problem")
@@ -24,33 +27,55 @@ AnyProblem = TypeVar("AnyProblem", bound="Problem")
 class Problem(eqx.Module):
     """A loss of a tensor, seen through a network that represents it.
 
+    A problem of one's own gives `shape`, `dtype`, `loss` and `error`; all else has a default. It
+    is a pytree (fields that are no arrays are marked `eqx.field(static=True)`), and its methods
+    are pure functions that trace.
+
     The engine asks for three things: the loss of a network, a `Point` (whatever of the loss at a
     network is worth computing once), and the loss at that point when a second network is added.
     Growth by one rank adds a network (design of the candidates), so that `slope` and
-    `curvature` along an added network are all that screening needs. Subclasses override what
-    they can compute more cheaply than these derivatives by autodiff.
+    `curvature` along an added network are all that screening needs. The defaults make the dense
+    tensor and differentiate by autodiff; they hold for a loss that depends on the tensor alone.
+    Subclasses override what they can compute more cheaply.
 
     Attributes of every problem: `shape` of the tensor, `dtype` of the cores that fit it, and
     `scale`: solvers see the problem with the tensor divided by this number.
 
+    **Capabilities.** Solvers and searches never ask of which class a problem is. They ask the
+    following, whose defaults promise nothing; a problem that answers more is treated like ours.
+
+    - `least_squares`: the normal equations of single cores, for `ALS`, `LevenbergMarquardt`,
+      `SparseDiagonal`, and the exact screens. A subclass of `LeastSquares` has them.
+    - `is_dense`, `dense_target`, `error_floor`: a tensor that networks are compared with, for all
+      that reads singular values (`TreeSearch`, `FixedFormat`, `cut_bounds` and inferred graphs).
+    - `projectable`: whether a search may use the HOSVD core of that tensor in its place.
+    - `permutable`, `permuted`: the same data with the modes in another order, for strategies that
+      propose orders.
+    - `sampled`: entries that are learned from by least squares, for completion in groups of modes.
+    - `num_samples`, `batch_loss`: samples that `Minibatch` draws from.
+    - `nonnegative`, `feasible`, `prepared`: what cores may be, and where they start.
+    - `judges`, `judged`, `patience`, `sketch`: how added networks are compared.
+    - `resolution`, `loss_of_error`, `counted_shape`: what the numbers mean that are reported.
+    - `work`, `flops`, `loop_entries`, `sweep_flops`, `normal_operator_flops`, `fit_peak_bytes`:
+      forecasts.
+    - `mesh`, `placed`, `on_host`: devices.
+
     Example:
-        >>> import jax, jax.numpy as jnp, tnjax
-        >>> class Quartic(tnjax.Problem):
-        ...     target: jax.Array
-        ...     shape = property(lambda self: self.target.shape)
-        ...     dtype = property(lambda self: self.target.dtype)
-        ...     def linearize(self, network):
-        ...         return network.to_dense() - self.target
-        ...     def shifted(self, point, delta):
-        ...         return point + delta.to_dense()
-        ...     def perturbed_loss(self, point, delta):
-        ...         return jnp.sum(self.shifted(point, delta) ** 4)
+        >>> import equinox as eqx, jax, jax.numpy as jnp
+        >>> from tnjax import Structure, search
+        >>> from tnjax.problems import Problem
+        >>> class Logarithms(Problem):
+        ...     data: jax.Array
+        ...     shape = property(lambda self: self.data.shape)
+        ...     dtype = property(lambda self: self.data.dtype)
         ...     def loss(self, network):
-        ...         return jnp.sum(self.linearize(network) ** 4)
+        ...         return jnp.mean((jnp.exp(network.to_dense()) - self.data) ** 2)
         ...     def error(self, network):
-        ...         return self.loss(network) ** 0.25
-        >>> rank_one = tnjax.Structure.rank_one((3, 4))
-        >>> tnjax.fit(Quartic(jnp.ones((3, 4))), rank_one, key=jax.random.key(0)).error < 0.1
+        ...         return jnp.sqrt(self.loss(network))
+        >>> a, b = jnp.linspace(0, 1, 4), jnp.linspace(-1, 1, 5)
+        >>> problem = Logarithms(jnp.exp(jnp.outer(a, b)))
+        >>> result = search(problem, key=jax.random.key(0), target_error=1e-2)
+        >>> result.error <= 1e-2
         True
     """
 
@@ -73,6 +98,83 @@ class Problem(eqx.Module):
     def nonnegative(self) -> bool:
         """Whether no core may have a negative entry."""
         return False
+
+    # What else is known of the loss ----------------------------------------------------------
+
+    @property
+    def least_squares(self) -> "LeastSquares | None":
+        """The problem as one that least squares, linear in each core, lead down; None if it is
+        none. Its `normal_equations` get points that `linearize` of this problem made."""
+        return None
+
+    @property
+    def is_dense(self) -> bool:
+        r"""Whether the error is $\sqrt{\|X - T\|_F^2 + f^2}$ for X the `dense_target` and f the
+        `error_floor`, of which $\|X\|_F^2 + f^2 = 1$."""
+        return False
+
+    @property
+    def dense_target(self) -> np.ndarray:
+        """The tensor that networks are compared with, in the units of the solvers, gathered from
+        all devices: on the host, not in a trace. Only where `is_dense`.
+
+        Raises:
+            ValueError: where there is none.
+        """
+        raise ValueError(f"{type(self).__name__} has no dense target.")
+
+    @property
+    def error_floor(self) -> Any:
+        """What no network can take away from the error: a float, or an array [] in a trace."""
+        return 0.0
+
+    @property
+    def projectable(self) -> bool:
+        """Whether the `dense_target` says all of the problem (the loss is the squared error, every
+        network is allowed), so that its HOSVD core may stand for it in a search."""
+        return False
+
+    @property
+    def permutable(self) -> bool:
+        """Whether `permuted` gives the problem with its modes in another order."""
+        return False
+
+    def permuted(self: AnyProblem, orders: Sequence[Sequence[int]]) -> AnyProblem:
+        """Problems of the same data with their modes in these orders (as `np.transpose` takes
+        them; all lead to the same shape), stacked along a leading axis of every array. Only where
+        `permutable`.
+
+        Raises:
+            ValueError: where it is not.
+        """
+        raise ValueError(f"{type(self).__name__} cannot change the order of its modes.")
+
+    @property
+    def sampled(self) -> Sampled | None:
+        """The entries, where the loss is the mean of their squared differences (besides penalties
+        on the cores); else None."""
+        return None
+
+    @property
+    def num_samples(self) -> int:
+        """Samples whose mean is the loss; 0 where it is none."""
+        return 0
+
+    def batch_loss(self, network: TensorNetwork, ids: Int[Array, " batch"]) -> Real[Array, ""]:
+        """The loss over the samples of these numbers, below `num_samples`: an unbiased estimate
+        where they are drawn from all with equal chances.
+
+        Raises:
+            ValueError: where the loss is no mean over samples.
+        """
+        raise ValueError(f"The loss of {type(self).__name__} is no mean over samples.")
+
+    @property
+    def resolution(self) -> float:
+        """One unit of rounding of `error`, by the dtype of the data; 0 where it is not known."""
+        return 0.0
+
+    # Devices ---------------------------------------------------------------------------------
 
     @property
     def mesh(self) -> Mesh | None:
@@ -132,6 +234,11 @@ class Problem(eqx.Module):
         gets."""
         return dense_sweep_flops(structure)
 
+    def normal_operator_flops(self, structure: Structure) -> int:
+        """Of one product with the matrix of all cores' least squares (see
+        `LeastSquares.normal_operator`)."""
+        return 4 * (self.flops(structure) + self.work)
+
     def fit_peak_bytes(self, structure: Structure) -> int:
         """Bytes that a sweep over the cores has alive at its worst moment, the data included."""
         return dense_fit_peak_bytes(structure, self.dtype)
@@ -173,21 +280,21 @@ class Problem(eqx.Module):
     def functional_gradient(self, network: TensorNetwork) -> Array:
         """dL/dT, a dense tensor of the problem's shape (steepest ascent, also for complex T)."""
         point = self.linearize(network)
-        whole = Structure(self.shape, (tuple(range(len(self.shape))),), {})  # one core, the tensor
-        loss = lambda tensor: self.perturbed_loss(point, TensorNetwork(whole, [tensor]))
+        loss = lambda tensor: self.perturbed_loss(point, self._as_network(tensor))
         return jax.grad(loss)(jnp.zeros(self.shape, self.dtype)).conj()
 
-    @abc.abstractmethod
     def linearize(self, network: TensorNetwork) -> Point:
-        """What `perturbed_loss` needs to know of the network."""
+        """What `perturbed_loss` needs to know of the network: its dense tensor by default."""
+        return kernels.dense(network.structure, network.cores)
 
-    @abc.abstractmethod
     def perturbed_loss(self, point: Point, delta: TensorNetwork) -> Real[Array, ""]:
-        """The loss at the sum of the linearized network and `delta`."""
+        """The loss at the sum of the linearized network and `delta`. (The default hands `loss` a
+        network of a single core, the dense sum.)"""
+        return self.loss(self._as_network(self.shifted(point, delta)))
 
-    @abc.abstractmethod
     def shifted(self, point: Point, delta: TensorNetwork) -> Point:
         """The point of the sum of the linearized network and `delta`."""
+        return point + kernels.dense(delta.structure, delta.cores)
 
     def slope(self, point: Point, delta: TensorNetwork) -> Real[Array, ""]:
         """First derivative of the loss along `delta`."""
@@ -211,6 +318,11 @@ class Problem(eqx.Module):
     def judged(self, point: Point, delta: TensorNetwork) -> Real[Array, ""]:
         """By how much `delta` lowers the loss that candidates are compared by."""
         return self.perturbed_loss(point, delta * 0) - self.perturbed_loss(point, delta)
+
+    def _as_network(self, tensor: Array) -> TensorNetwork:
+        """One core, the tensor."""
+        whole = Structure(self.shape, (tuple(range(len(self.shape))),), {})
+        return TensorNetwork(whole, [tensor])
 
     def _along(self, point: Point, delta: TensorNetwork, order: int) -> Array:
         function = lambda t: self.perturbed_loss(point, delta * t)
@@ -248,6 +360,10 @@ class LeastSquares(Problem):
         >>> isinstance(problem, tnjax.LeastSquares), gram.shape, rhs.shape
         (True, (1, 1, 1), (3, 1))
     """
+
+    @property
+    def least_squares(self) -> "LeastSquares | None":
+        return self
 
     @property
     def quadratic(self) -> bool:

@@ -39,6 +39,7 @@ from .samples import (
     Blocks,
     HostSamples,
     Predictions,
+    Sampled,
     Samples,
     fit_bytes,
     predicted,
@@ -354,6 +355,18 @@ class Completion(LeastSquares):
     @property
     def quadratic(self) -> bool:
         return self.loss_function.quadratic and self.smoothness is None
+
+    @property
+    def sampled(self) -> Sampled | None:
+        return Sampled(self.training, self.held_out) if self.quadratic else None
+
+    @property
+    def num_samples(self) -> int:
+        return self.training.count
+
+    @property
+    def resolution(self) -> float:
+        return float(jnp.finfo(self.dtype).eps)
 
     @property
     def patience(self) -> int:

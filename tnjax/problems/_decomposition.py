@@ -1,6 +1,7 @@
 """Decomposition of a dense tensor."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
 from ..contract import kernels
-from ..contract.cost import layers_pay
+from ..contract.cost import layered_flops, layers_pay
 from ..contract.equation import Equation, dense_equation, node_labels
 from ..contract.equation import sizes as label_sizes
 from ._base import LeastSquares, check_mesh
@@ -105,18 +106,55 @@ class Decomposition(LeastSquares):
         self.target = jax.device_put(unit) if self.slabs is None else self.slabs.put(unit)
 
     @property
-    def array(self) -> np.ndarray:
+    def is_dense(self) -> bool:
+        return True
+
+    @property
+    def dense_target(self) -> np.ndarray:
         """The tensor, with norm 1, as an array of NumPy, gathered from all devices."""
         target = _mesh.on_host(self.target)
         return target if self.slabs is None else self.slabs.whole(target, self.slabs.mode)
 
+    @property
+    def array(self) -> np.ndarray:
+        """The name of `dense_target` in version 0.1."""
+        warnings.warn(
+            "Decomposition.array is now called dense_target; the old name goes after version 0.2.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.dense_target
+
+    @property
+    def projectable(self) -> bool:
+        # A subclass may have more data, or another loss: it has to say so itself.
+        return type(self) is Decomposition
+
+    @property
+    def permutable(self) -> bool:
+        return self.projectable
+
+    def permuted(self: AnyDecomposition, orders: Sequence[Sequence[int]]) -> AnyDecomposition:
+        if not self.permutable:
+            return super().permuted(orders)
+        target = self.dense_target
+        targets = np.stack([np.transpose(target, order) for order in orders])
+        if self.slabs is not None:
+            targets = self.slabs.put(targets, stacked=True)
+        stacked = lambda leaf: targets if leaf is self.target else np.stack([leaf] * len(orders))
+        return jax.tree.map(stacked, self)
+
+    @property
+    def resolution(self) -> float:
+        return float(jnp.finfo(self.dtype).eps)
+
     def on_host(self: AnyDecomposition) -> AnyDecomposition:
-        return jax.tree.map(_mesh.on_host, self._with(target=self.array, slabs=None))
+        return jax.tree.map(_mesh.on_host, self._with(target=self.dense_target, slabs=None))
 
     def placed(self: AnyDecomposition, mesh: Mesh | None) -> AnyDecomposition:
         if mesh == self.mesh:
             return self
-        tensor = self.array
+        tensor = self.dense_target
         slabs = None if mesh is None else Slabs.of(tensor.shape, check_mesh(mesh))
         target = jnp.asarray(tensor) if slabs is None else slabs.put(tensor)
         return self._with(target=target, slabs=slabs)
@@ -148,6 +186,11 @@ class Decomposition(LeastSquares):
         return super().fit_peak_bytes(
             structure if self.slabs is None else self.slabs.structure(structure)
         )
+
+    def normal_operator_flops(self, structure: Structure) -> int:
+        """The network is contracted with itself, which high ranks make dearer much faster than a
+        look at the data."""
+        return 3 * layered_flops(structure)
 
     def residual(self, network: TensorNetwork) -> Array:
         """As it is laid out: filled up like the target."""

@@ -136,6 +136,22 @@ class Samples(eqx.Module):
         return Samples(self.indices[ids], self.values[ids], weights, base, self.unit)
 
 
+class Sampled(NamedTuple):
+    """The entries of a problem: those that a network is fitted to, and those that judge it, if any
+    are held out.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import Completion
+        >>> problem = Completion([[0, 0], [1, 1], [0, 1]], [1.0, 2.0, 3.0], (2, 2), validation=[2])
+        >>> problem.sampled.training.count, problem.sampled.held_out.count
+        (2, 1)
+    """
+
+    training: Samples
+    held_out: Samples | None
+
+
 def _picked(samples: Samples, ids: Array) -> tuple[Array, ...]:
     pick = lambda x: x.at[ids].get(mode="promise_in_bounds") if x.ndim else x
     return tuple(map(pick, jax.tree.leaves(samples)))

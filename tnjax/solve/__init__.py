@@ -19,4 +19,5 @@ from ._validate import RidgeChoice as RidgeChoice
 from ._validate import choose_ridge as choose_ridge
 from ._validate import cross_validate as cross_validate
 from .gradients import Optax as Optax
+from .limits import as_solver as as_solver
 from .solver import Solver as Solver

@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .._network import TensorNetwork, balance
-from ..problems import LeastSquares, Problem
+from ..problems import Problem
 from .rows import row_steps
 from .solver import Solver
 
@@ -61,7 +61,7 @@ class ALS(Solver):
     ridge: float | None = None
 
     def check(self, problem: Problem) -> None:
-        if not isinstance(problem, LeastSquares):
+        if problem.least_squares is None:
             raise ValueError(
                 f"ALS needs a least squares problem, got {type(problem).__name__}. Use an optax "
                 "transformation, e.g. solver=optax.lbfgs(), or GaussNewton()."
@@ -75,12 +75,14 @@ class ALS(Solver):
         return jnp.asarray(ridge, real)
 
     def step(
-        self, problem: LeastSquares, network: TensorNetwork, state: Float[Array, ""]
+        self, problem: Problem, network: TensorNetwork, state: Float[Array, ""]
     ) -> tuple[TensorNetwork, Float[Array, ""]]:
-        layers = problem.layers(network)
+        squares = problem.least_squares
+        assert squares is not None
+        layers = squares.layers(network)
         for node in range(network.structure.num_nodes):
             cores = list(network.cores)
-            gram, rhs = problem.normal_equations(network, node, layers=layers)
+            gram, rhs = squares.normal_equations(network, node, layers=layers)
             core = cores[node].reshape(rhs.shape)
             step = row_steps(gram, rhs, core, state, problem.nonnegative)
 
@@ -89,11 +91,11 @@ class ALS(Solver):
                 return TensorNetwork(structure, [*cores[:node], core, *cores[node + 1 :]])
 
             length = 1
-            if not problem.quadratic:
+            if not squares.quadratic:
                 length = _length(problem, moved, jnp.ones((), state.dtype)).astype(network.dtype)
             network = moved(length)
             if layers is not None:
-                layers[node] = problem.layer(network.structure, node, network.cores[node])
+                layers[node] = squares.layer(network.structure, node, network.cores[node])
         return TensorNetwork(network.structure, balance(network.cores)), state
 
     def recover(self, state: Float[Array, ""]) -> Float[Array, ""]:

@@ -8,7 +8,7 @@ from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array
 
 from .._network import TensorNetwork, balance
-from ..problems import LeastSquares, Problem
+from ..problems import Problem
 from ._damping import Damping, damped_step, first_damping, raised_damping
 from .real import from_real, to_real
 from .solver import Solver
@@ -66,8 +66,9 @@ class GaussNewton(Solver):
         x, unravel = ravel_pytree(to_real(network))
         loss = lambda x: problem.loss(rebuild(unravel(x)))
         value, gradient = jax.value_and_grad(loss)(x)
-        if isinstance(problem, LeastSquares):
-            residual = lambda x: to_real_vector(problem.tangent(rebuild(unravel(x)), network))
+        squares = problem.least_squares
+        if squares is not None:
+            residual = lambda x: to_real_vector(squares.tangent(rebuild(unravel(x)), network))
             _, forward = jax.linearize(residual, x)
             backward = jax.linear_transpose(forward, x)
             product = lambda v: 2 * backward(forward(v))[0]

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from .._network import TensorNetwork, balance
 from ..contract.kernels import FULL
-from ..problems import LeastSquares, Problem
+from ..problems import Problem
 from ._damping import Damping, damped_step, first_damping, raised_damping
 from .real import from_real, to_real
 from .solver import Solver
@@ -59,7 +59,7 @@ class LevenbergMarquardt(Solver):
     damping: float = 1.0
 
     def check(self, problem: Problem) -> None:
-        if not isinstance(problem, LeastSquares):
+        if problem.least_squares is None:
             raise ValueError(
                 f"LevenbergMarquardt needs a least squares problem, got {type(problem).__name__}. "
                 "Use GaussNewton() or an optax transformation, e.g. solver=optax.lbfgs()."
@@ -74,15 +74,17 @@ class LevenbergMarquardt(Solver):
         return first_damping(self.damping, problem.dtype)
 
     def step(
-        self, problem: LeastSquares, network: TensorNetwork, state: Damping
+        self, problem: Problem, network: TensorNetwork, state: Damping
     ) -> tuple[TensorNetwork, Damping]:
+        squares = problem.least_squares
+        assert squares is not None
         damping, _ = state
         rebuild = from_real(network.structure, network.dtype)
         network = TensorNetwork(network.structure, balance(network.cores))
         x, unravel = ravel_pytree(to_real(network))
         loss = lambda x: problem.loss(rebuild(unravel(x)))
         value, gradient = jax.value_and_grad(loss)(x)
-        grams, product = problem.normal_operator(network)
+        grams, product = squares.normal_operator(network)
         square = lambda v: ravel_pytree(to_real(product(rebuild(unravel(v)))))[0]
         traces = sum(jnp.trace(gram, axis1=-2, axis2=-1).real.mean() for gram in grams)
         shift = damping * traces / sum(gram.shape[-1] for gram in grams)

@@ -13,13 +13,14 @@ from .._deprecated import key_for_seed
 from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
-from ..problems import Completion, Problem
+from ..problems import Problem
 from .real import Coordinates, from_real, to_real
 from .solver import Solver
 
 
 class Minibatch(Solver):
-    """Updates by an optax transformation, each on a few entries of a `Completion`.
+    """Updates by an optax transformation, each on a few samples of the loss, such
+    as entries of a `Completion`.
 
     The entries stay on the device; every update draws its own, with replacement. For data that
     do not fit there, see `fit_stream`.
@@ -81,9 +82,10 @@ class Minibatch(Solver):
         self.key_impl = str(jax.random.key_impl(key))
 
     def check(self, problem: Problem) -> None:
-        if not isinstance(problem, Completion):
+        if not problem.num_samples:
             raise ValueError(
-                f"Minibatch needs a Completion, got {type(problem).__name__}; use Optax for it."
+                f"Minibatch needs a loss that is a mean over samples, as of a Completion, got "
+                f"{type(problem).__name__}; use Optax for it."
             )
 
     def init(self, problem: Problem, network: TensorNetwork) -> Any:
@@ -93,10 +95,10 @@ class Minibatch(Solver):
         )
 
     def step(
-        self, problem: Completion, network: TensorNetwork, state: Any
+        self, problem: Problem, network: TensorNetwork, state: Any
     ) -> tuple[TensorNetwork, Any]:
         inner, key = state
-        count = problem.training.count
+        count = problem.num_samples
 
         def update(_, carry):
             cores, inner, key = carry
@@ -118,7 +120,7 @@ class Minibatch(Solver):
 
 def batch_update(
     transformation: optax.GradientTransformation,
-    problem: Completion,
+    problem: Problem,
     structure: Structure,
     cores: Coordinates,
     state: Any,

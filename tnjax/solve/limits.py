@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from .._structure import Structure
 from .._tracing import traced
-from ..problems import LeastSquares, Problem
+from ..problems import Problem
 from ._als import ALS
 from .gradients import Optax
 from .solver import Limits, Solver
@@ -20,9 +20,16 @@ def as_solver(solver: SolverLike, problem: Problem) -> Solver:
 
     Raises:
         ValueError: if it is none of these, or cannot treat the problem.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import Decomposition
+        >>> from tnjax.solve import as_solver
+        >>> type(as_solver(None, Decomposition(np.ones((2, 3))))).__name__
+        'ALS'
     """
     if solver is None:
-        solver = ALS() if isinstance(problem, LeastSquares) else Optax(optax.lbfgs())
+        solver = ALS() if problem.least_squares is not None else Optax(optax.lbfgs())
     elif isinstance(solver, optax.GradientTransformation):
         solver = Optax(solver)
     if not isinstance(solver, Solver):

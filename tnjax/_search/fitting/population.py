@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ from ... import _interrupt, _mesh
 from ..._storable import storable
 from ..._structure import Structure, as_edge
 from ...moves.cores import Cores, pad, shrunk, unpad
-from ...problems import Decomposition, Problem
+from ...problems import Problem
 from ...solve.programs import fitted_together
 from ...solve.solver import Limits, Solver
 from ..screening.candidates import stacked
@@ -81,7 +81,7 @@ def fit_population(
     Args:
         problem, solver: as for `fit`.
         starts: structures with their first cores, in units of the problem. Orders are followed
-            for a `Decomposition` where the permuted data have the same shape.
+            where the problem is `permutable` and the permuted data have the same shape.
         groups: capacities of the populations before.
         limits: of every single fit.
         memory_limit: bytes that a batch may need by the forecast. A structure that alone needs
@@ -139,7 +139,7 @@ Order = tuple[tuple[int, ...], tuple[int, ...]]
 
 def _useful_order(problem: Problem, start: Start) -> Order | None:
     """Nodes and modes in the order of the start, if the permuted data have the same shape."""
-    if start.order is None or type(problem) is not Decomposition:
+    if start.order is None or not problem.permutable:
         return None
     modes = tuple(mode for node in start.order for mode in start.structure.legs[node])
     same = all(problem.shape[mode] == size for mode, size in zip(modes, problem.shape, strict=True))
@@ -177,16 +177,11 @@ def _restored(start: Start, order: Order, cores: Cores) -> Cores:
     return tuple(found[node] for node in range(len(nodes)))
 
 
-def _permuted(problem: Any, orders: Sequence[Order | None]) -> Problem:
+def _permuted(problem: Problem, orders: Sequence[Order | None]) -> Problem:
     """One problem for each order, stacked along a leading axis."""
     identity = tuple(range(len(problem.shape)))
     modes = [identity if order is None else order[1] for order in orders]
-    target = problem.array
-    targets = np.stack([np.transpose(target, order) for order in modes])
-    if problem.slabs is not None:
-        targets = problem.slabs.put(targets, stacked=True)
-    stacked = lambda leaf: targets if leaf is problem.target else np.stack([leaf] * len(orders))
-    return jax.tree.map(stacked, problem)
+    return problem.permuted(modes)
 
 
 # Who shares a capacity ---------------------------------------------------------------------

@@ -29,10 +29,26 @@ def refit(
     """The best cores from a start, and the account of it; never worse than the start.
 
     Args:
+        problem: what to fit to.
+        solver: of the cores.
+        structure, cores: the start, in the units of the solvers (see `Problem.scale`).
         capacity: ranks that the program is compiled for, the structure's own by default.
         target_error: stop at or below it.
         effort: times the solver's steps.
         give_up: stop once the target is out of reach, when nothing else counts.
+
+    Returns:
+        the fit, and what it took, for a strategy to hand on.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from tnjax import ALS, Decomposition, Structure, TensorNetwork
+        >>> from tnjax.strategies import refit
+        >>> problem = Decomposition(np.ones((3, 4)))
+        >>> start = TensorNetwork.random(Structure.rank_one((3, 4)), key=jax.random.key(0))
+        >>> fit, info = refit(problem, ALS(), start.structure, start.cores)
+        >>> fit.error < 1e-3, info.fitted
+        (True, 1)
     """
     capacity = structure if capacity is None else capacity
     network = TensorNetwork(capacity, pad(structure, cores, capacity))
@@ -64,7 +80,24 @@ def refit(
 
 
 def assess(problem: Problem, structure: Structure, cores: Cores) -> tuple[Fit, Info]:
-    """The error of a network as it is."""
+    """The error of a network as it is.
+
+    Args:
+        problem: what it is compared with.
+        structure, cores: the network, in the units of the solvers.
+
+    Returns:
+        the network as a fit, and what it took.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import Decomposition, Structure
+        >>> from tnjax.strategies import assess
+        >>> nothing = Structure.rank_one((3, 4))
+        >>> fit, _ = assess(Decomposition(np.ones((3, 4))), nothing, (np.zeros(3), np.zeros(4)))
+        >>> round(fit.error, 6)
+        1.0
+    """
     args = (problem, TensorNetwork(structure, [np.asarray(core, problem.dtype) for core in cores]))
     ran = _compile.run(_error, (), args, work=problem.work)
     error = float(ran.value)

@@ -23,10 +23,10 @@ from jaxtyping import Array, Float, Int
 from ... import _compile
 from ..._structure import Structure
 from ...moves.cores import Cores
-from ...problems import Completion, Decomposition, Problem
+from ...problems import Decomposition, Problem, Sampled, Samples
 from ...problems.coordinates import entry_keys
 from ...problems.leading import leading_vectors
-from ...problems.samples import HostSamples, Samples
+from ...problems.samples import HostSamples
 from ...solve.rows import cholesky_rows
 from ..spectra.cuts import telling_cuts
 from ..spectra.tree_svd import tree_svd
@@ -83,10 +83,11 @@ class Completed(NamedTuple):
 
 def applies(options: Options, problem: Problem, state: GreedyState) -> bool:
     """Whether a completion has fitted its start in vain, and groups of modes may help."""
-    if not isinstance(problem, Completion) or not problem.quadratic or problem.nonnegative:
+    entries = problem.sampled
+    if entries is None or problem.nonnegative:
         return False
     plain = state.structure == Structure.rank_one(problem.shape) and options.edges is None
-    judged = problem.held_out is not None and not jnp.issubdtype(problem.dtype, jnp.complexfloating)
+    judged = entries.held_out is not None and not jnp.issubdtype(problem.dtype, jnp.complexfloating)
     small = math.prod(problem.shape) <= MOST_CELLS and len(problem.shape) <= _MOST_MODES
     return options.infer and plain and judged and small and state.error >= _NOTHING
 
@@ -97,11 +98,10 @@ class Grouped(Phase):
     name = "grouped"
 
     def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
-        assert isinstance(problem, Completion)
         return step(options, problem, state, budget)
 
 
-def step(options: Options, problem: Completion, state: GreedyState, budget: Budget) -> Step:
+def step(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
     """Complete with groups of modes, decompose, and fit to the entries; if that explains no more
     than the start does, growth begins as if nothing had been."""
     completed, info = complete(problem)
@@ -120,11 +120,12 @@ def step(options: Options, problem: Completion, state: GreedyState, budget: Budg
     return trial, dataclasses.replace(info + fitted, move=fitted.move), outcome
 
 
-def complete(problem: Completion) -> tuple[Completed | None, Info]:
+def complete(problem: Problem) -> tuple[Completed | None, Info]:
     """The completion that explains most of the held-out entries, if it explains a good part."""
     info = Info()
     best = Completed(np.zeros(()), math.inf)
-    entries = _Entries.of(problem)
+    assert problem.sampled is not None
+    entries = _Entries.of(problem.shape, problem.sampled)
     for rank in _RANKS:
         enough = rank**4 * entries.count <= _MOST_PRODUCTS
         found = groupings(problem.shape, rank, entries.count if enough else 0)
@@ -189,9 +190,9 @@ class _Entries:
     vectors: dict[tuple[int, ...], np.ndarray] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, problem: Completion) -> "_Entries":
-        assert problem.held_out is not None
-        return cls(problem.shape, _centered(problem.training), _centered(problem.held_out))
+    def of(cls, shape: tuple[int, ...], entries: Sampled) -> "_Entries":
+        assert entries.held_out is not None
+        return cls(shape, _centered(entries.training), _centered(entries.held_out))
 
     @property
     def count(self) -> int:
@@ -346,12 +347,12 @@ def _solved(
 
 
 def _decomposed(
-    options: Options, problem: Completion, state: GreedyState, completed: Completed
+    options: Options, problem: Problem, state: GreedyState, completed: Completed
 ) -> tuple[tuple[Structure, Cores], Info]:
     """A small network of the completion, as close to it as that is to the truth."""
     error = max(completed.error, ROUNDING)
     inside = Decomposition(jnp.asarray(completed.tensor, problem.dtype))
-    unfoldings = Unfoldings(inside.array, error)
+    unfoldings = Unfoldings(inside.dense_target, error)
     names = telling_cuts(inside.shape, TOLD)
     found, info = None, Info()
     told = ranks_told(unfoldings, names, problem.dtype) if names else None
@@ -362,7 +363,7 @@ def _decomposed(
         structure, cores = found.structure, found.cores
     else:
         best = best_trees(unfoldings, error, count=1)[0]
-        network = tree_svd(inside.array, best.tree.structure(best.ranks))
+        network = tree_svd(inside.dense_target, best.tree.structure(best.ranks))
         structure, cores = network.structure, network.cores
     head, *rest = map(np.asarray, cores)
     head = head * np.asarray(inside.scale, head.dtype)

@@ -67,7 +67,7 @@ _INSIDE = 0.1
 def applies(options: Options, problem: Problem, structure: Structure, budget: Budget) -> bool:
     """Whether graphs may be inferred at all."""
     target = budget.target_error
-    dense = isinstance(problem, Decomposition) and target is not None and 0 < target < 1
+    dense = problem.is_dense and target is not None and 0 < target < 1
     plain = structure == Structure.rank_one(structure.dims) and options.edges is None
     dense = dense and not problem.nonnegative
     return options.infer and dense and plain and bool(telling_cuts(structure.dims, TOLD))
@@ -93,9 +93,8 @@ class Infer(Phase):
 def step(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
     """Try the inferred graphs, if there are any; if none does, growth begins."""
     target = budget.target_error
-    assert isinstance(problem, Decomposition)
     assert target is not None
-    unfoldings = Unfoldings(problem.array, target)
+    unfoldings = Unfoldings(problem.dense_target, target)
     names, info = telling_cuts(unfoldings.dims, TOLD), Info()
     probed = sorted(names, key=lambda cut: -min(unfolded_shape(unfoldings.dims, cut)))[:_PROBED]
     told, cuts = None, bounds_of(unfoldings, target, cuts=probed)
@@ -118,7 +117,7 @@ def step(options: Options, problem: Problem, state: GreedyState, budget: Budget)
 
 def found_graph(
     options: Options,
-    problem: Decomposition,
+    problem: Problem,
     state: GreedyState,
     budget: Budget,
     unfoldings: Unfoldings,

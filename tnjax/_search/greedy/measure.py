@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from ...contract.host import dense_slab
-from ...problems import Completion, Decomposition, Problem
+from ...problems import Problem
 from ...problems.streamed import squared_norm
 from ..spectra.cuts import CutBounds, bounds_of
 from ..spectra.trees import best_trees
@@ -35,8 +35,8 @@ def measured(options: Options, problem: Problem, state: GreedyState, budget: Bud
     if state.measured or target is None or options.effort == "quick":
         return state
     state = dataclasses.replace(state, measured=True)
-    if isinstance(problem, Decomposition) and 0 < target < 1:
-        unfoldings = Unfoldings(problem.array, target)
+    if problem.is_dense and 0 < target < 1:
+        unfoldings = Unfoldings(problem.dense_target, target)
         cuts = state.cuts or bounds_of(unfoldings, target, max_work=MEASURED)
         state = dataclasses.replace(state, cuts=cuts)
         if cuts.complete and len(problem.shape) <= _TREE_MODES and options.internal:
@@ -44,12 +44,12 @@ def measured(options: Options, problem: Problem, state: GreedyState, budget: Bud
             dims = problem.counted_shape
             for found in best_trees(unfoldings, target, count=1, dims=dims, below=grown):
                 state = dataclasses.replace(state, tree=found.tree.structure(found.ranks))
-    elif isinstance(problem, Completion) and problem.quadratic:
+    elif problem.sampled is not None:
         state = dataclasses.replace(state, cuts=_found_cuts(problem, state, target))
     return state
 
 
-def _found_cuts(problem: Completion, state: GreedyState, target: float) -> CutBounds | None:
+def _found_cuts(problem: Problem, state: GreedyState, target: float) -> CutBounds | None:
     """Bounds from the tensor of the network found, where only some entries of the data are known.
     Two tensors within the target error of the data are within twice that error of each other. None
     where these bounds say little."""

@@ -9,7 +9,7 @@ import numpy as np
 from ..._structure import Structure
 from ...moves import Merge, Move, Split
 from ...moves.neighbors import chosen, hyperedges, merges, rewirings, splits, stars
-from ...problems import LeastSquares, Problem
+from ...problems import Problem
 from ..spectra.tree_svd import tree_svd
 from ..strategy import Budget, MoveRecord
 from .decide import decided, refitted
@@ -48,9 +48,14 @@ class Tree(Queued):
         return state, (tree,) if smaller and admits(options, problem, state, budget, tree) else ()
 
     def attempt(
-        self, options: Options, problem: Any, state: GreedyState, budget: Budget, item: Structure
+        self,
+        options: Options,
+        problem: Problem,
+        state: GreedyState,
+        budget: Budget,
+        item: Structure,
     ) -> Step:
-        network = tree_svd(problem.array, item)
+        network = tree_svd(problem.dense_target, item)
         found = network.structure, tuple(map(np.asarray, network.cores))
         return refitted(options, problem, state, budget, found, MoveRecord("tree"), effort=1.0)
 
@@ -127,7 +132,7 @@ def _definite(state: GreedyState) -> bool:
 
 def _worth_trying(problem: Problem, state: GreedyState) -> bool:
     """Whether determined fits are of use: of least squares, and of data that have ranks."""
-    squares = isinstance(problem, LeastSquares) and not problem.nonnegative
+    squares = problem.least_squares is not None and not problem.nonnegative
     return _definite(state) and squares
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from ...moves import Rerank
-from ...problems import LeastSquares, Problem
+from ...problems import Problem
 from ..strategy import Budget, MoveRecord
 from .fits import Step
 from .measure import DEFINITE
@@ -17,7 +17,7 @@ def may_be(problem: Problem, state: GreedyState) -> bool:
     cuts, structure = state.cuts, state.structure
     if cuts is None or cuts.definite < DEFINITE or state.freed == structure:
         return False
-    able = isinstance(problem, LeastSquares) and not problem.nonnegative
+    able = problem.least_squares is not None and not problem.nonnegative
     return able and cuts.admits(structure) and affordable(problem, structure, 1) >= 1
 
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from ..._storable import storable
 from ..._structure import Structure
-from ...contract.cost import layered_flops
 from ...moves import Move
-from ...problems import Decomposition, Problem
+from ...problems import Problem
 from ...solve import LevenbergMarquardt
 from ...solve.limits import limits_of
 from ..fitting.population import BATCH_BYTES, plan_groups
@@ -77,16 +76,14 @@ def affordable(problem: Problem, structure: Structure, num_starts: int) -> int:
 
 
 def _attempt_flops(problem: Problem, structure: Structure, num_starts: int) -> int:
-    """Forecast of an attempt. Its products contract the network with itself, which high ranks
-    make dearer much faster than a look at the data."""
+    """Forecast of an attempt."""
     return num_starts * _STEPS * _step_flops(problem, structure)
 
 
 def _step_flops(problem: Problem, structure: Structure) -> int:
     """Of a step of one start."""
     look = problem.flops(structure) + problem.work
-    product = 3 * layered_flops(structure) if isinstance(problem, Decomposition) else 4 * look
-    return 6 * look + LevenbergMarquardt().cg_steps * product
+    return 6 * look + LevenbergMarquardt().cg_steps * problem.normal_operator_flops(structure)
 
 
 def batch_work(problem: Problem, batch: Batch) -> float:

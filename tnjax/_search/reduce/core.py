@@ -25,8 +25,9 @@ from jaxtyping import Array, Float
 from ... import _interrupt
 from ..._network import TensorNetwork, scaled
 from ..._structure import Structure
+from ..._tracing import traced
 from ...contract.host import dense_slab
-from ...problems import Decomposition, StreamedDecomposition
+from ...problems import Decomposition, Problem, StreamedDecomposition
 from ...problems.streamed import squared_norm
 from ...solve import fit
 from ..archive import Archive
@@ -62,7 +63,7 @@ class CoreDecomposition(Decomposition):
         self,
         core: np.ndarray,
         lost: float,
-        whole: Decomposition | StreamedDecomposition,
+        whole: Problem | StreamedDecomposition,
         norm: float,
     ):
         self.target = jnp.asarray(core, whole.dtype)
@@ -73,6 +74,10 @@ class CoreDecomposition(Decomposition):
     @property
     def counted_shape(self) -> tuple[int, ...]:
         return self.whole_shape
+
+    @property
+    def error_floor(self) -> Any:
+        return self.lost if traced(self.lost) else float(self.lost)
 
     def loss(self, network: TensorNetwork) -> Array:
         return super().loss(network) + self.lost**2
@@ -88,7 +93,7 @@ class Compression(NamedTuple):
     """A problem, the smaller one that stands for it, and the factors [n_k, m_k] between them
     (None for a mode that keeps its size)."""
 
-    whole: Decomposition | StreamedDecomposition
+    whole: Problem | StreamedDecomposition
     problem: CoreDecomposition
     factors: tuple[np.ndarray | None, ...]
 
@@ -140,14 +145,14 @@ class Compression(NamedTuple):
         """The result for the whole data, its error computed on them. A network that does not meet
         the target is fitted to them once, if there is memory and time to do so."""
         network, compile_seconds = self.outside(found.network), 0.0
-        if isinstance(self.whole, StreamedDecomposition):
+        if not isinstance(self.whole, Problem):  # on disk
             error, able = self.whole.relative_error(network), False
         else:
             with _interrupt.suspended():
                 error = host_error(self.whole, scaled(network, 1 / self.whole.scale))
             needed = self.whole.fit_peak_bytes(network.structure)
             able = memory_limit is None or needed <= memory_limit
-        if error > target_error and able and isinstance(self.whole, Decomposition):
+        if error > target_error and able and isinstance(self.whole, Problem):
             with contextlib.suppress(_interrupt.Stopped):  # no time is left for it
                 final = fit(
                     self.whole,
@@ -170,16 +175,16 @@ class Compression(NamedTuple):
 
 
 def compress_problem(
-    problem: Decomposition, target_error: float, *, share: float = _SHARE
+    problem: Problem, target_error: float, *, share: float = _SHARE
 ) -> Compression | None:
     """The problem of the HOSVD core, or None if no mode can be made smaller.
 
     Args:
-        problem: what is to be decomposed.
+        problem: what is to be decomposed, a `projectable` one.
         target_error: of the search; the projections together lose at most `share` of it.
         share: of the target error, for the projections.
     """
-    work = np.asarray(problem.target)
+    work = problem.dense_target
     work = work.astype(_wide(work), copy=False)  # what is lost is a small difference
     core, factors, lost = _projected(work, (share * target_error) ** 2)
     if all(basis is None for basis in factors):
@@ -241,10 +246,10 @@ def worthwhile(compression: Compression | None) -> bool:
     return math.prod(compression.problem.shape) <= _WORTH * math.prod(compression.whole.shape)
 
 
-def host_error(problem: Decomposition, network: TensorNetwork) -> float:
-    """The relative error of a network in units of the problem, slab by slab of the first mode and
-    without a program."""
-    target = problem.array
+def host_error(problem: Problem, network: TensorNetwork) -> float:
+    """The relative error of a network in units of a dense problem, slab by slab of the first mode
+    and without a program."""
+    target = problem.dense_target
     rows = max(1, _SLAB * target.shape[0] // target.size)
     cores = [np.asarray(core) for core in network.cores]
     total = 0.0
@@ -254,8 +259,7 @@ def host_error(problem: Decomposition, network: TensorNetwork) -> float:
         where = {0: slice(first, first + len(slab))}
         guess = dense_slab(network.structure, cores, where)
         total += squared_norm(slab - guess)
-    lost = float(problem.lost) if isinstance(problem, CoreDecomposition) else 0.0
-    return math.sqrt(total + lost**2)
+    return math.sqrt(total + problem.error_floor**2)
 
 
 def _wide(array: np.ndarray):

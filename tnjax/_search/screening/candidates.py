@@ -79,7 +79,25 @@ def candidate_networks(
     old: TensorNetwork, edges: Sequence[Edge], slices: Sequence[Any]
 ) -> TensorNetwork:
     """The networks ΔT, stacked over edges: slices where an edge touches a node, old cores
-    elsewhere."""
+    elsewhere.
+
+    Args:
+        old: the network that grows.
+        edges: the bonds that may.
+        slices: for each node an array [edges, *core], zero where an edge does not touch it.
+
+    Returns:
+        a network whose cores are [edges, *core]: for `over_candidates`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.screens import candidate_networks
+        >>> old = TensorNetwork.random(Structure.rank_one((3, 4)), key=jax.random.key(0))
+        >>> slices = (jnp.ones((1, 3)), jnp.ones((1, 4)))
+        >>> [core.shape for core in candidate_networks(old, ((0, 1),), slices).cores]
+        [(1, 3), (1, 4)]
+    """
     member = on_edge(old.structure, edges)
     cores = []
     for node, core in enumerate(old.cores):

@@ -76,8 +76,10 @@ class Screen(eqx.Module):
         """Gains and better slices of all edges.
 
         Args:
-            point: the problem linearized at `old`; its leaves may have a leading axis of edges.
-            slices: starts, stacked over edges.
+            point: the problem linearized at `old`, for `over_candidates`: one for all edges, or
+                one for each.
+            slices: starts: for each node an array [edges, *core], zero where an edge does not
+                touch the node.
             batch_size: candidates to hold at a time.
         """
 
@@ -114,7 +116,7 @@ class Screen(eqx.Module):
             if problem.judges:
                 judge = lambda point, delta: problem.judged(point, delta)
                 deltas = candidate_networks(network, edges, slices)
-                judged = _map(judge, problem.mesh, point, edges, size)(deltas)
+                judged = over_candidates(judge, problem.mesh, point, edges, size)(deltas)
                 # Where no candidate stands the test by itself, the refit may still make one do.
                 gain = jnp.where(jnp.any(judged > 0), judged, gain)
             good = jnp.isfinite(gain) & (gain > 0)
@@ -123,7 +125,7 @@ class Screen(eqx.Module):
             if n + 1 < increment:
                 deltas = candidate_networks(network, edges, found[-1])
                 shift = lambda point, delta: problem.shifted(point, delta)
-                point = _PerEdge(_map(shift, problem.mesh, point, edges, size)(deltas))
+                point = _PerEdge(over_candidates(shift, problem.mesh, point, edges, size)(deltas))
         return Screened(total, tuple(found))
 
 
@@ -160,16 +162,19 @@ class Spectral(Screen):
         slices: Cores,
         batch_size: int,
     ) -> tuple[Float[Array, " edges"], Cores]:
-        if isinstance(problem, LeastSquares):
-            return _alternate(problem, point, old, edges, slices, batch_size, self.sweeps)
+        squares = problem.least_squares
+        if squares is not None:
+            return _alternate(squares, point, old, edges, slices, batch_size, self.sweeps)
 
         def one(point, delta, order):
             delta = _power_steps(problem, point, delta, order, self.sweeps * max(map(len, edges)))
             return _line_search(problem, point, delta, order)
 
         deltas = candidate_networks(old, edges, slices)
-        gain, deltas = _map(one, problem.mesh, point, edges, batch_size)(deltas, _turns(old, edges))
-        return gain, _slices_only(deltas, edges)
+        gain, deltas = over_candidates(one, problem.mesh, point, edges, batch_size)(
+            deltas, _turns(old, edges)
+        )
+        return gain, slices_only(deltas, edges)
 
 
 class Trial(Screen):
@@ -208,17 +213,18 @@ class Trial(Screen):
         slices: Cores,
         batch_size: int,
     ) -> tuple[Float[Array, " edges"], Cores]:
-        if self.transformation is None and isinstance(problem, LeastSquares):
-            return _alternate(problem, point, old, edges, slices, batch_size, self.steps)
+        squares = problem.least_squares
+        if self.transformation is None and squares is not None:
+            return _alternate(squares, point, old, edges, slices, batch_size, self.steps)
         deltas = candidate_networks(old, edges, slices)
-        gain, deltas = _map(
+        gain, deltas = over_candidates(
             lambda point, delta, order: self._train(problem, point, delta, order),
             problem.mesh,
             point,
             edges,
             batch_size,
         )(deltas, _turns(old, edges))
-        return gain, _slices_only(deltas, edges)
+        return gain, slices_only(deltas, edges)
 
     def _train(self, problem, point, delta, order):
         transformation = self.transformation or optax.adam(1e-2)
@@ -242,7 +248,7 @@ class Trial(Screen):
 # Least squares ------------------------------------------------------------------------------
 
 
-def _alternate(problem, point, old, edges, slices, batch_size, sweeps: int):
+def _alternate(problem: LeastSquares, point, old, edges, slices, batch_size, sweeps: int):
     """Sweeps over the nodes; at each, the slices of all its edges are solved for together.
 
     The zeros of a candidate (other positions of its edge, room past the ranks) need no mask:
@@ -267,9 +273,9 @@ def _alternate(problem, point, old, edges, slices, batch_size, sweeps: int):
                 return gain, x.reshape(delta.cores[node].shape)
 
             deltas = stacked(old.structure, [_take(core, picked) for core in cores])
-            new_gain, new = _map(solve, problem.mesh, point.take(picked), picked, batch_size)(
-                deltas
-            )
+            new_gain, new = over_candidates(
+                solve, problem.mesh, point.take(picked), picked, batch_size
+            )(deltas)
             gain = _put(gain, picked, new_gain)
             core = _put(cores[node], picked, new)
             cores = (*cores[:node], core, *cores[node + 1 :])
@@ -278,7 +284,7 @@ def _alternate(problem, point, old, edges, slices, batch_size, sweeps: int):
     cores = candidate_networks(old, edges, slices).cores
     gain = jnp.zeros(len(edges), jnp.finfo(old.dtype).dtype)
     gain, cores = lax.fori_loop(0, sweeps, sweep, (gain, cores))
-    return gain, _slices_only(stacked(old.structure, cores), edges)
+    return gain, slices_only(stacked(old.structure, cores), edges)
 
 
 # Rows whose numbers are known while tracing, ascending: `x.at[rows]` would trace ten operations.
@@ -401,9 +407,34 @@ class _PerEdge(eqx.Module):
         return _PerEdge(jax.tree.map(lambda x: _take(x, rows), self.value))
 
 
-def _map(function, mesh, point, edges, batch_size: int):
+def over_candidates(function, mesh, point, edges, batch_size: int):
     """`function(point, *args)` over the leading axis of args, `batch_size` at a time on each
-    device along the mesh's `candidates`; candidates that fill up a round are repeated ones."""
+    device along the mesh's `candidates`; candidates that fill up a round are repeated ones.
+
+    Args:
+        function: of the problem's own point (as `linearize` and `shifted` make it) and what
+            belongs to one candidate.
+        mesh: of the problem.
+        point, edges, batch_size: as `Screen.improve` gets them.
+
+    Returns:
+        a function of args, pytrees of arrays [edges, ...], to arrays [edges, ...].
+
+    Example:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from tnjax import Decomposition, Greedy, search
+        >>> from tnjax.screens import Screen, candidate_networks, over_candidates, slices_only
+        >>> class Steep(Screen):
+        ...     def improve(self, problem, point, old, edges, slices, batch_size):
+        ...         deltas = candidate_networks(old, edges, slices)
+        ...         slope = lambda point, delta: problem.slope(point, delta)
+        ...         looked = over_candidates(slope, problem.mesh, point, edges, batch_size)
+        ...         return jnp.abs(looked(deltas)), slices_only(deltas, edges)
+        >>> problem = Decomposition(np.eye(4))
+        >>> greedy = Greedy(screen=Steep(), infer=False)
+        >>> search(problem, key=jax.random.key(0), strategy=greedy, max_steps=1).structure.ranks
+        (2,)
+    """
     width = min(len(edges), batch_size * _mesh.size(mesh, _mesh.CANDIDATES))
     width = _mesh.rounded_up(width, _mesh.size(mesh, _mesh.CANDIDATES))
 
@@ -426,8 +457,20 @@ def _map(function, mesh, point, edges, batch_size: int):
     return mapped
 
 
-def _slices_only(deltas: TensorNetwork, edges: Sequence[Edge]) -> Cores:
-    """Zero where an edge does not touch a node."""
+def slices_only(deltas: TensorNetwork, edges: Sequence[Edge]) -> Cores:
+    """The cores of candidate networks, zero where an edge does not touch a node: what
+    `Screen.improve` gives back.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from tnjax import Structure, TensorNetwork
+        >>> from tnjax.screens import candidate_networks, slices_only
+        >>> old = TensorNetwork.random(Structure.rank_one((2, 2, 2)), key=jax.random.key(0))
+        >>> slices = (jnp.ones((1, 2)), jnp.ones((1, 2)), jnp.zeros((1, 2)))
+        >>> deltas = candidate_networks(old, ((0, 1),), slices)
+        >>> [float(part.sum()) for part in slices_only(deltas, ((0, 1),))]
+        [2.0, 2.0, 0.0]
+    """
     member = on_edge(deltas.structure, edges)
     return tuple(
         core * member[:, node].astype(core.dtype).reshape(-1, *(1,) * (core.ndim - 1))

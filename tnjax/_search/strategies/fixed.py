@@ -8,7 +8,7 @@ import numpy as np
 from ..._network import TensorNetwork
 from ..._structure import Structure
 from ...moves.cores import Cores
-from ...problems import Decomposition, Problem
+from ...problems import Problem
 from ..spectra.ranks import ranks_for_budget, ranks_for_error
 from ..spectra.ring import ring_structures, ring_svd
 from ..spectra.tree_svd import Tree
@@ -83,8 +83,7 @@ class FixedFormat(Proposing):
         check_limits(budget, "FixedFormat")
         if self._by_rank(problem):
             return ()
-        assert isinstance(problem, Decomposition)
-        tensor, dims = problem.array, tuple(problem.counted_shape)
+        tensor, dims = problem.dense_target, tuple(problem.counted_shape)
         target, limit = budget.target_error, budget.max_params
         groups: list[tuple[Structure, ...]] = []
         if target is not None:
@@ -100,8 +99,8 @@ class FixedFormat(Proposing):
         return tuple(groups)
 
     def start_cores(self, problem: Problem, structure: Structure, state: ProposingState) -> Cores:
-        if self.format == "tr" and isinstance(problem, Decomposition):
-            return ring_svd(problem.array, structure)
+        if self.format == "tr" and problem.is_dense:
+            return ring_svd(problem.dense_target, structure)
         return super().start_cores(problem, structure, state)
 
     # Structures -----------------------------------------------------------------------
@@ -144,7 +143,7 @@ class FixedFormat(Proposing):
     # Ranks by trial -------------------------------------------------------------------
 
     def _by_rank(self, problem: Problem) -> bool:
-        return self.format == "cp" or not isinstance(problem, Decomposition)
+        return self.format == "cp" or not problem.is_dense
 
     def init(
         self, problem: Problem, start: TensorNetwork, budget: Budget, *, seed: tuple[int, ...]

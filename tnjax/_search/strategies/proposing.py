@@ -13,7 +13,7 @@ from ..._status import Status
 from ..._storable import storable
 from ..._structure import Edge, Structure
 from ...moves.cores import Cores, pad, shrink
-from ...problems import Decomposition, Problem
+from ...problems import Problem
 from ...solve import ALS, Solver
 from ...solve.limits import as_solver
 from ..fitting.refit import assess, refit
@@ -84,14 +84,14 @@ class Proposing(Strategy):
     def start_cores(self, problem: Problem, structure: Structure, state: ProposingState) -> Cores:
         """Where the fit of a proposed structure starts: truncated SVDs of the data where there
         are data and no loops, else cores drawn at random."""
-        if isinstance(problem, Decomposition):
+        if problem.is_dense:
             try:
                 tree = Tree.of(structure)
             except ValueError:
                 pass
             else:
                 ranks = {edge: structure.rank(edge) for edge in tree.edges}
-                network = decompose(problem.array, tree, ranks=ranks)
+                network = decompose(problem.dense_target, tree, ranks=ranks)
                 return pad(network.structure, network.cores, structure)
         return host_cores(structure, np.random.default_rng(state.seed), problem.dtype)
 

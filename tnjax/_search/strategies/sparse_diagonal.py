@@ -135,7 +135,7 @@ class SparseDiagonal(Strategy):
 
     def check(self, problem: Problem) -> None:
         as_solver(self.solver, problem)
-        if not isinstance(problem, LeastSquares):
+        if problem.least_squares is None:
             raise ValueError(
                 f"SparseDiagonal needs a least squares problem, got {type(problem).__name__}. "
                 "Use Greedy() or another strategy."
@@ -284,17 +284,19 @@ class SparseDiagonal(Strategy):
 def _sparsify(
     structure: Structure,
     sweeps: int,
-    problem: LeastSquares,
+    problem: Problem,
     cores: tuple[Array, ...],
     diagonals: Diagonals,
     numbers: Float[Array, "2"],
 ) -> tuple[tuple[Array, ...], Diagonals]:
     """Sweeps over all cores and diagonals."""
+    squares = problem.least_squares
+    assert squares is not None
 
     def sweep(_, carry):
         cores, diagonals = carry
         for node in range(structure.num_nodes):
-            cores, diagonals = _update(structure, problem, node, cores, diagonals, numbers)
+            cores, diagonals = _update(structure, squares, node, cores, diagonals, numbers)
         return cores, diagonals
 
     return lax.fori_loop(0, sweeps, sweep, (tuple(cores), tuple(diagonals)))

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from ..._structure import Structure
-from ...problems import Decomposition, Problem
+from ...problems import Problem
 from ..spectra.ranks import ranks_for_budget, ranks_for_error
 from ..spectra.trees import best_trees
 from ..spectra.unfoldings import Unfoldings
@@ -66,9 +66,8 @@ class TreeSearch(Proposing):
         self, problem: Problem, budget: Budget, seed: tuple[int, ...]
     ) -> tuple[tuple[Structure, ...], ...]:
         check_limits(budget, "TreeSearch")
-        assert isinstance(problem, Decomposition)
         dims = problem.counted_shape
-        tensor = problem.array
+        tensor = problem.dense_target
         groups: list[tuple[Structure, ...]] = []
         target = budget.target_error
         if target is not None and target < 1:
@@ -100,7 +99,7 @@ class TreeSearch(Proposing):
 
 def check_dense(problem: Problem, what: str) -> None:
     """Raise `ValueError` unless the problem has a dense tensor to take spectra of."""
-    if not isinstance(problem, Decomposition):
+    if not problem.is_dense:
         raise ValueError(
             f"{what} reads the singular values of a dense tensor and needs a Decomposition, got "
             f"{type(problem).__name__}. Use another strategy, such as Greedy()."
