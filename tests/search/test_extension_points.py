@@ -116,7 +116,7 @@ def searches(mine, tensor):
     dense = Decomposition(tensor)
     logarithms = mine.Logarithms(jnp.exp(jnp.asarray(tensor / np.abs(tensor).max())))
     return {
-        "problem": (logarithms, None, 5e-2),
+        "problem": (logarithms, Greedy(effort="quick"), 5e-2),
         "capable problem": (mine.Centered(jnp.asarray(tensor)), Greedy(infer=False), 1e-2),
         "strategy and move": (dense, mine.Fans(), 1e-2),
         "ask and tell": (dense, mine.Wider(), 1e-2),
