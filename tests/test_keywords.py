@@ -54,6 +54,8 @@ def test_wrong_limits_are_named():
         search(problem(), key=KEY, limits=Limits(max_steps=2), max_steps=3)
     with pytest.raises(ValueError, match="Limits: max_params: expected a positive number"):
         Limits(max_params=0)
+    with pytest.raises(ValueError, match="fit: max_steps: expected a positive number, got 'all'"):
+        fit(problem(), Structure.rank_one((3, 4, 5)), key=KEY, max_steps="all")
     with pytest.raises(ValueError, match="give at least one limit"):
         search(problem(), key=KEY, limits=Limits(memory_limit=10**9))
     with pytest.raises(

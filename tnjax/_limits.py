@@ -121,5 +121,9 @@ def positive(value: float | None, what: str) -> None:
     """Raise `ValueError` unless `value` is None or a finite positive number."""
     if value is None:
         return
-    if isinstance(value, bool) or not math.isfinite(value) or value <= 0:
+    try:
+        good = not isinstance(value, bool) and math.isfinite(value) and value > 0
+    except TypeError:  # no number, or one that is traced
+        good = False
+    if not good:
         raise ValueError(f"{what}: expected a positive number, got {value!r}.")

@@ -21,7 +21,7 @@ from ...solve.limits import as_solver
 from ..fitting.capacity import holds
 from ..fitting.refit import refit
 from ..strategies.fixed import FixedFormat
-from ..strategies.ladder import carried
+from ..strategies.ladder import cores_at
 from ..strategy import Budget, Fit, Info, MoveRecord
 from .fits import Step, holding
 from .options import Options
@@ -269,7 +269,7 @@ def _fitted(
     structure, rival = Structure.cp(problem.shape, rank), state.rival
     assert rival is not None
     old = (Structure.cp(problem.shape, rival.rank), rival.cores) if rival.cores else None
-    cores = carried(old, structure, state.seed, problem.dtype)
+    cores = cores_at(old, structure, state.seed, problem.dtype)
     solver, patient = as_solver(options.solver, problem), patient and options.solver is None
     if patient:
         solver = dataclasses.replace(solver, rtol=_RTOL)
