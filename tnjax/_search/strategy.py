@@ -6,6 +6,7 @@ from typing import Any
 
 from .._network import TensorNetwork
 from .._status import Status
+from .._storable import storable
 from .._structure import Edge, Structure
 from ..moves.cores import Cores
 from ..problems import Problem
@@ -86,6 +87,7 @@ class MoveRecord:
         return f"{self.kind} {' to '.join(words[:2])}{'+' if len(words) > 2 else ''}"
 
 
+@storable
 @dataclasses.dataclass(frozen=True)
 class Fit:
     """One fitted structure, accepted or not.
