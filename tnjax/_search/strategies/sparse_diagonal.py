@@ -32,8 +32,6 @@ _RIDGE = {64: 1e-10, 32: 1e-6}
 
 Diagonals = tuple[Array, ...]
 
-storable(Fit)
-
 
 @storable
 @dataclasses.dataclass(frozen=True)
