@@ -8,6 +8,7 @@ import numpy as np
 
 from .._network import TensorNetwork, scaled
 from .._status import Status
+from .._storable import storable
 from .._structure import Edge, Structure
 from ..moves.cores import Cores
 from ..problems import Problem
@@ -89,6 +90,7 @@ class MoveRecord:
         return f"{self.kind} {' to '.join(words[:2])}{'+' if len(words) > 2 else ''}"
 
 
+@storable
 @dataclasses.dataclass(frozen=True)
 class Fit:
     """One fitted structure, accepted or not.

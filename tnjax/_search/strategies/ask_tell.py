@@ -31,8 +31,6 @@ _EFFORT = 3
 # Fitted networks that are kept to start others from.
 _POOL = 24
 
-storable(Fit)
-
 
 class Scored(NamedTuple):
     """A fitted structure with its score.

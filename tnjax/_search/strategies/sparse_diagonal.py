@@ -23,7 +23,7 @@ from ...solve.limits import as_solver, limits_of
 from ...solve.programs import CHUNK_FLOPS, WHOLE_FLOPS
 from ...solve.rows import solve_rows
 from ..fitting.population import Fitted, Group, Start, fit_population
-from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy
+from ..strategy import Budget, Info, MoveRecord, State, Strategy
 
 # Largest product of ranks at a node of the full graph.
 _MAX_BONDS = 300
@@ -31,8 +31,6 @@ _SHRINK_STEPS = 30
 _RIDGE = {64: 1e-10, 32: 1e-6}
 
 Diagonals = tuple[Array, ...]
-
-storable(Fit)
 
 
 @storable
