@@ -13,7 +13,7 @@ from ...moves.cores import connected_parts, pad_core
 from ...problems import Problem
 from ..screening.candidates import balanced_slices, slice_position
 from ..strategy import Budget, Info, MoveRecord
-from . import rival, stuck
+from . import rival, saddle, stuck
 from .fits import Step, advance
 from .options import Options
 from .phase import Phase
@@ -66,7 +66,11 @@ def grow(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     order = [edges[i] for i in np.argsort(-scores.values, kind="stable")]  # ties: the first
     allows = lambda edge: not options.forbidden(problem, state.structure, edge, budget)
     first = next(filter(allows, order), None)
-    if first is None or state.screened.gain[edges.index(first)] <= 0:
+    best = 0.0 if first is None else float(state.screened.gain[edges.index(first)])
+    if saddle.is_rounding(problem, state, best):
+        step = None if first is None else saddle.left(options, problem, state, budget)
+        if step is not None:
+            return step
         status = Status.STAGNATED
         if first is None:
             reasons = {options.forbidden(problem, state.structure, edge, budget) for edge in order}
