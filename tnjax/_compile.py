@@ -24,6 +24,7 @@ import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
@@ -56,7 +57,7 @@ _HOST_WORTH = 0.3
 # Programs to keep, each with some 50 to 150 mappings.
 _CACHE_SIZE = 256
 _cache: "collections.OrderedDict[Hashable, _Forms]" = collections.OrderedDict()
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 # Of a thread: who runs its programs, if they are not simply run (see `_together`).
@@ -212,6 +213,7 @@ def compiled(
         jax.default_backend(),
         jax.config.read("jax_enable_x64"),
     )
+    _cleared_with_jax()
     with _lock:
         forms = _cache.setdefault(key, _Forms())
         _cache.move_to_end(key)
@@ -334,6 +336,29 @@ def _lowered(program: Callable, args: tuple, mesh: Mesh, layout: Any, options: d
 
 
 def clear_cache() -> None:
-    """Forget all compiled programs of this process."""
+    """Forget all compiled programs of this process; `jax.clear_caches()` does so as well."""
     with _lock:
         _cache.clear()
+
+
+class _Kept:
+    """Kept alive by nothing but JAX's caches."""
+
+
+_kept: Callable[[], _Kept | None] = lambda: None
+
+
+def _cleared_with_jax() -> None:
+    """See to it that `jax.clear_caches()` forgets these programs as well. JAX tells nobody of it,
+    but it lets go of what it has traced functions for."""
+    global _kept
+    if _kept() is not None:
+        return
+    token = _Kept()
+    _kept = weakref.ref(token)
+    weakref.finalize(token, clear_cache).atexit = False
+    jax.jit(_nothing, static_argnums=0).trace(token)
+
+
+def _nothing(token: _Kept) -> Any:
+    return ()

@@ -1,5 +1,6 @@
 """What a call asks of a solver: which one, when to stop, and shapes that fit."""
 
+import functools
 import math
 
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ def as_solver(solver: SolverLike, problem: Problem) -> Solver:
         ValueError: if it is none of these, or cannot treat the problem.
     """
     if solver is None:
-        solver = ALS() if isinstance(problem, LeastSquares) else Optax(optax.lbfgs())
+        solver = ALS() if isinstance(problem, LeastSquares) else Optax(_lbfgs())
     elif isinstance(solver, optax.GradientTransformation):
         solver = Optax(solver)
     if not isinstance(solver, Solver):
@@ -34,6 +35,12 @@ def as_solver(solver: SolverLike, problem: Problem) -> Solver:
         )
     solver.check(problem)
     return solver
+
+
+@functools.cache
+def _lbfgs() -> optax.GradientTransformation:
+    """One object for all fits: programs are known by the functions in it."""
+    return optax.lbfgs()
 
 
 def positive(value: float | None, what: str) -> None:
