@@ -196,6 +196,8 @@ def compiled(
     Returns:
         `call`, which takes arguments like `args`; and the account.
     """
+    if jax.config.jax_disable_jit:  # step by step, as everything else then
+        return Compiled(None if or_none else functools.partial(function, *static), 0, 0.0)
     leaves, treedef = jax.tree.flatten(args)
     avals = tuple(jax.typeof(leaf) for leaf in leaves)
     mesh = _mesh.of(args)

@@ -416,7 +416,8 @@ class Completion(LeastSquares):
 
     def residual(self, network: TensorNetwork) -> Array:
         samples = self.training
-        data = jnp.sqrt(samples.weights) * (samples.values - self._at(network, samples))
+        root = jnp.sqrt(samples.weights).astype(network.dtype)
+        data = root * (samples.values - self._at(network, samples))
         return self._with_cores(data, network)
 
     def _with_cores(self, data: Array, network: TensorNetwork) -> Array:
@@ -452,7 +453,8 @@ class Completion(LeastSquares):
     def tangent(self, network: TensorNetwork, at: TensorNetwork) -> Array:
         samples = self.training
         curvature = self.loss_function.weight(self._at(at, samples), samples.values) / 2
-        data = jnp.sqrt(samples.weights * curvature) * self._at(network, samples)
+        root = jnp.sqrt(samples.weights * curvature).astype(network.dtype)
+        data = root * self._at(network, samples)
         return self._with_cores(data, network)
 
     def functional_gradient(self, network: TensorNetwork) -> Array:
@@ -460,7 +462,8 @@ class Completion(LeastSquares):
         samples = self.training
         slope = self.loss_function.gradient(self._at(network, samples), samples.values)
         where = tuple(samples.indices[:, mode] for mode in range(len(self.shape)))
-        return jnp.zeros(self.shape, self.dtype).at[where].add(samples.weights * slope)
+        weights = samples.weights.astype(slope.dtype)
+        return jnp.zeros(self.shape, self.dtype).at[where].add(weights * slope)
 
     def linearize(self, network: TensorNetwork) -> Predictions:
         held = None if self.held_out is None else self._at(network, self.held_out)
@@ -515,7 +518,7 @@ class Completion(LeastSquares):
         """Of the parabola that stands for the loss at the network (and is the squared loss)."""
         samples, loss = self.training, self.loss_function
         structure = network.structure
-        base = samples.base if point is None else point.training
+        base = (samples.base if point is None else point.training).astype(network.dtype)
 
         def equations(cores, indices, values, weights, base, blocks):
             def parabola(ids: Array, own: Array) -> tuple[Array, Array]:
@@ -524,7 +527,8 @@ class Completion(LeastSquares):
                 prediction = pick(base) + own
                 curvature = loss.weight(prediction, value) / 2
                 slope = loss.gradient(prediction, value) / 2
-                return weight * curvature, weight * (curvature * own - slope)
+                wide = lambda x: x.astype(own.dtype)
+                return weight * curvature, wide(weight) * (wide(curvature) * own - slope)
 
             return row_equations(structure, cores, node, indices, blocks, parabola, self.mesh)
 
@@ -557,7 +561,7 @@ class Completion(LeastSquares):
         return self.loss_function.mean(link)
 
     def _at(self, network: TensorNetwork, samples: Samples) -> Array:
-        return samples.base + predicted(network, samples)
+        return samples.base.astype(network.dtype) + predicted(network, samples)
 
     def _mean_loss(self, samples: Samples, prediction: Array) -> Array:
         return jnp.sum(samples.weights * self.loss_function.value(prediction, samples.values))

@@ -9,6 +9,7 @@ from jax import lax
 
 from .._network import TensorNetwork
 from ..problems import Completion, Problem
+from .gradients import promoting
 from .real import from_real, to_real
 from .solver import Solver
 
@@ -77,7 +78,8 @@ class Minibatch(Solver):
 
     def init(self, problem: Problem, network: TensorNetwork):
         optimizer = optax.with_extra_args_support(self.transformation)
-        return optimizer.init(to_real(network)), jax.random.key(self.seed)
+        with promoting():
+            return optimizer.init(to_real(network)), jax.random.key(self.seed)
 
     def step(self, problem: Completion, network: TensorNetwork, state):
         inner, key = state
@@ -107,9 +109,10 @@ def batch_update(transformation, problem: Completion, structure, cores, state, i
     optimizer = optax.with_extra_args_support(transformation)
     loss = lambda cores: problem.batch_loss(rebuild(cores), ids)
     value, gradient = jax.value_and_grad(loss)(cores)
-    change, state = optimizer.update(
-        gradient, state, cores, value=value, grad=gradient, value_fn=loss
-    )
-    updated: Any = optax.apply_updates(cores, change)
+    with promoting():
+        change, state = optimizer.update(
+            gradient, state, cores, value=value, grad=gradient, value_fn=loss
+        )
+        updated: Any = optax.apply_updates(cores, change)
     network = rebuild(updated)
     return to_real(problem.feasible(network)), state

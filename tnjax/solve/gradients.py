@@ -1,5 +1,7 @@
 """Any optax transformation as a solver."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -54,7 +56,8 @@ class Optax(Solver):
         self.updates = updates
 
     def init(self, problem: Problem, network: TensorNetwork):
-        return optax.with_extra_args_support(self.transformation).init(to_real(network))
+        with promoting():
+            return optax.with_extra_args_support(self.transformation).init(to_real(network))
 
     def step(self, problem: Problem, network: TensorNetwork, state):
         rebuild = from_real(network.structure, network.dtype)
@@ -66,6 +69,14 @@ class Optax(Solver):
         return rebuild(x), state
 
 
+@contextlib.contextmanager
+def promoting() -> Iterator[None]:
+    """JAX's usual promotion of dtypes and ranks, which optax counts on, whatever the user has set
+    for his own code."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
 def descend(transformation, loss, x, state, count, project=None):
     """`count` updates of `x` by an optax transformation, line searches included; `project` brings
     each one back to what is allowed."""
@@ -74,10 +85,11 @@ def descend(transformation, loss, x, state, count, project=None):
     def update(_, carry):
         x, state = carry
         value, gradient = jax.value_and_grad(loss)(x)
-        change, state = optimizer.update(
-            gradient, state, x, value=value, grad=gradient, value_fn=loss
-        )
-        x = optax.apply_updates(x, change)
+        with promoting():
+            change, state = optimizer.update(
+                gradient, state, x, value=value, grad=gradient, value_fn=loss
+            )
+            x = optax.apply_updates(x, change)
         return x if project is None else project(x), state
 
     return lax.fori_loop(0, count, update, (x, state))
