@@ -17,6 +17,7 @@ from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
 from ._base import LeastSquares, check_mesh
+from ._dtypes import check_range
 from ._losses import Loss, as_loss
 from ._sketch import is_none, sketched
 from ._smoothness import Smoothness
@@ -181,6 +182,8 @@ class Completion(LeastSquares):
                 "Completion: the observed values are all zero (after the offsets), so that there "
                 "is nothing left to learn."
             )
+        if known and relative:
+            check_range(size, dtype, "Completion")
         number = (np if known else jnp).asarray
         self._scale = number(size if relative else 1.0)
         self._start_size = number(

@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from .._tracing import traced
+from ._dtypes import computed
 from ._losses import Loss
 
 Duplicates = Literal["refuse", "sum", "mean", "keep"]
@@ -50,6 +51,7 @@ def checked_entries(indices, values, shape, weights, duplicates: Duplicates) -> 
         values = values.astype(jnp.zeros(()).dtype)
     if values.dtype.kind not in "fcV":
         raise ValueError(f"Completion: expected values that are numbers, got {values.dtype}.")
+    values = computed(values, "Completion")
     count = values.size
     if not count:
         raise ValueError("Completion: no entry is observed; there is nothing to learn from.")
@@ -111,6 +113,8 @@ def checked_mask(tensor, mask) -> tuple[Any, Any]:
         return _traced_mask(tensor, mask)
     hidden = np.ma.getmaskarray(tensor) if np.ma.isMaskedArray(tensor) else None
     tensor = np.asarray(tensor)
+    if tensor.dtype.kind in "fcV":
+        tensor = computed(tensor, "Completion")
     if mask is None:
         if tensor.dtype.kind not in "fciub":
             raise ValueError(f"Completion: expected a tensor of numbers, got {tensor.dtype}.")
