@@ -18,7 +18,7 @@ from .._structure import Structure
 from .._tracing import traced
 from ._base import LeastSquares, check_mesh
 from ._dtypes import check_range
-from ._losses import Loss, as_loss
+from ._losses import Huber, Loss, as_loss
 from ._sketch import is_none, sketched
 from ._smoothness import Smoothness
 from .coordinates import (
@@ -81,9 +81,10 @@ class Completion(LeastSquares):
             ones is not checked then.
         shape: of the tensor.
         weights: one for each entry, 0 or more; only their ratios matter.
-        loss: "squared", "huber", "poisson", "bernoulli", one of the losses `Huber(delta)`,
-            `Poisson()` (the network is the log of the rate), `Bernoulli()` (the log odds), or a
-            differentiable function of (prediction, value) for single entries.
+        loss: "squared", "huber" (relative to the spread of the values), "poisson", "bernoulli",
+            one of the losses `Huber(delta)`, `Poisson()` (the network is the log of the rate),
+            `Bernoulli()` (the log odds), or a differentiable function of (prediction, value) for
+            single entries.
         duplicates: an entry that is given more than once is refused ("refuse"), or its values are
             added up ("sum") or averaged by their weights ("mean"), or it counts as often as it is
             given ("keep").
@@ -162,6 +163,13 @@ class Completion(LeastSquares):
                 "offsets from the values, and share work out around the trace."
             )
         loss.check(entries.values) if known else loss.check_dtype(entries.values)
+        if known:
+            loss = loss.for_values(entries.values)
+        elif isinstance(loss, Huber) and loss.relative:
+            raise ValueError(
+                'Completion: "huber" is relative to the spread of the values, which are traced; '
+                "pass Huber(delta) with a delta in their units."
+            )
         check_ridge(ridge)
         if nonnegative and np.iscomplexobj(entries.values):
             raise ValueError("Completion: nonnegative cores need real values.")
