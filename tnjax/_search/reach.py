@@ -31,17 +31,22 @@ _AGREE, _SHAPE, _SIGNAL = 1.15, 0.2, 0.5
 _FITS = 0.95
 
 
-def warn_of_precision(problem: Problem, target_error: float | None) -> None:
+def least_error(problem: Problem) -> float:
+    """The least error that the precision can tell; 0 where the error is not a relative one."""
+    if not isinstance(problem, Decomposition | Completion) or not problem.quadratic:
+        return 0.0
+    return _UNITS * float(jnp.finfo(problem.dtype).eps)
+
+
+def warn_of_precision(problem: Problem, target_error: float) -> None:
     """Warn of a target that lies below what the precision can tell."""
-    if target_error is None or not isinstance(problem, Decomposition | Completion):
-        return
-    least = _UNITS * float(jnp.finfo(problem.dtype).eps)
-    if target_error < least:
-        _warn(
-            f"a target error of {target_error:g} lies below what {jnp.dtype(problem.dtype)} can "
-            f"tell, about {least:.0e}: it may never be met. Give a larger one, or the data in a "
-            "higher precision."
-        )
+    least = least_error(problem)
+    _warn(
+        f"a target error of {target_error:g} lies below what {jnp.dtype(problem.dtype)} can "
+        f"tell, about {least:.0e}: it may never be met. A network that meets {least:.0e} is looked "
+        "for, and fitted as far as it goes. Give a larger target, or the data in a higher "
+        "precision."
+    )
 
 
 def warn_of_noise(unfoldings: Unfoldings, cuts: Sequence[Cut], target_error: float) -> None:

@@ -28,10 +28,10 @@ from ..solve.limits import check_shape, positive
 from .archive import Archive
 from .cut_short import better_of, start_as_it_is, without_network
 from .greedy.greedy import Greedy
-from .reach import warn_of_precision, warn_of_size
+from .precise import closest, judged_again
+from .reach import least_error, warn_of_precision, warn_of_size
 from .reduce.core import (
     Compression,
-    CoreDecomposition,
     compress_problem,
     compress_stream,
     worthwhile,
@@ -161,8 +161,6 @@ def search(
         raise ValueError(f"search: give at least one limit of {', '.join(limits)}.")
     if isinstance(problem, Problem):
         strategy.check(problem)
-        if not isinstance(problem, CoreDecomposition):  # of which it was said
-            warn_of_precision(problem, target_error)
     smaller = functools.partial(
         search,
         key=key,
@@ -178,6 +176,20 @@ def search(
         resume=resume,
         compress=False,
     )
+    if isinstance(problem, Problem) and target_error is not None:
+        least = least_error(problem)
+        if target_error < least:
+            warn_of_precision(problem, target_error)
+            found = smaller(
+                problem,
+                target_error=least,
+                memory_limit=memory_limit,
+                start=start,
+                on_step=on_step,
+                on_progress=on_progress,
+                compress=compress,
+            )
+            return closest(problem, found, target_error)
     if isinstance(problem, StreamedCompletion):
         left = problem.plan.search_bytes
         limit = left if memory_limit is None else min(left, memory_limit)
@@ -189,7 +201,8 @@ def search(
                 on_step=on_step,
                 on_progress=on_progress,
             )
-            return fitted_to_all(problem, found, target_error, max_seconds, begin)
+            found = fitted_to_all(problem, found, target_error, max_seconds, begin)
+            return judged_again(found, target_error)
     spread = shared(problem.mesh) if isinstance(problem, Problem) else False
     watch = functools.partial(_watch, begin, max_seconds, None if spread else stop, off=spread)
     early = False  # stopped before it was known what is searched on, or from where
@@ -213,7 +226,8 @@ def search(
             )
             solver = getattr(strategy, "solver", None)
             result = compression.result(found, target_error, solver, memory_limit)
-        return dataclasses.replace(result, seconds=time.perf_counter() - begin)
+        result = dataclasses.replace(result, seconds=time.perf_counter() - begin)
+        return judged_again(result, target_error)
     assert isinstance(problem, Problem)
     seed = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
     try:
@@ -342,7 +356,8 @@ def search(
     with _interrupt.suspended():  # in a search around this one the time may be over as well
         archive = archive.add(problem, cut)
     if state is None:  # not even the start is ready; a resumed search begins with it
-        fit = better_of(problem, budget, cut) or start_as_it_is(problem, network)
+        with _interrupt.suspended():
+            fit = better_of(problem, budget, cut) or start_as_it_is(problem, network)
         took = time.perf_counter() - begin
         counted = problem.num_params(fit.structure)
         path.append(Step(MoveRecord("start"), fit.structure, counted, fit.error, took, 0.0, 0))
@@ -357,12 +372,14 @@ def search(
         if state.tidying and status in (Status.MAX_SECONDS, Status.MAX_FITTED):
             status = state.status  # the target was met; only the tidying was cut short
         last = Fit(state.structure, state.cores, state.error)
-        fit = better_of(problem, budget, (last, *cut)) or last
+        with _interrupt.suspended():
+            fit = better_of(problem, budget, (last, *cut)) or last
     network, error = TensorNetwork(fit.structure, fit.cores), fit.error
     if status is Status.MAX_SECONDS and budget.meets(error):
         status = Status.TARGET_REACHED
-    if problem.num_params(fit.structure) > cells and not larger:
-        warn_of_size(problem.num_params(fit.structure), problem.counted_shape)
+    size = problem.num_params(fit.structure)
+    if size > cells and not larger:
+        warn_of_size(size, problem.counted_shape)
     best = archive.choose("error", max_params=max_params)
     if not budget.meets(error) and best.network is not None and best.error < error:
         network, error = best.network, best.error

@@ -63,8 +63,11 @@ def limits_of(
     real = jnp.finfo(problem.dtype).dtype
     target = -np.inf if target_error is None else target_error
     number = lambda x, dtype: (jnp if traced(x) else np).asarray(x, dtype)
+    limit = number(target, real)
+    if not traced(target) and limit > target:  # rounded up: what meets it may miss the target
+        limit = np.asarray(np.nextafter(limit, np.asarray(-np.inf, real)), real)
     return Limits(
-        number(target, real),
+        limit,
         number(max_steps, np.int32),
         number(solver.rtol, real),
         number(solver.patience + problem.patience, np.int32),
