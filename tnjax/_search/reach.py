@@ -61,10 +61,13 @@ def warn_of_noise(unfoldings: Unfoldings, cuts: Sequence[Cut], target_error: flo
 
 
 def warn_of_size(num_params: int, shape: Sequence[int]) -> None:
-    """Warn of a network that is larger than the tensor."""
+    """Warn of a network that is no smaller than the tensor."""
+    cells = math.prod(shape)
+    words = "more than" if num_params > cells else "as many as"
     _warn(
-        f"the network has {num_params} parameters, more than the {math.prod(shape)} entries of the "
-        "tensor: it compresses nothing. Give a larger target error, or max_params."
+        f"the network has {num_params} parameters, {words} the {cells} entries of the tensor: it "
+        "compresses nothing (the tensor itself is a network of one core). Give a larger target "
+        "error, or max_params."
     )
 
 

@@ -26,7 +26,7 @@ from ..problems import Decomposition, Problem, StreamedCompletion, StreamedDecom
 from ..solve import fit
 from ..solve.limits import check_shape, positive
 from .archive import Archive
-from .cut_short import better_of, start_as_it_is, without_network
+from .cut_short import better_of, start_as_it_is, tensor_itself, without_network
 from .greedy.greedy import Greedy
 from .precise import closest, judged_again
 from .reach import least_error, warn_of_precision, warn_of_size
@@ -378,8 +378,16 @@ def search(
     if status is Status.MAX_SECONDS and budget.meets(error):
         status = Status.TARGET_REACHED
     size = problem.num_params(fit.structure)
-    if size > cells and not larger:
+    useless = size >= cells and (not budget.meets(error) or (size > cells and fit.structure.edges))
+    free = start is None and isinstance(strategy, Greedy)
+    if (size > cells or (useless and free)) and not larger:
         warn_of_size(size, problem.counted_shape)
+    if useless and free and isinstance(problem, Decomposition):
+        plain = tensor_itself(problem, budget)
+        if plain is not None and plain.error <= error:
+            network, error = TensorNetwork(plain.structure, plain.cores), plain.error
+            stopped = status in (Status.MAX_SECONDS, Status.INTERRUPTED)
+            status = Status.TARGET_REACHED if budget.meets(error) and not stopped else status
     best = archive.choose("error", max_params=max_params)
     if not budget.meets(error) and best.network is not None and best.error < error:
         network, error = best.network, best.error

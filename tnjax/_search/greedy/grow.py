@@ -1,6 +1,7 @@
 """Growth: the bond that pays best, or several that pay about as well, and a fit of all cores."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from ..._status import Status
 from ..._structure import Edge, Structure
 from ...moves import Grow
 from ...moves.cores import connected_parts, pad_core
-from ...problems import Problem
+from ...problems import Decomposition, Problem
 from ..screening.candidates import balanced_slices, slice_position
 from ..strategy import Budget, Info, MoveRecord
 from . import rival, saddle, stuck
@@ -57,6 +58,8 @@ def grow(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     """Grow the best bond that may, and fit; the state is done if there is none."""
     if state.fruitless > problem.patience > 0:  # held-out entries say that it is enough
         return dataclasses.replace(state, status=Status.STAGNATED), Info(), Outcome.STOP
+    if problem.num_params(state.structure) >= _cells(problem):  # the tensor itself is smaller
+        return dataclasses.replace(state, status=Status.STAGNATED), Info(), Outcome.STOP
     if stuck.may_be(problem, state):
         return stuck.freed(problem, state, budget)
     if rival.due(options, problem, state):
@@ -92,6 +95,11 @@ def grow(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     move = MoveRecord("grow", first, options.increment, tuple(grown[1:]))
     effort = 1.0 if len(grown) == 1 else _BURST_EFFORT
     return advance(options, problem, budget, state, move, effort)
+
+
+def _cells(problem: Problem) -> float:
+    """Entries of a tensor that is known, which is a network of one core."""
+    return math.prod(problem.counted_shape) if isinstance(problem, Decomposition) else math.inf
 
 
 def _together(
