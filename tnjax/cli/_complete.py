@@ -35,6 +35,10 @@ _INPUT = (
     "with indices and values, or a folder with indices.npy and values.npy."
 )
 
+# Sweeps over all entries at the end, those held out among them: few, since nothing tells any more
+# when the fit begins to follow noise.
+_LAST_STEPS = 5
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompletionOptions:
@@ -98,7 +102,8 @@ class Complete(CompletionOptions, EntriesOptions, SearchOptions):
     uncompressed .npz that memory does not hold stay on disk: the network is searched on a random
     subset of them and then fitted to all.
     A share of the entries is held out: it decides which bonds grow and when to stop, and
-    --target-error is compared with the error on it. Entries of a dense tensor that are known but
+    --target-error is compared with the error on it; at the end the network found is fitted to all
+    observed entries. Entries of a dense tensor that are known but
     not observed, and the share --test, are looked at only at the end.
 
     Writes a run folder: as decompose, and labels.json (the labels of a table's modes), the
@@ -131,6 +136,7 @@ def _complete(options: Complete, watch: Watch | None, display: Display) -> int:
     import jax
     import numpy as np
 
+    from .. import Status, fit
     from .._processes import leads
     from .._report.run_complete import completed_tensor, completion_run, predicted
     from ..io import read_requests, write_labels, write_predictions, write_video
@@ -176,14 +182,27 @@ def _complete(options: Complete, watch: Watch | None, display: Display) -> int:
         display.line(observed.about)
     title = f"{options.input.name}: {observed.describe()}"
     result = run_search(options, problem, title, watch, display)
+    refitted = None
+    cut_short = (Status.MAX_SECONDS, Status.INTERRUPTED)
+    if problem.held_out is not None and result.status.ok and result.status not in cut_short:
+        # What was held out has done its part; the network that predicts learns from it, too.
+        everything = problem.everything()
+        refitted = fit(everything, result.network, max_steps=_LAST_STEPS).network
+    network = refitted or result.network
     problem = problem.on_host()  # by all processes together
 
     def write() -> str:
         dense = None
         if observed.plan is not None:
-            dense = observed.plan.undo(completed_tensor(problem, result.network))
+            dense = observed.plan.undo(completed_tensor(problem, network))
         run = completion_run(
-            options.input.name, observed, problem, result, dense, settings("complete", options)
+            options.input.name,
+            observed,
+            problem,
+            result,
+            dense,
+            settings("complete", options),
+            refitted,
         )
 
         def more(folder: Path) -> None:
@@ -195,7 +214,7 @@ def _complete(options: Complete, watch: Watch | None, display: Display) -> int:
                 video = observed.filled(dense)
                 write_video(folder / "completed.mp4", video, observed.data.white, observed.rate)
             if wanted is not None and places is not None and options.predict is not None:
-                values = predicted(problem, result.network, places)
+                values = predicted(problem, network, places)
                 suffix = Path(options.predict.name.removesuffix(".gz")).suffix.lower()
                 write_predictions(folder / f"predictions{suffix}", wanted, values, observed.modes)
 

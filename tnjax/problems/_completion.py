@@ -88,8 +88,9 @@ class Completion(LeastSquares):
         duplicates: an entry that is given more than once is refused ("refuse"), or its values are
             added up ("sum") or averaged by their weights ("mean"), or it counts as often as it is
             given ("keep").
-        validation: what is held out: a share of the entries, drawn by `key`, or the numbers of
-            the entries to hold out.
+        validation: what is held out: a share of the entries, drawn by `key` so that each slice
+            keeps one for training, or the numbers of the entries to hold out. `everything` learns
+            from them as well, once the structure is found.
         key: `jax.random.key(seed)` for the split.
         offsets: None, "mean" (one number) or "modes" (a mean and a bias for each index of each
             mode), estimated from the training entries and added to the network's prediction.
@@ -331,6 +332,45 @@ class Completion(LeastSquares):
             training=Samples.of(known, mesh),
             held_out=None if held is None else Samples.of(held.gathered(), mesh),
             blocks=known.blocks(self.shape, mesh),
+        )
+
+    def everything(self) -> "Completion":
+        """The same problem with nothing held out: for a last fit of a network whose structure the
+        held-out entries have chosen.
+
+        Example:
+            >>> import jax, numpy as np
+            >>> from tnjax import Completion
+            >>> tensor = np.arange(1.0, 21).reshape(4, 5)
+            >>> problem = Completion.from_mask(tensor, validation=0.1, key=jax.random.key(0))
+            >>> problem.training.count, problem.everything().training.count
+            (18, 20)
+        """
+        if self.held_out is None:
+            return self
+        parts = self.training.gathered(), self.held_out.gathered()
+        counts = np.asarray([len(part.values) for part in parts])
+        shares = counts / counts.sum()
+        full = lambda part: np.broadcast_to(part.base, part.values.shape)
+        joined = HostSamples(
+            np.concatenate([part.indices for part in parts]),
+            np.concatenate([part.values for part in parts]),
+            # Those of each part sum to one.
+            np.concatenate([part.weights * share for part, share in zip(parts, shares)]).astype(
+                parts[0].weights.dtype
+            ),
+            np.concatenate([full(part) for part in parts]) if parts[0].base.ndim else parts[0].base,
+            # Mean squares in the units of the solvers are those of the parts, weighed.
+            np.asarray(
+                sum(s / float(part.unit) ** 2 for s, part in zip(shares, parts)) ** -0.5,
+                parts[0].unit.dtype,
+            ),
+        )
+        return self._with(
+            training=Samples.of(joined, self.mesh),
+            held_out=None,
+            blocks=joined.blocks(self.shape, self.mesh),
+            penalty=self.penalty * (counts[0] / counts.sum()).astype(self.penalty.dtype),
         )
 
     def with_ridge(self, ridge: float) -> "Completion":
