@@ -176,6 +176,8 @@ def search(
         resume=resume,
         compress=False,
     )
+    if getattr(strategy, "ranks", None) is not None:
+        compress = False  # ranks that are given are those of the tensor as it is
     if isinstance(problem, Problem) and target_error is not None:
         least = least_error(problem)
         if target_error < least:

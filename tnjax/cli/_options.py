@@ -69,6 +69,9 @@ class HowOptions:
     option below that the strategy does not have is refused."""
     format: MaybeText = None
     """Of --strategy fixed: tt, tr, tucker, ht, cp or svd."""
+    ranks: MaybeText = None
+    """Of --strategy fixed: the ranks themselves, such as 3 or 2,4,2, which are fitted as they are;
+    no other limit is needed then."""
     power: MaybeFloat = None
     """Exponent of the cost in the score gain / cost^power; 0 scores the raw gain."""
     increment: MaybeInt = None
