@@ -61,7 +61,7 @@ def grow(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     if problem.num_params(state.structure) >= _cells(problem):  # the tensor itself is smaller
         return dataclasses.replace(state, status=Status.STAGNATED), Info(), Outcome.STOP
     if stuck.may_be(problem, state):
-        return stuck.freed(problem, state, budget)
+        return stuck.freed(options, problem, state, budget)
     if rival.due(options, problem, state):
         return rival.compare(options, problem, state, budget)
     edges = options.candidates(state.structure)
