@@ -197,7 +197,7 @@ def compiled(
         `call`, which takes arguments like `args`; and the account.
     """
     if jax.config.jax_disable_jit:  # step by step, as everything else then
-        return Compiled(None if or_none else functools.partial(function, *static), 0, 0.0)
+        return Compiled(None if or_none else _by_itself(function, static), 0, 0.0)
     leaves, treedef = jax.tree.flatten(args)
     avals = tuple(jax.typeof(leaf) for leaf in leaves)
     mesh = _mesh.of(args)
@@ -232,6 +232,12 @@ def compiled(
             forms, functools.partial(function, *static), args, mesh, layout, tier, passes, or_none
         )
     return Compiled(call, 1, time.perf_counter() - begin)
+
+
+def _by_itself(function: Callable, static: tuple) -> Callable:
+    """The function as it is, which sees arrays of JAX as in a program."""
+    array = lambda x: x if isinstance(x, jax.Array) else jnp.asarray(x)
+    return lambda *args: function(*static, *jax.tree.map(array, args))
 
 
 class _Forms:
