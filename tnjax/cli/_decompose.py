@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from ._arguments import ARRAYS
+from ._arguments import ARRAYS, MaybeText
 from ._common import (
     InputError,
     check_search_options,
@@ -28,6 +28,7 @@ from ._options import SearchOptions
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..problems import Scales
     from ..sweep import Watch
     from ._progress import Display
 
@@ -36,6 +37,9 @@ _INPUT = (
     "--target-error, and is read slab by slab."
 )
 
+# Entries up to which slices are compared in size for a hint.
+_LOOKED_AT = 10**7
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CertificateOptions:
@@ -43,6 +47,10 @@ class CertificateOptions:
 
     GROUP = "result"
 
+    standardize: MaybeText = None
+    """Modes whose slices are in different units, such as 2 or 0,2 (from 0): each slice is divided
+    by its root mean square, --target-error is that of what results, and the network is written in
+    the units of the data."""
     certificate: bool = False
     """Also say, and write to certificate.json, how small a network could be at --target-error, as
     far as the ranks of the data's unfoldings tell."""
@@ -105,6 +113,8 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
     from .._network import relative_error
     from .._processes import leads
     from .._report.run import decomposition_run
+    from .._search.result import restored_result
+    from ..problems.scales import uneven_modes
 
     set_up_jax(options)
     kind = np.complex128 if np.iscomplexobj(array) else np.float64
@@ -114,12 +124,23 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
         values = plan.apply(array).astype(kind, copy=False)
     if not np.isfinite(values).all():
         raise InputError(f"{options.input}: the entries are too large for {options.dtype}.")
+    scales = None
+    if options.standardize is not None:
+        values, scales = _standardized(options, values, plan.dims == plan.source)
+    elif plan.dims == plan.source and values.size <= _LOOKED_AT and leads(mesh):
+        for mode, factor in uneven_modes(values).items():
+            display.line(
+                f"slices along mode {mode} differ in size by a factor of {factor:.0e}: an error of "
+                f"the whole says little of the small ones; --standardize {mode} weighs all alike"
+            )
     problem = Decomposition(values, mesh=mesh)
     about = about_tensor(options.input, data)
     if about and leads(mesh):
         display.line(about)
     title = f"{options.input.name}: {plan.describe()}"
     result = run_search(options, problem, title, watch, display)
+    if scales is not None:
+        result = restored_result(result, scales)
 
     def write() -> str:
         restored, error = None, result.error
@@ -143,6 +164,21 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
         return ""
 
     return written_by_first(options, mesh, result, write, display)
+
+
+def _standardized(options: Decompose, values: np.ndarray, plain: bool) -> tuple[np.ndarray, Scales]:
+    """The tensor that is learned, and the way back."""
+    from ..problems import standardized
+
+    text = options.standardize or ""
+    if not plain:
+        raise InputError("--standardize needs the modes of the input: leave --reshape out.")
+    try:
+        return standardized(values, [int(word) for word in text.split(",")])
+    except ValueError:
+        raise InputError(
+            f"--standardize {text!r}: expected modes such as 2 or 0,2, of 0..{values.ndim - 1}."
+        ) from None
 
 
 def _certify(

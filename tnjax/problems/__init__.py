@@ -16,6 +16,8 @@ from ._streamed_completion import SampleSource as SampleSource
 from ._streamed_completion import StreamedCompletion as StreamedCompletion
 from ._streamed_completion import completion_bytes as completion_bytes
 from .coordinates import split_entries as split_entries
+from .scales import Scales as Scales
+from .scales import standardized as standardized
 from .streamed import Slabs as Slabs
 from .streamed import StreamedDecomposition as StreamedDecomposition
 from .streamed import memory_of_machine as memory_of_machine
