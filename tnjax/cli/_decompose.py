@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 _INPUT = (
     f"{ARRAYS}. An .npy, HDF5 or Zarr tensor that memory does not hold stays on disk, given a "
-    "--target-error, and is read slab by slab."
+    "--target-error, and is read slab by slab. Or the entries that are not zero: .tns (also as "
+    ".gz), or an .npz with indices and values, of scipy.sparse or of PyData's sparse."
 )
 
 # Entries up to which slices are compared in size for a hint.
@@ -92,8 +93,13 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
 
     from ..io import plan_reshape, write_labels
     from ._observed import about_tensor, read_named
+    from ._sparse import decompose_sparse, lists_entries
     from ._streamed import decompose_streamed, too_large
 
+    if lists_entries(options):
+        if mesh is not None:
+            raise InputError("--devices, --mesh and --coordinator are for dense input.")
+        return decompose_sparse(options, watch, display)
     file = too_large(options)
     if file is not None:
         if mesh is not None:
