@@ -23,6 +23,7 @@ import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
@@ -55,7 +56,7 @@ _HOST_WORTH = 0.3
 # Programs to keep, each with some 50 to 150 mappings.
 _CACHE_SIZE = 256
 _cache: "collections.OrderedDict[Hashable, _Forms]" = collections.OrderedDict()
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 # Of a thread: who runs its programs, if they are not simply run (see `_together`).
@@ -194,6 +195,8 @@ def compiled(
     Returns:
         `call`, which takes arguments like `args`; and the account.
     """
+    if jax.config.jax_disable_jit:  # step by step, as everything else then
+        return Compiled(None if or_none else _by_itself(function, static), 0, 0.0)
     leaves, treedef = jax.tree.flatten(args)
     avals = tuple(jax.typeof(leaf) for leaf in leaves)
     mesh = _mesh.of(args)
@@ -211,6 +214,7 @@ def compiled(
         jax.default_backend(),
         jax.config.read("jax_enable_x64"),
     )
+    _cleared_with_jax()
     with _lock:
         forms = _cache.setdefault(key, _Forms())
         _cache.move_to_end(key)
@@ -227,6 +231,12 @@ def compiled(
             forms, functools.partial(function, *static), args, mesh, layout, tier, passes, or_none
         )
     return Compiled(call, 1, time.perf_counter() - begin)
+
+
+def _by_itself(function: Callable, static: tuple) -> Callable:
+    """The function as it is, which sees arrays of JAX as in a program."""
+    array = lambda x: x if isinstance(x, jax.Array) else jnp.asarray(x)
+    return lambda *args: function(*static, *jax.tree.map(array, args))
 
 
 class _Forms:
@@ -311,6 +321,29 @@ def _lowered(program: Callable, args: tuple, mesh: Mesh, layout: Any, options: d
 
 
 def clear_cache() -> None:
-    """Forget all compiled programs of this process."""
+    """Forget all compiled programs of this process; `jax.clear_caches()` does so as well."""
     with _lock:
         _cache.clear()
+
+
+class _Kept:
+    """Kept alive by nothing but JAX's caches."""
+
+
+_kept: Callable[[], _Kept | None] = lambda: None
+
+
+def _cleared_with_jax() -> None:
+    """See to it that `jax.clear_caches()` forgets these programs as well. JAX tells nobody of it,
+    but it lets go of what it has traced functions for."""
+    global _kept
+    if _kept() is not None:
+        return
+    token = _Kept()
+    _kept = weakref.ref(token)
+    weakref.finalize(token, clear_cache).atexit = False
+    jax.jit(_nothing, static_argnums=0).trace(token)
+
+
+def _nothing(token: _Kept) -> Any:
+    return ()

@@ -179,21 +179,24 @@ class TensorNetwork(eqx.Module):
 
         Cores are scaled first, so that only a norm that is itself out of range overflows. In
         finite precision a norm far below the product of the cores' norms is lost to
-        cancellation (about 1e-4 of that product in float32).
+        cancellation (about 1e-4 of that product in float32). Where it is zero, its gradient is
+        taken as zero, which makes that of its square right.
         """
-        largest = [jnp.abs(core).max() for core in self.cores]
+        largest = [lax.stop_gradient(jnp.abs(core).max()) for core in self.cores]
         safe = [jnp.where(s > 0, s, jnp.ones_like(s)) for s in largest]
         scaled = tuple(
             core / s.astype(core.dtype) for core, s in zip(self.cores, safe, strict=True)
         )
-        square = kernels.inner_jit(self.structure, scaled, scaled).real
+        root = _safe_sqrt(kernels.inner_jit(self.structure, scaled, scaled).real)
         # Mantissa and exponent apart, so that no product on the way leaves the range.
-        mantissa, exponent = jnp.frexp(jnp.sqrt(jnp.maximum(square, 0)))
+        mantissa, exponent = jnp.frexp(lax.stop_gradient(root))
         for factor in largest:
             digits, power = jnp.frexp(factor)
             mantissa, carry = jnp.frexp(mantissa * digits)
             exponent = exponent + power + carry
-        return jnp.ldexp(mantissa, exponent)
+        value = jnp.ldexp(mantissa, exponent)
+        fixed = lax.stop_gradient(root)
+        return value * jnp.where(fixed > 0, root / jnp.where(fixed > 0, fixed, 1), 1)
 
     def astype(self, dtype: DTypeLike) -> "TensorNetwork":
         """The same network with cores of another dtype."""
@@ -210,7 +213,7 @@ class TensorNetwork(eqx.Module):
         """
         scalar = jnp.asarray(scalar)
         if jnp.iscomplexobj(scalar) and not jnp.issubdtype(self.dtype, jnp.complexfloating):
-            self = self.astype(jnp.result_type(self.dtype, jnp.complex64))
+            self = self.astype(jnp.dtype(f"complex{max(64, 16 * self.dtype.itemsize)}"))
         return TensorNetwork(
             self.structure, (self.cores[0] * scalar.astype(self.dtype), *self.cores[1:])
         )
@@ -228,7 +231,11 @@ class TensorNetwork(eqx.Module):
         return TensorNetwork(self.structure, balance(self.cores))
 
     def __repr__(self) -> str:
-        return f"TensorNetwork({self.structure!r}, dtype={self.dtype})"
+        dtypes = {getattr(core, "dtype", None) for core in self.cores}
+        if len(dtypes) == 1 and None not in dtypes:
+            return f"TensorNetwork({self.structure!r}, dtype={self.dtype})"
+        leaves = ", ".join(map(_leaf_name, self.cores))  # as `jax.tree.map` may leave them
+        return f"TensorNetwork({self.structure!r}, cores=({leaves}))"
 
     def _repr_html_(self) -> str | None:
         return _display.as_html(self)
@@ -237,17 +244,31 @@ class TensorNetwork(eqx.Module):
 def balance(cores: tuple[Array, ...]) -> tuple[Array, ...]:
     """Scale cores to equal norms, their product kept. A zero core leaves all of them alone."""
     norms = jnp.stack([safe_norm(core) for core in cores])
-    mean = jnp.exp(jnp.log(norms).mean())
-    factors = jnp.where(jnp.all(norms > 0), mean / norms, jnp.ones_like(norms))
+    # Where a core is zero, nothing is divided, so that no derivative is either.
+    norms = jnp.where(jnp.all(norms > 0), norms, jnp.ones_like(norms))
+    factors = jnp.exp(jnp.log(norms).mean()) / norms
     return tuple(core * factors[k].astype(core.dtype) for k, core in enumerate(cores))
 
 
 def safe_norm(x: Array) -> Array:
     """The Frobenius norm without overflow or underflow on the way."""
-    largest = jnp.abs(x).max()
+    largest = lax.stop_gradient(jnp.abs(x).max())
     scale = jnp.where(largest > 0, largest, jnp.ones_like(largest))
     x = x / scale.astype(x.dtype)
-    return scale * jnp.sqrt(jnp.vdot(x, x).real)
+    return scale * _safe_sqrt(jnp.vdot(x, x).real)
+
+
+def _safe_sqrt(square: Array) -> Array:
+    """The square root, and zero with a gradient of zero where there is none."""
+    positive = square > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
+
+
+def _leaf_name(leaf: Any) -> str:
+    """An array by its dtype and shape; anything else as it shows itself."""
+    if hasattr(leaf, "dtype") and hasattr(leaf, "shape"):
+        return f"{leaf.dtype}{list(leaf.shape)}"
+    return repr(leaf)
 
 
 def scaled(network: TensorNetwork, factor: ArrayLike) -> TensorNetwork:

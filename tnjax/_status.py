@@ -30,6 +30,7 @@ class Status(enum.Enum):
     NO_CANDIDATES = "no_candidates"
     NON_FINITE = "non_finite"
     INTERRUPTED = "interrupted"
+    PRECISION = "precision"
 
     @property
     def ok(self) -> bool:
@@ -78,5 +79,6 @@ _MESSAGES = {
     Status.MEMORY_LIMIT: "no allowed move fits the memory limit",
     Status.NO_CANDIDATES: "no allowed edge is left to grow",
     Status.NON_FINITE: "the loss became NaN or infinite and retries did not help",
+    Status.PRECISION: "the error is down to what the precision of the data tells, above the target",
     Status.INTERRUPTED: "interrupted; the best network so far was kept",
 }

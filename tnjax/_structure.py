@@ -7,7 +7,6 @@ import json
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from . import _display
@@ -33,6 +32,23 @@ def as_edge(nodes: Iterable[int]) -> Edge:
             "Name each node once, e.g. (0, 1), or (0, 1, 2) for a hyperedge."
         )
     return edge
+
+
+class Ranks(dict):
+    """The ranks of bonds: a dict that cannot be changed. (`dataclasses.asdict` and `copy.deepcopy`
+    know a dict; of another mapping they make no copy.)"""
+
+    def _fixed(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "The bonds of a structure cannot be changed; make another structure, e.g. by "
+            "with_rank, grow or shrink."
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _fixed
+    clear = pop = popitem = setdefault = update = _fixed
+
+    def __reduce__(self) -> tuple:
+        return type(self), (dict(self),)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -104,7 +120,7 @@ class Structure(Formats):
         edges = {edge: edges[edge] for edge in sorted(edges) if edges[edge] > 1}
         object.__setattr__(self, "dims", dims)
         object.__setattr__(self, "legs", legs)
-        object.__setattr__(self, "edges", MappingProxyType(edges))
+        object.__setattr__(self, "edges", Ranks(edges))
 
     # Constructors ---------------------------------------------------------------------
 
@@ -205,7 +221,7 @@ class Structure(Formats):
         """Other ranks of bonds among these nodes, known to be sound: searches make thousands."""
         other = object.__new__(Structure)
         edges = {edge: ranks[edge] for edge in sorted(ranks) if ranks[edge] > 1}
-        vars(other).update(dims=self.dims, legs=self.legs, edges=MappingProxyType(edges))
+        vars(other).update(dims=self.dims, legs=self.legs, edges=Ranks(edges))
         return other
 
     def grow(self, edge: Iterable[int], by: int = 1) -> "Structure":
@@ -238,7 +254,7 @@ class Structure(Formats):
         Example:
             >>> from tnjax import Structure
             >>> Structure.tensor_train((2, 3, 4), 2).relabel([1, 0, 2]).edges
-            mappingproxy({(0, 1): 2, (0, 2): 2})
+            {(0, 1): 2, (0, 2): 2}
         """
         modes = range(len(self.dims)) if modes is None else modes
         _check_permutation(nodes, self.num_nodes, "nodes")

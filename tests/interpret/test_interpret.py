@@ -290,7 +290,7 @@ def test_screens(screen, dtype):
     edges = ((0, 1), (0, 2), (1, 3), (2, 3))
     starts = _candidates.draw_slices(RING, RING, edges, dtype, (0,), increment=1)
     for width in (4, 3):  # three at a time: in chunks
-        function = lambda *args, width=width: _evaluate._screen(edges, width, *args)
+        function = lambda *args, width=width: _evaluate.screen_program(edges, width, *args)
         single = jnp.finfo(dtype).bits == 32
         check(function, data, screen, network, starts, tolerance=1e5 if single else 1e7)
 

@@ -217,3 +217,55 @@ def test_bad_input():
         search(problem, key=KEY, strategy=TreeSearch(), target_error=0.1)
     with pytest.raises(ValueError, match="give target_error or max_params"):
         search(Decomposition(smooth()), key=KEY, strategy=FixedFormat("tt"), max_steps=3)
+
+
+# Ranks that are given ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("format", "ranks", "structure"),
+    [
+        ("tt", (2, 3, 2), Structure.tensor_train(SHAPE, (2, 3, 2))),
+        ("tt", 50, Structure.tensor_train(SHAPE, (4, 12, 3))),
+        ("tr", (2, 1, 3, 2), Structure.tensor_ring(SHAPE, (2, 1, 3, 2))),
+        ("tucker", (2, 3, 2, 2), Structure.tucker(SHAPE, (2, 3, 2, 2))),
+        ("ht", 2, Structure.hierarchical_tucker(SHAPE, 2)),
+        ("cp", 3, Structure.cp(SHAPE, 3)),
+        ("cp", (3,), Structure.cp(SHAPE, 3)),
+    ],
+)
+def test_ranks_that_are_given_are_fitted_as_they_are(format, ranks, structure):
+    strategy = FixedFormat(format, ranks=ranks)
+    found = search(Decomposition(smooth()), key=KEY, strategy=strategy, max_steps=1)
+    assert found.structure == structure
+    assert found.fitted == 1
+    np.testing.assert_allclose(
+        found.error, relative_error(found.network, smooth()), rtol=1e-6, atol=1e-12
+    )
+    if format == "tt":  # no worse than the truncated SVDs that the fit began with
+        tree = Tree.of(structure)
+        svd = decompose(smooth(), tree, ranks={e: structure.rank(e) for e in tree.edges})
+        assert found.error <= float(relative_error(svd, smooth())) + 1e-12
+
+
+def test_the_target_only_decides_on_the_status_of_given_ranks():
+    for target, status in ((0.9, Status.TARGET_REACHED), (1e-9, Status.STAGNATED)):
+        strategy = FixedFormat("tt", ranks=2)
+        found = search(Decomposition(smooth()), key=KEY, strategy=strategy, target_error=target)
+        assert found.structure == Structure.tensor_train(SHAPE, 2)
+        assert found.status is status
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"format": "tt", "ranks": (2, 2)}, "expected 3 ranks"),
+        ({"format": "cp", "ranks": (2, 2)}, "cp has one rank"),
+        ({"format": "tt", "ranks": 0}, "1 or more"),
+        ({"format": "tt", "ranks": (2, 2, 2), "max_params": 20}, "parameter"),
+    ],
+)
+def test_ranks_that_cannot_be_meant_are_refused(options, word):
+    limits = {"max_params": options.pop("max_params", 10**6)}
+    with pytest.raises(ValueError, match=word):
+        search(Decomposition(smooth()), key=KEY, strategy=FixedFormat(**options), **limits)

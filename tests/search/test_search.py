@@ -93,7 +93,7 @@ def test_same_key_same_result_bit_for_bit_and_another_key_another_start():
 def test_structures_seen_before_are_neither_traced_nor_compiled(monkeypatch):
     _compile.clear_cache()
     counted = []
-    for module, name in ((_fitting, "_whole"), (_evaluate, "_screen")):
+    for module, name in ((_fitting, "_whole"), (_evaluate, "screen_program")):
         counted.append(eqx.debug.assert_max_traces(getattr(module, name), max_traces=6))
         monkeypatch.setattr(module, name, counted[-1])
     traces = lambda: list(map(eqx.debug.get_num_traces, counted))

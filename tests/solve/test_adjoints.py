@@ -11,6 +11,7 @@ from tnjax import (
     ALS,
     Completion,
     Decomposition,
+    Huber,
     LevenbergMarquardt,
     Optax,
     Structure,
@@ -107,7 +108,7 @@ def test_gradients_where_steps_are_halved():
     tensor = data()
 
     def function(values, adjoint):
-        problem = Completion(INDICES, values, TRAIN.dims, loss="huber")
+        problem = Completion(INDICES, values, TRAIN.dims, loss=Huber())
         return both(problem, solver=ALS(max_steps=3, rtol=0), adjoint=adjoint)
 
     check(function, tensor.ravel(), Checkpointed())

@@ -130,7 +130,7 @@ def masks(count: int, share: float = 0.7) -> np.ndarray:
     return np.random.default_rng(1).random((count, *RING.dims)) < share
 
 
-@pytest.mark.parametrize("loss", ["squared", "huber"])
+@pytest.mark.parametrize("loss", ["squared", tnjax.Huber()], ids=["squared", "huber"])
 def test_masks_under_vmap_complete_as_the_entries_alone_do(loss):
     tensor = tensors(3)[1]
     start = TensorNetwork.random(RING, key=jax.random.key(2))

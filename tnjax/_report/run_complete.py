@@ -89,6 +89,7 @@ def completion_run(
     result: SearchResult,
     dense: np.ndarray | None,
     settings: Mapping[str, Any],
+    refitted: TensorNetwork | None = None,
 ) -> Run:
     """The run of a completion.
 
@@ -99,6 +100,7 @@ def completion_run(
         result: of the search.
         dense: of dense input: what is predicted for all its entries (without cropped ones).
         settings: the options of the run.
+        refitted: the network that is written and predicts, where that is another one.
     """
     tensor: dict[str, Any] = {"input": name, "dims": list(observed.dims)}
     if observed.plan is not None:
@@ -110,7 +112,9 @@ def completion_run(
     sections: list[Section] = []
     if observed.data is not None and observed.data.is_picture and dense is not None:
         sections.append(_pictures(observed, dense))
-    errors = _errors(observed, problem, result.network)
+    errors = _errors(observed, problem, result.network, refitted or result.network)
+    if refitted is not None:
+        result = dataclasses.replace(result, network=refitted)
     cells = math.prod(observed.dims)
     facts = {
         "tensor": observed.describe(),
@@ -202,7 +206,10 @@ def predicted(problem: Completion, network: TensorNetwork, indices: np.ndarray) 
     return np.concatenate([np.asarray(part) for part in parts])
 
 
-def _errors(observed: Observed, problem: Completion, network: TensorNetwork) -> dict[str, dict]:
+def _errors(
+    observed: Observed, problem: Completion, network: TensorNetwork, final: TensorNetwork
+) -> dict[str, dict]:
+    """Of the network that the search chose; on the test entries, of the one that predicts."""
     sets = {"training": problem.training, "validation": problem.held_out}
     found = {}
     for key, samples in sets.items():
@@ -210,7 +217,7 @@ def _errors(observed: Observed, problem: Completion, network: TensorNetwork) -> 
             values = np.asarray(samples.values) * problem.scale
             found[key] = _error(predicted(problem, network, np.asarray(samples.indices)), values)
     if observed.test is not None:
-        guess = predicted(problem, network, observed.test.indices)
+        guess = predicted(problem, final, observed.test.indices)
         found["test"] = _error(guess, observed.test.values)
     return found
 

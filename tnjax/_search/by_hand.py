@@ -15,8 +15,9 @@ from .._structure import Structure
 from .._tracing import new_array, refuse_trace
 from ..problems import Problem
 from .begin import check_budget, first_network
+from .reach import warn_of_precision
 from .reduce.core import Compression
-from .reduction import check, compression_of
+from .reduction import below_precision, compression_of
 from .setup import Plan, Setup, budget_of, check_any_limit, chosen_strategy, next_budget, used_up
 from .strategy import Info, MoveRecord, State, Strategy
 
@@ -158,7 +159,10 @@ def init(
     strategy = chosen_strategy("init", strategy, effort)
     setup = Setup(start=start, compress=compress)
     plan = Plan(strategy, limits, key, setup, None, time.perf_counter())
-    check(problem, plan)
+    plan.strategy.check(problem)
+    if below_precision(problem, plan):
+        assert plan.limits.target_error is not None
+        warn_of_precision(problem, plan.limits.target_error)
     compression = compression_of(problem, plan)
     inside, first = problem, start
     if compression is not None:

@@ -41,6 +41,17 @@ def _better(problem: Problem, budget: Budget, a: Fit, b: Fit) -> bool:
     return budget.meets(a.error) and fewer
 
 
+def tensor_itself(problem: Problem, budget: Budget) -> Fit | None:
+    """The tensor as a network of one core, if the budget allows it."""
+    structure = Structure(problem.shape, (tuple(range(len(problem.shape))),), {})
+    with _interrupt.suspended():
+        if budget.forbids(problem, structure) is not None:
+            return None
+        tensor = problem.dense_target
+        error = host_error(problem, TensorNetwork(structure, [tensor]))
+    return Fit(structure, (tensor,), error)
+
+
 def start_as_it_is(problem: Problem, network: TensorNetwork) -> Fit:
     """The start and its error, of which nothing has been fitted; of a dense tensor at its best
     multiple, so that the error is at most one."""

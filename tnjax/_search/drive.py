@@ -7,7 +7,8 @@ from .._network import TensorNetwork, scaled
 from .._processes import agree, shared
 from .._status import Status
 from ..problems import Problem
-from .cut_short import better_of
+from .cut_short import better_of, tensor_itself
+from .greedy.greedy import Greedy
 from .journal import Journal
 from .result import SearchResult
 from .setup import Plan, budget_of, next_budget, used_up
@@ -33,7 +34,15 @@ def drive(
     network, error = TensorNetwork(fit.structure, fit.cores), fit.error
     if status is Status.MAX_SECONDS and budget.meets(error):
         status = Status.TARGET_REACHED
-    journal.look_at_size(problem.num_params(fit.structure))
+    if journal.is_useless(fit) and _free(plan):
+        journal.look_at_size(problem.num_params(fit.structure), useless=True)
+        plain = tensor_itself(problem, budget)
+        if plain is not None and plain.error <= error:
+            network, error = TensorNetwork(plain.structure, plain.cores), plain.error
+            stopped = status in (Status.MAX_SECONDS, Status.INTERRUPTED)
+            status = Status.TARGET_REACHED if budget.meets(error) and not stopped else status
+    else:
+        journal.look_at_size(problem.num_params(fit.structure))
     best = journal.archive.choose("error", max_params=plan.limits.max_params)
     if not budget.meets(error) and best.network is not None and best.error < error:
         network, error = best.network, best.error
@@ -109,7 +118,9 @@ def _best(
     with _interrupt.suspended():  # in a search around this one the time may be over as well
         journal.archive = journal.archive.add(problem, cut)
     if state is None:
-        fit = journal.nothing_fitted(network, better_of(problem, budget, cut), early=early)
+        with _interrupt.suspended():
+            best = better_of(problem, budget, cut)
+            fit = journal.nothing_fitted(network, best, early=early)
         if not cut:
             with _interrupt.suspended():
                 journal.archive = journal.archive.add(problem, (fit,))
@@ -117,4 +128,10 @@ def _best(
     if state.tidying and status in (Status.MAX_SECONDS, Status.MAX_FITTED):
         status = state.status  # the target was met; only the tidying was cut short
     last = Fit(state.structure, state.cores, state.error)
-    return better_of(problem, budget, (last, *cut)) or last, status
+    with _interrupt.suspended():
+        return better_of(problem, budget, (last, *cut)) or last, status
+
+
+def _free(plan: Plan) -> bool:
+    """Whether any structure would do, the tensor as one core among them."""
+    return plan.setup.start is None and isinstance(plan.strategy, Greedy)

@@ -115,14 +115,23 @@ class Journal:
             self.look_at_size(step.num_params)
         return step
 
-    def look_at_size(self, num_params: int) -> None:
-        """Warn, once, of a network that has more parameters than the tensor has entries."""
-        problem = self.problem
-        dense = problem.is_dense
-        cells = math.prod(problem.counted_shape) if dense else math.inf
-        if num_params > cells and not self.larger:
+    @property
+    def cells(self) -> float:
+        """Entries of the tensor, where it is dense; beyond any number elsewhere."""
+        return math.prod(self.problem.counted_shape) if self.problem.is_dense else math.inf
+
+    def look_at_size(self, num_params: int, *, useless: bool = False) -> None:
+        """Warn, once, of a network that has more parameters than the tensor has entries, or that
+        is useless for another reason."""
+        if (num_params > self.cells or useless) and not self.larger:
             self.larger = True
-            warn_of_size(num_params, problem.counted_shape)
+            warn_of_size(num_params, self.problem.counted_shape)
+
+    def is_useless(self, fit: Fit) -> bool:
+        """Whether the tensor itself would do as well, in no more numbers."""
+        size = self.problem.num_params(fit.structure)
+        met = budget_of(self.plan.limits).meets(fit.error)
+        return size >= self.cells and (not met or (size > self.cells and bool(fit.structure.edges)))
 
     def tell(self, state: State) -> None:
         """Let those who watch know where the search stands."""

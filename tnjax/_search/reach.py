@@ -31,15 +31,20 @@ _AGREE, _SHAPE, _SIGNAL = 1.15, 0.2, 0.5
 _FITS = 0.95
 
 
-def warn_of_precision(problem: Problem, target_error: float | None) -> None:
+def least_error(problem: Problem) -> float:
+    """The least error that the precision can tell; 0 where the error is not a relative one."""
+    return _UNITS * problem.resolution
+
+
+def warn_of_precision(problem: Problem, target_error: float) -> None:
     """Warn of a target that lies below what the precision can tell."""
-    least = _UNITS * problem.resolution
-    if target_error is not None and target_error < least:
-        _warn(
-            f"a target error of {target_error:g} lies below what {jnp.dtype(problem.dtype)} can "
-            f"tell, about {least:.0e}: it may never be met. Give a larger one, or the data in a "
-            "higher precision."
-        )
+    least = least_error(problem)
+    _warn(
+        f"a target error of {target_error:g} lies below what {jnp.dtype(problem.dtype)} can "
+        f"tell, about {least:.0e}: it may never be met. A network that meets {least:.0e} is looked "
+        "for, and fitted as far as it goes. Give a larger target, or the data in a higher "
+        "precision."
+    )
 
 
 def warn_of_noise(unfoldings: Unfoldings, cuts: Sequence[Cut], target_error: float) -> None:
@@ -54,10 +59,13 @@ def warn_of_noise(unfoldings: Unfoldings, cuts: Sequence[Cut], target_error: flo
 
 
 def warn_of_size(num_params: int, shape: Sequence[int]) -> None:
-    """Warn of a network that is larger than the tensor."""
+    """Warn of a network that is no smaller than the tensor."""
+    cells = math.prod(shape)
+    words = "more than" if num_params > cells else "as many as"
     _warn(
-        f"the network has {num_params} parameters, more than the {math.prod(shape)} entries of the "
-        "tensor: it compresses nothing. Give a larger target error, or max_params."
+        f"the network has {num_params} parameters, {words} the {cells} entries of the tensor: it "
+        "compresses nothing (the tensor itself is a network of one core). Give a larger target "
+        "error, or max_params."
     )
 
 

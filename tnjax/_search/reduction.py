@@ -13,7 +13,8 @@ from ..problems import Problem, StreamedCompletion, StreamedDecomposition
 from .begin import check_budget, first_network
 from .cut_short import without_network
 from .drive import drive
-from .reach import warn_of_precision
+from .precise import closest, judged_again
+from .reach import least_error, warn_of_precision
 from .reduce.core import (
     Compression,
     compress_problem,
@@ -30,9 +31,14 @@ def searched(
 ) -> SearchResult:
     """The result of a search on a problem, or on what stands for it."""
     if isinstance(problem, StreamedCompletion):
-        return _on_sample(problem, plan)
+        return judged_again(_on_sample(problem, plan), plan.limits.target_error)
     if isinstance(problem, Problem):
-        check(problem, plan)
+        plan.strategy.check(problem)
+        if below_precision(problem, plan):
+            return _as_close_as_can_be(problem, plan)
+    if getattr(plan.strategy, "ranks", None) is not None:
+        # Ranks that are given are those of the tensor as it is.
+        plan = dataclasses.replace(plan, setup=dataclasses.replace(plan.setup, compress=False))
     spread = shared(problem.mesh) if isinstance(problem, Problem) else False
     early = False  # stopped before it was known what is searched on, or from where
     try:
@@ -44,7 +50,7 @@ def searched(
             return without_network(problem, stopped.status, took, plan.key)
         compression, early = None, True
     if compression is not None:
-        return _on_core(compression, plan, spread)
+        return judged_again(_on_core(compression, plan, spread), plan.limits.target_error)
     assert isinstance(problem, Problem)
     where = plan.key, plan.limits.target_error
     try:
@@ -58,12 +64,21 @@ def searched(
     return drive(problem, plan, network, early=early)
 
 
-def check(problem: Problem, plan: Plan) -> None:
-    """Raise `ValueError` if the strategy cannot treat the problem; warn where the target lies
-    below what the precision can tell."""
-    plan.strategy.check(problem)
-    if problem.counted_shape == problem.shape:  # else it was said of a larger one
-        warn_of_precision(problem, plan.limits.target_error)
+def below_precision(problem: Problem, plan: Plan) -> bool:
+    """Whether the target lies below what the precision can tell."""
+    target_error = plan.limits.target_error
+    return target_error is not None and target_error < least_error(problem)
+
+
+def _as_close_as_can_be(problem: Problem, plan: Plan) -> SearchResult:
+    """Of a target below the precision: what the precision can tell is searched for, and the network
+    found is fitted on."""
+    target_error = plan.limits.target_error
+    assert target_error is not None
+    warn_of_precision(problem, target_error)
+    limits = dataclasses.replace(plan.limits, target_error=least_error(problem))
+    found = searched(problem, dataclasses.replace(plan, limits=limits))
+    return closest(problem, found, target_error)
 
 
 def compression_of(problem: Problem | StreamedDecomposition, plan: Plan) -> Compression | None:

@@ -7,6 +7,7 @@ from .. import _display
 from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Structure
+from ..problems import Scales
 from .archive import Archive, Record
 from .strategy import MoveRecord
 
@@ -50,6 +51,14 @@ class Step:
         if edge is None or self.move.kind == "merge" or max(edge) >= self.structure.num_nodes:
             return None
         return self.structure.rank(edge)
+
+
+def restored_result(result: "SearchResult", scales: Scales) -> "SearchResult":
+    """The result on a standardized tensor, with its networks in the units of the data."""
+    undo = lambda network: None if network is None else scales.restored(network)
+    records = (dataclasses.replace(r, network=undo(r.network)) for r in result.archive)
+    network = scales.restored(result.network)
+    return dataclasses.replace(result, network=network, archive=Archive(tuple(records)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,7 @@ CHECKPOINTS = "checkpoints"
 
 def check_search_options(options: SearchOptions) -> None:
     """Raise `InputError` for an option that cannot be meant."""
-    if options.target_error is None and options.max_params is None:
+    if options.target_error is None and options.max_params is None and options.ranks is None:
         raise InputError("give --target-error, --max-params, or both: when should it stop?")
     for name in ("target_error", "max_params", "max_steps", "max_seconds"):
         value = getattr(options, name)
@@ -139,10 +139,22 @@ def _strategy(options: SearchOptions):
         find_modules_here()
     names = ("format", "power", "increment", "max_rank", "max_degree", "effort")
     given = {name: getattr(options, name) for name in names}
+    given["ranks"] = _ranks(options.ranks)
     given |= {name: None if getattr(options, name) else False for name in ("prune", "infer")}
     return make_strategy(
         options.strategy, **{name: value for name, value in given.items() if value is not None}
     )
+
+
+def _ranks(text: str | None) -> int | tuple[int, ...] | None:
+    """The ranks that --ranks lists."""
+    if text is None:
+        return None
+    try:
+        ranks = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(f"--ranks {text!r}: expected ranks such as 3 or 2,4,2.") from None
+    return ranks[0] if len(ranks) == 1 else ranks
 
 
 @contextlib.contextmanager
@@ -214,7 +226,7 @@ def run_search(
             strategy=_strategy(options),
             target_error=options.target_error,
             max_params=options.max_params,
-            max_steps=options.max_steps,
+            max_steps=1 if options.ranks and not options.max_steps else options.max_steps,
             max_seconds=options.max_seconds,
             memory_limit=limit,
             on_step=on_step,

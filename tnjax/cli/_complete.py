@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from ._progress import Display
 
 
+# Sweeps over all entries at the end, those held out among them: few, since nothing tells any more
+# when the fit begins to follow noise.
+_LAST_STEPS = 5
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Complete(CompleteOptions):
     """Learn a tensor network from some entries of a tensor, and predict the others.
@@ -41,7 +46,8 @@ class Complete(CompleteOptions):
     uncompressed .npz that memory does not hold stay on disk: the network is searched on a random
     subset of them and then fitted to all.
     A share of the entries is held out: it decides which bonds grow and when to stop, and
-    --target-error is compared with the error on it. Entries of a dense tensor that are known but
+    --target-error is compared with the error on it; at the end the network found is fitted to all
+    observed entries. Entries of a dense tensor that are known but
     not observed, and the share --test, are looked at only at the end.
 
     Writes a run folder: as decompose, and labels.json (the labels of a table's modes), the
@@ -88,8 +94,9 @@ def _complete(options: Complete, watch: Watch | None, display: Display) -> int:
         display.line(observed.about)
     title = f"{options.input.name}: {observed.describe()}"
     result = run_search(options, problem, title, watch, display)
+    refitted = _fitted_to_all(problem, result)
     problem = problem.on_host()  # by all processes together
-    write = lambda: _write(options, observed, problem, result, wanted)
+    write = lambda: _write(options, observed, problem, result, refitted, wanted)
     return written_by_first(options, mesh, result, write, display)
 
 
@@ -110,7 +117,7 @@ def _problem(options: Complete, observed: Observed, mesh: Mesh | None) -> Comple
     """The training entries as a problem."""
     import jax
 
-    from ..problems import Completion
+    from ..problems import Completion, Huber
 
     entries = observed.training
     named = observed.modes if observed.dims == observed.source_shape else None
@@ -123,7 +130,11 @@ def _problem(options: Complete, observed: Observed, mesh: Mesh | None) -> Comple
                 observed.dims,
                 weights=entries.weights,
                 duplicates="keep",  # what remained of them
-                loss=options.loss,
+                loss=(
+                    Huber(options.huber_delta, relative=True)
+                    if options.loss == "huber"
+                    else options.loss
+                ),
                 validation=options.validation or None,
                 key=jax.random.key(options.seed),
                 offsets=None if options.offsets == "none" else options.offsets,
@@ -136,11 +147,23 @@ def _problem(options: Complete, observed: Observed, mesh: Mesh | None) -> Comple
         raise InputError(f"{options.input}: {error}") from error
 
 
+def _fitted_to_all(problem: Completion, result: SearchResult) -> TensorNetwork | None:
+    """The network found, fitted to what was held out as well, which has done its part; None if
+    nothing was held out, or the search was cut short."""
+    from .. import Status, fit
+
+    cut_short = (Status.MAX_SECONDS, Status.INTERRUPTED)
+    if problem.held_out is None or not result.status.ok or result.status in cut_short:
+        return None
+    return fit(problem.everything(), result.network, max_steps=_LAST_STEPS).network
+
+
 def _write(
     options: Complete,
     observed: Observed,
     problem: Completion,
     result: SearchResult,
+    refitted: TensorNetwork | None,
     wanted: _Wanted | None,
 ) -> str:
     """Write the run folder. Returns what the closing line adds to the error."""
@@ -149,12 +172,12 @@ def _write(
     from .._report.run_complete import completed_tensor, completion_run, predicted
     from ..io import write_labels, write_predictions, write_video
 
+    network = result.network if refitted is None else refitted
     dense = None
     if observed.plan is not None:
-        dense = observed.plan.undo(completed_tensor(problem, result.network))
-    run = completion_run(
-        options.input.name, observed, problem, result, dense, settings("complete", options)
-    )
+        dense = observed.plan.undo(completed_tensor(problem, network))
+    told = settings("complete", options)
+    run = completion_run(options.input.name, observed, problem, result, dense, told, refitted)
 
     def more(folder: Path) -> None:
         if observed.modes is not None:
@@ -165,7 +188,7 @@ def _write(
             video = observed.filled(dense)
             write_video(folder / "completed.mp4", video, observed.data.white, observed.rate)
         if wanted is not None and options.predict is not None:
-            values = predicted(problem, result.network, wanted.places)
+            values = predicted(problem, network, wanted.places)
             suffix = Path(options.predict.name.removesuffix(".gz")).suffix.lower()
             write_predictions(folder / f"predictions{suffix}", wanted.asked, values, observed.modes)
 

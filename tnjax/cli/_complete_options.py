@@ -40,6 +40,9 @@ class CompletionOptions:
     """Share of the observed entries to put aside for the error that is reported at the end."""
     loss: Literal["squared", "huber", "poisson", "bernoulli"] = "squared"
     """Loss of an entry: of real values, with outliers, of counts, of truth values (0 or 1)."""
+    huber_delta: float = 0.5
+    """Of --loss huber: beyond it a residual counts as an outlier; in robust standard deviations of
+    the values."""
     offsets: Literal["none", "mean", "modes"] = "none"
     """Add to the network the mean, or the mean and a bias for each index of each mode."""
     ridge: float = 0.0
@@ -86,6 +89,8 @@ def check_completion(options: CompleteOptions) -> None:
         if not 0 <= value < most:
             word = "a share of at least 0 and below 1" if most == 1 else "0 or more"
             raise InputError(f"--{name} must be {word}, got {value}.")
+    if not 0 < options.huber_delta < math.inf:
+        raise InputError(f"--huber-delta must be positive, got {options.huber_delta}.")
     if options.subset < 1:
         raise InputError(f"--subset must be 1 or more, got {options.subset}.")
     _smooth_pairs(options.smooth)

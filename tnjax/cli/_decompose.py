@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
     from .._search.result import SearchResult
     from ..io import Reshape, TensorData
+    from ..problems import Scales
     from ..sweep import Watch
     from ._progress import Display
+
+# Entries up to which slices are compared in size for a hint.
+_LOOKED_AT = 10**7
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,8 +57,13 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
     mesh = set_up_devices(options, display)
 
     from ._observed import about_tensor, read_named
+    from ._sparse import decompose_sparse, lists_entries
     from ._streamed import decompose_streamed, too_large
 
+    if lists_entries(options):
+        if mesh is not None:
+            raise InputError("--devices, --mesh and --coordinator are for dense input.")
+        return decompose_sparse(options, watch, display)
     file = too_large(options)
     if file is not None:
         if mesh is not None:
@@ -69,14 +78,27 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
 
     from .. import Decomposition
     from .._processes import leads
+    from .._search.result import restored_result
+    from ..problems.scales import uneven_modes
 
     set_up_jax(options)
+    scales = None
+    if options.standardize is not None:
+        values, scales = _standardized(options, values, plan.dims == plan.source)
+    elif plan.dims == plan.source and values.size <= _LOOKED_AT and leads(mesh):
+        for mode, factor in uneven_modes(values).items():
+            display.line(
+                f"slices along mode {mode} differ in size by a factor of {factor:.0e}: an error of "
+                f"the whole says little of the small ones; --standardize {mode} weighs all alike"
+            )
     problem = Decomposition(values, mesh=mesh)
     about = about_tensor(options.input, data)
     if about and leads(mesh):
         display.line(about)
     title = f"{options.input.name}: {plan.describe()}"
     result = run_search(options, problem, title, watch, display)
+    if scales is not None:
+        result = restored_result(result, scales)
 
     def write() -> str:
         _write(options, data, plan, result, values.dtype)
@@ -146,6 +168,21 @@ def _write(
             write_labels(folder / "labels.json", data.modes)
 
     write_together(options.out, run, more)
+
+
+def _standardized(options: Decompose, values: np.ndarray, plain: bool) -> tuple[np.ndarray, Scales]:
+    """The tensor that is learned, and the way back."""
+    from ..problems import standardized
+
+    text = options.standardize or ""
+    if not plain:
+        raise InputError("--standardize needs the modes of the input: leave --reshape out.")
+    try:
+        return standardized(values, [int(word) for word in text.split(",")])
+    except ValueError:
+        raise InputError(
+            f"--standardize {text!r}: expected modes such as 2 or 0,2, of 0..{values.ndim - 1}."
+        ) from None
 
 
 def _certify(

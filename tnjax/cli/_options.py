@@ -16,7 +16,8 @@ from ._devices import DeviceOptions
 
 _TENSOR = (
     f"{ARRAYS}. An .npy, HDF5 or Zarr tensor that memory does not hold stays on disk, given a "
-    "--target-error, and is read slab by slab."
+    "--target-error, and is read slab by slab. Or the entries that are not zero: .tns (also as "
+    ".gz), or an .npz with indices and values, of scipy.sparse or of PyData's sparse."
 )
 
 
@@ -74,6 +75,9 @@ class HowOptions:
     option below that the strategy does not have is refused."""
     format: MaybeText = None
     """Of --strategy fixed: tt, tr, tucker, ht, cp or svd."""
+    ranks: MaybeText = None
+    """Of --strategy fixed: the ranks themselves, such as 3 or 2,4,2, which are fitted as they are;
+    no other limit is needed then."""
     power: MaybeFloat = None
     """Exponent of the cost in the score gain / cost^power; 0 scores the raw gain."""
     increment: MaybeInt = None
@@ -130,6 +134,10 @@ class CertificateOptions:
 
     GROUP = "result"
 
+    standardize: MaybeText = None
+    """Modes whose slices are in different units, such as 2 or 0,2 (from 0): each slice is divided
+    by its root mean square, --target-error is that of what results, and the network is written in
+    the units of the data."""
     certificate: bool = False
     """Also say, and write to certificate.json, how small a network could be at --target-error, as
     far as the ranks of the data's unfoldings tell."""

@@ -56,6 +56,7 @@ def decompose_streamed(
         ("--digits interleaved", options.digits != "row-major"),
         ("--fit", options.fit != "exact"),
         ("--certificate", options.certificate),
+        ("--standardize", options.standardize is not None),
     ):
         if given:
             raise InputError(

@@ -19,12 +19,11 @@ try:  # an optional extra: finds the same optimal paths as `dp`, some ten times 
 except ImportError:
     cotengra = None
 
-# Operands up to which the search for a path is exact, fewer where they share many labels (it would
-# take minutes). Beyond, the greedy heuristics are used.
+# Exact path search up to so many operands and so many connected sets of them, whose pairs it goes
+# through (4,096 take opt_einsum half a second, twice as many two); beyond, the greedy heuristics.
 _MAX_EXACT_OPERANDS = 20
-_MAX_EXACT_OPERANDS_DENSE = 16
-_DENSE_LABELS = 3  # per operand
-# Up to this many operands a search takes a millisecond, and sizes are taken as they are.
+_MAX_EXACT_SETS = 4096
+# A search takes a millisecond up to so many operands, whose sizes are taken as they are.
 _MAX_TRUE_OPERANDS = 8
 
 
@@ -70,9 +69,11 @@ class Plan:
 def find_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     """Positions to contract pairwise, opt_einsum style (both popped, result appended).
 
-    Deterministic. cotengra's optimal search when that is installed, opt_einsum's `dp` otherwise;
-    both minimize flops without outer products of connected operands. Of many operands sizes count
-    rounded, so that structures whose ranks differ a little share a search.
+    Deterministic. Where all operands but one touch only that one (a dense tensor and vectors), the
+    best order is known without a search. Else cotengra's optimal search when that is installed,
+    opt_einsum's `dp` otherwise: both minimize flops without outer products of connected operands.
+    Where these would take long, greedy heuristics. Of many operands sizes count rounded, so that
+    structures whose ranks differ a little share a search.
     """
     if len(equation.inputs) <= _MAX_TRUE_OPERANDS:
         return _search_path(equation)
@@ -91,11 +92,13 @@ def _search_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     inputs = [frozenset(labels) for labels in equation.inputs]
     if len(inputs) < 2:
         return ()
+    star = _star_path(inputs, equation)
+    if star is not None:
+        return star
     _interrupt.checkpoint()  # the search for a path of many operands takes a while
     # opt_einsum's annotations say letters; it takes any hashable label.
     problem: Any = (inputs, frozenset(equation.output), equation.size_dict)
-    dense = len(equation.sizes) > _DENSE_LABELS * len(inputs)
-    exact = len(inputs) <= (_MAX_EXACT_OPERANDS_DENSE if dense else _MAX_EXACT_OPERANDS)
+    exact = len(inputs) <= _MAX_EXACT_OPERANDS and _few_sets(inputs, _MAX_EXACT_SETS)
     if cotengra is not None:
         path = cotengra.array_contract_path(
             [tuple(sorted(labels)) for labels in inputs],
@@ -108,6 +111,63 @@ def _search_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     else:
         path = opt_einsum.paths.greedy(*problem)
     return _pairwise(path, len(inputs))
+
+
+def _star_path(
+    inputs: list[frozenset[int]], equation: Equation
+) -> tuple[tuple[int, int], ...] | None:
+    """The path of the fewest flops where one operand, the hub, touches all others, and these touch
+    nothing else; None for other equations.
+
+    An operand whose sum over d indices leaves r indices of its own makes r / d of the hub's size
+    for r times its flops. So of two of them, the one with the larger 1/r - 1/d comes first.
+    """
+    kept, size = set(equation.output), equation.size_dict
+    count = lambda labels: math.prod(size[label] for label in labels)
+    hub = max(range(len(inputs)), key=lambda n: len(inputs[n]))
+    leaves = [n for n in range(len(inputs)) if n != hub]
+    seen: set[int] = set()
+    worth = {}
+    for n in leaves:
+        own = inputs[n] - inputs[hub]
+        if own == inputs[n] or not seen.isdisjoint(inputs[n]):
+            return None
+        seen |= inputs[n]
+        rows = count(own & kept)
+        worth[n] = 1 / rows - 1 / count((inputs[n] & inputs[hub]) - kept)
+    order, out = list(range(len(inputs))), []
+    for n in sorted(leaves, key=lambda n: -worth[n]):
+        i, j = sorted((order.index(n), order.index(hub)))
+        out.append((i, j))
+        order.pop(j)
+        order.pop(i)
+        hub = -1  # what came of it
+        order.append(hub)
+    return tuple(out)
+
+
+def _few_sets(inputs: list[frozenset[int]], most: int) -> bool:
+    """Whether at most so many sets of operands are connected by labels."""
+    touching = [
+        sum(1 << m for m, other in enumerate(inputs) if m != n and labels & other)
+        for n, labels in enumerate(inputs)
+    ]
+    layer, total = {1 << n: touched for n, touched in enumerate(touching)}, 0
+    while layer:
+        total += len(layer)
+        if total > most:
+            return False
+        larger: dict[int, int] = {}  # sets of one operand more, and what they touch
+        for members, touched in layer.items():
+            rest = touched & ~members
+            while rest:
+                bit = rest & -rest
+                rest ^= bit
+                larger[members | bit] = touched | touching[bit.bit_length() - 1]
+            if len(larger) > most:
+                return False
+        layer = larger
+    return True
 
 
 def _pairwise(path, count: int) -> tuple[tuple[int, int], ...]:

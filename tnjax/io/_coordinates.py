@@ -17,6 +17,7 @@ from ._labels import Mode
 from ._npy import npz_members, read_member
 from ._roles import Roles, roles_of
 from ._samples import open_samples
+from ._sparse_npz import is_sparse, read_sparse
 from ._tables import TABLE_SUFFIXES, Table, table_suffix
 
 _CHUNK_ROWS = 2**16
@@ -66,8 +67,8 @@ class Coordinates:
 def holds_coordinates(path: str | os.PathLike[str]) -> bool:
     """Whether `read_coordinates` reads this file; if not, it may hold a dense tensor.
 
-    By the name, and of an `.npz` by whether there are arrays `indices` and `values` in it; a folder
-    must hold both.
+    By the name, and of an `.npz` by whether there are arrays `indices` and `values`, or those of a
+    sparse array in it; a folder must hold the former.
 
     Args:
         path: of a file or folder.
@@ -95,7 +96,8 @@ def holds_coordinates(path: str | os.PathLike[str]) -> bool:
         return suffix in (".tns", *TABLE_SUFFIXES)
     try:
         with zipfile.ZipFile(path) as archive:
-            return {"indices", "values"} <= set(npz_members(archive))
+            names = set(npz_members(archive))
+            return {"indices", "values"} <= names or is_sparse(names)
     except Exception:  # a damaged one: the reader of dense tensors will say so
         return False
 
@@ -114,6 +116,8 @@ def read_coordinates(
 
     - `.npz`: arrays `indices` [num_entries, order] counted from 0, `values` [num_entries] and, if
       it is there, `shape` [order] and `weights` [num_entries].
+    - `.npz` of a sparse array, as `scipy.sparse.save_npz` (coordinates, CSR, CSC) and PyData's
+      `sparse.save_npz` (coordinates) write it.
     - a folder with these arrays, without weights, as `.npy` files (see `write_samples`).
     - FROSTT `.tns` or `.tns.gz`: on each line the indices, counted from 1, and the value; text
       after `#` is a comment.
@@ -287,6 +291,8 @@ def _read_npz(path: Path, limit: int) -> Coordinates:
     try:
         with zipfile.ZipFile(path) as archive:
             members = npz_members(archive)
+            if is_sparse(set(members)):
+                return Coordinates(*read_sparse(path, archive, limit))
             arrays = {
                 name: read_member(path, archive, members[name], limit)
                 for name in ("indices", "values", "shape", "weights")

@@ -37,7 +37,7 @@ def save(
         metadata: values that JSON can hold; `load_metadata` gives them back.
 
     Raises:
-        ValueError: if the metadata are not JSON.
+        ValueError: if the metadata are not JSON, or a core is missing or not an array of numbers.
         OSError: if the file cannot be written; a file that was there is untouched.
 
     Example:
@@ -66,6 +66,12 @@ def save(
     tensors = {}
     for node, core in enumerate(network.cores):
         core: Any = np.asarray(core, order="C")
+        if core.dtype.kind not in "fcV" or core.dtype.hasobject:
+            raise ValueError(
+                f"save: core {node} is {network.cores[node]!r}, but expected an array of floating "
+                "or complex numbers; a network that `jax.tree.map` or `eqx.partition` took apart "
+                "has to be put together first."
+            )
         if np.iscomplexobj(core):
             tensors[f"core_{node}.real"] = np.array(core.real)
             tensors[f"core_{node}.imag"] = np.array(core.imag)

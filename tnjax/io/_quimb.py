@@ -97,7 +97,7 @@ def from_quimb(tn: Any, inds: Sequence[str]) -> TensorNetwork:
         >>> from tnjax import from_quimb
         >>> state = qtn.MPS_rand_state(4, bond_dim=3, phys_dim=2, seed=0)
         >>> from_quimb(state, ["k0", "k1", "k2", "k3"]).structure.edges
-        mappingproxy({(0, 1): 3, (1, 2): 3, (2, 3): 3})
+        {(0, 1): 3, (1, 2): 3, (2, 3): 3}
     """
     qtn = _quimb("from_quimb")
     if not isinstance(tn, qtn.TensorNetwork):

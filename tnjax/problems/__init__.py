@@ -11,12 +11,15 @@ from ._losses import Huber as Huber
 from ._losses import Loss as Loss
 from ._losses import Poisson as Poisson
 from ._losses import Squared as Squared
+from ._sparse import SparseDecomposition as SparseDecomposition
 from ._streamed_completion import SampleSource as SampleSource
 from ._streamed_completion import StreamedCompletion as StreamedCompletion
 from ._streamed_completion import completion_bytes as completion_bytes
 from .coordinates import split_entries as split_entries
 from .samples import Sampled as Sampled
 from .samples import Samples as Samples
+from .scales import Scales as Scales
+from .scales import standardized as standardized
 from .streamed import Slabs as Slabs
 from .streamed import StreamedDecomposition as StreamedDecomposition
 from .streamed import memory_of_machine as memory_of_machine

@@ -17,7 +17,8 @@ from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
 from ._base import LeastSquares, check_mesh
-from ._losses import Loss, as_loss
+from ._dtypes import check_range
+from ._losses import Huber, Loss, as_loss
 from ._sketch import is_none, sketched
 from ._smoothness import Smoothness
 from .coordinates import (
@@ -81,14 +82,16 @@ class Completion(LeastSquares):
             ones is not checked then.
         shape: of the tensor.
         weights: one for each entry, 0 or more; only their ratios matter.
-        loss: "squared", "huber", "poisson", "bernoulli", one of the losses `Huber(delta)`,
-            `Poisson()` (the network is the log of the rate), `Bernoulli()` (the log odds), or a
-            differentiable function of (prediction, value) for single entries.
+        loss: "squared", "huber" (relative to the spread of the values), "poisson", "bernoulli",
+            one of the losses `Huber(delta)`, `Poisson()` (the network is the log of the rate),
+            `Bernoulli()` (the log odds), or a differentiable function of (prediction, value) for
+            single entries.
         duplicates: an entry that is given more than once is refused ("refuse"), or its values are
             added up ("sum") or averaged by their weights ("mean"), or it counts as often as it is
             given ("keep").
-        validation: what is held out: a share of the entries, drawn by `key`, or the numbers of
-            the entries to hold out.
+        validation: what is held out: a share of the entries, drawn by `key` so that each slice
+            keeps one for training, or the numbers of the entries to hold out. `everything` learns
+            from them as well, once the structure is found.
         key: `jax.random.key(seed)` for the split.
         offsets: None, "mean" (one number) or "modes" (a mean and a bias for each index of each
             mode), estimated from the training entries and added to the network's prediction.
@@ -162,6 +165,13 @@ class Completion(LeastSquares):
                 "offsets from the values, and share work out around the trace."
             )
         loss.check(entries.values) if known else loss.check_dtype(entries.values)
+        if known:
+            loss = loss.for_values(entries.values)
+        elif isinstance(loss, Huber) and loss.relative:
+            raise ValueError(
+                'Completion: "huber" is relative to the spread of the values, which are traced; '
+                "pass Huber(delta) with a delta in their units."
+            )
         check_ridge(ridge)
         if nonnegative and np.iscomplexobj(entries.values):
             raise ValueError("Completion: nonnegative cores need real values.")
@@ -182,6 +192,8 @@ class Completion(LeastSquares):
                 "Completion: the observed values are all zero (after the offsets), so that there "
                 "is nothing left to learn."
             )
+        if known and relative:
+            check_range(size, dtype, "Completion")
         number = (np if known else jnp).asarray
         self._scale = number(size if relative else 1.0)
         self._start_size = number(
@@ -323,6 +335,45 @@ class Completion(LeastSquares):
             blocks=known.blocks(self.shape, mesh),
         )
 
+    def everything(self) -> "Completion":
+        """The same problem with nothing held out: for a last fit of a network whose structure the
+        held-out entries have chosen.
+
+        Example:
+            >>> import jax, numpy as np
+            >>> from tnjax import Completion
+            >>> tensor = np.arange(1.0, 21).reshape(4, 5)
+            >>> problem = Completion.from_mask(tensor, validation=0.1, key=jax.random.key(0))
+            >>> problem.training.count, problem.everything().training.count
+            (18, 20)
+        """
+        if self.held_out is None:
+            return self
+        parts = self.training.gathered(), self.held_out.gathered()
+        counts = np.asarray([len(part.values) for part in parts])
+        shares = counts / counts.sum()
+        full = lambda part: np.broadcast_to(part.base, part.values.shape)
+        joined = HostSamples(
+            np.concatenate([part.indices for part in parts]),
+            np.concatenate([part.values for part in parts]),
+            # Those of each part sum to one.
+            np.concatenate([part.weights * share for part, share in zip(parts, shares)]).astype(
+                parts[0].weights.dtype
+            ),
+            np.concatenate([full(part) for part in parts]) if parts[0].base.ndim else parts[0].base,
+            # Mean squares in the units of the solvers are those of the parts, weighed.
+            np.asarray(
+                sum(s / float(part.unit) ** 2 for s, part in zip(shares, parts)) ** -0.5,
+                parts[0].unit.dtype,
+            ),
+        )
+        return self._with(
+            training=Samples.of(joined, self.mesh),
+            held_out=None,
+            blocks=joined.blocks(self.shape, self.mesh),
+            penalty=self.penalty * (counts[0] / counts.sum()).astype(self.penalty.dtype),
+        )
+
     def with_ridge(self, ridge: float) -> "Completion":
         """The same problem with another ridge (and the same compiled programs)."""
         check_ridge(ridge)
@@ -431,7 +482,8 @@ class Completion(LeastSquares):
 
     def residual(self, network: TensorNetwork) -> Array:
         samples = self.training
-        data = jnp.sqrt(samples.weights) * (samples.values - self._at(network, samples))
+        root = jnp.sqrt(samples.weights).astype(network.dtype)
+        data = root * (samples.values - self._at(network, samples))
         return self._with_cores(data, network)
 
     def _with_cores(self, data: Array, network: TensorNetwork) -> Array:
@@ -467,7 +519,8 @@ class Completion(LeastSquares):
     def tangent(self, network: TensorNetwork, at: TensorNetwork) -> Array:
         samples = self.training
         curvature = self.loss_function.weight(self._at(at, samples), samples.values) / 2
-        data = jnp.sqrt(samples.weights * curvature) * self._at(network, samples)
+        root = jnp.sqrt(samples.weights * curvature).astype(network.dtype)
+        data = root * self._at(network, samples)
         return self._with_cores(data, network)
 
     def functional_gradient(self, network: TensorNetwork) -> Array:
@@ -475,7 +528,8 @@ class Completion(LeastSquares):
         samples = self.training
         slope = self.loss_function.gradient(self._at(network, samples), samples.values)
         where = tuple(samples.indices[:, mode] for mode in range(len(self.shape)))
-        return jnp.zeros(self.shape, self.dtype).at[where].add(samples.weights * slope)
+        weights = samples.weights.astype(slope.dtype)
+        return jnp.zeros(self.shape, self.dtype).at[where].add(weights * slope)
 
     def linearize(self, network: TensorNetwork) -> Predictions:
         held = None if self.held_out is None else self._at(network, self.held_out)
@@ -530,7 +584,7 @@ class Completion(LeastSquares):
         """Of the parabola that stands for the loss at the network (and is the squared loss)."""
         samples, loss = self.training, self.loss_function
         structure = network.structure
-        base = samples.base if point is None else point.training
+        base = (samples.base if point is None else point.training).astype(network.dtype)
 
         def equations(cores, indices, values, weights, base, blocks):
             def parabola(ids: Array, own: Array) -> tuple[Array, Array]:
@@ -539,7 +593,8 @@ class Completion(LeastSquares):
                 prediction = pick(base) + own
                 curvature = loss.weight(prediction, value) / 2
                 slope = loss.gradient(prediction, value) / 2
-                return weight * curvature, weight * (curvature * own - slope)
+                wide = lambda x: x.astype(own.dtype)
+                return weight * curvature, wide(weight) * (wide(curvature) * own - slope)
 
             return row_equations(structure, cores, node, indices, blocks, parabola, self.mesh)
 
@@ -572,7 +627,7 @@ class Completion(LeastSquares):
         return self.loss_function.mean(link)
 
     def _at(self, network: TensorNetwork, samples: Samples) -> Array:
-        return samples.base + predicted(network, samples)
+        return samples.base.astype(network.dtype) + predicted(network, samples)
 
     def _mean_loss(self, samples: Samples, prediction: Array) -> Array:
         return jnp.sum(samples.weights * self.loss_function.value(prediction, samples.values))

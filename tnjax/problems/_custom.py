@@ -72,7 +72,8 @@ class Objective(Problem):
     `error` is the loss itself, so `target_error` bounds the loss.
 
     Raises:
-        ValueError: if `loss_fn` is not callable, or `of` is neither "dense" nor "network".
+        ValueError: if `loss_fn` is not callable, `of` is neither "dense" nor "network", or the
+            dtype is not one of single or double precision.
 
     Example:
         >>> import jax.numpy as jnp
@@ -107,6 +108,11 @@ class Objective(Problem):
         self.data = jax.tree.map(jnp.asarray, data)
         self._shape = tuple(int(n) for n in shape)
         self._dtype = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)
+        if self._dtype.name not in ("float32", "float64", "complex64", "complex128"):
+            raise ValueError(
+                f"Objective: dtype={self._dtype}; cores have single or double precision, real or "
+                "complex. Convert inside of loss_fn where another one is needed."
+            )
         self.of = of
         self._devices = None if mesh is None else check_mesh(mesh)
 

@@ -23,6 +23,7 @@ from ..contract.cost import layered_flops, layers_pay
 from ..contract.equation import Equation, dense_equation, node_labels
 from ..contract.equation import sizes as label_sizes
 from ._base import LeastSquares, check_mesh
+from ._dtypes import check_range, computed
 from ._slabs import Slabs, slabwise
 
 AnyDecomposition = TypeVar("AnyDecomposition", bound="Decomposition")
@@ -38,8 +39,9 @@ class Decomposition(LeastSquares):
 
     Args:
         tensor: real or complex, any number of modes: an array of NumPy, JAX or xarray (whose names
-            `tnjax.io.modes_of` gives). Integers become floats. The cores have the dtype of the
-            tensor (as JAX holds it: float64 needs `jax_enable_x64`). It may be traced, which is
+            `tnjax.io.modes_of` gives). Integers become floats. The dtype of the cores is that of
+            the tensor (as JAX holds it: float64 needs `jax_enable_x64`), or float32 for half
+            precision and float64 for extended precision, with a warning. It may be traced, which is
             for `tnjax.solve.run`: what needs its entries is not checked then, and a tensor that is
             zero or not finite ends with the status `NON_FINITE`.
         mesh: from `tnjax.make_mesh`: its `data` axis shares out the tensor along the longest mode,
@@ -72,6 +74,7 @@ class Decomposition(LeastSquares):
             tensor = tensor.astype(jnp.zeros(()).dtype)
         if tensor.dtype.kind not in "fcV":
             raise ValueError(f"Decomposition: expected a tensor of numbers, got {tensor.dtype}.")
+        tensor = computed(tensor, "Decomposition")
         if not tensor.ndim or not tensor.size:
             raise ValueError(
                 f"Decomposition: expected a tensor with one or more modes and no empty one, got "
@@ -98,6 +101,7 @@ class Decomposition(LeastSquares):
             raise ValueError(
                 "Decomposition: the tensor is zero everywhere, so a relative error has no meaning."
             )
+        check_range(largest, tensor.dtype, "Decomposition")
         unit: Any = tensor / np.asarray(largest, np.real(tensor).dtype)  # the only copy
         norm = np.linalg.norm(unit.ravel())
         self._scale = np.asarray(largest * float(norm))

@@ -20,6 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+# Standard deviations of a normal distribution in its median distance from the median.
+_NORMAL = 1.4826
+
 
 @dataclasses.dataclass(frozen=True)
 class Loss(abc.ABC):
@@ -59,6 +62,10 @@ class Loss(abc.ABC):
         if np.iscomplexobj(values) and not self.quadratic:
             raise ValueError(f"loss {type(self).__name__}: expected real values, got complex ones.")
 
+    def for_values(self, values: np.ndarray) -> "Loss":
+        """The loss in the units of the values that it is for."""
+        return self
+
     @property
     def quadratic(self) -> bool:
         """Whether the parabola is the loss itself."""
@@ -96,6 +103,9 @@ class Huber(Loss):
 
     Args:
         delta: where a residual begins to count as an outlier, in the units of the values.
+        relative: delta counts in robust standard deviations of the values instead: 1.4826 times
+            the median distance from their median (where that is zero, the mean distance). So is
+            "huber" meant, with a delta of 0.5.
 
     Raises:
         ValueError: if delta is not a positive number.
@@ -111,10 +121,18 @@ class Huber(Loss):
     """
 
     delta: float = 1.0
+    relative: bool = False
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.delta) or self.delta <= 0:
             raise ValueError(f"Huber: delta must be a positive number, got {self.delta!r}.")
+
+    def for_values(self, values: np.ndarray) -> "Huber":
+        if not self.relative:
+            return self
+        distance = np.abs(values - np.median(values)).astype(np.float64)
+        scale = _NORMAL * float(np.median(distance)) or float(distance.mean())
+        return Huber(self.delta * scale if scale > 0 else self.delta)
 
     def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
         size = jnp.abs(prediction - value)
@@ -223,7 +241,12 @@ class Custom(Loss):
         return jnp.maximum(second, 1e-6)
 
 
-_NAMED = {"squared": Squared(), "huber": Huber(), "poisson": Poisson(), "bernoulli": Bernoulli()}
+_NAMED = {
+    "squared": Squared(),
+    "huber": Huber(0.5, relative=True),
+    "poisson": Poisson(),
+    "bernoulli": Bernoulli(),
+}
 
 
 def as_loss(loss: str | Loss | Callable[[Array, Array], Array]) -> Loss:
@@ -235,7 +258,7 @@ def as_loss(loss: str | Loss | Callable[[Array, Array], Array]) -> Loss:
     Example:
         >>> from tnjax.problems._losses import as_loss
         >>> as_loss("huber")
-        Huber(delta=1.0)
+        Huber(delta=0.5, relative=True)
     """
     if isinstance(loss, Loss):
         return loss

@@ -109,10 +109,11 @@ class Smoothness(eqx.Module):
             twice = 2 * jnp.abs(matrix).sum(0)
             shape = [1] * core.ndim
             shape[axis] = -1
+            twice = twice.astype(core.dtype)
             rows = jnp.broadcast_to(twice.reshape(shape), (*dims, 1)).reshape(-1, 1, 1)
             laplacian = jnp.tensordot(matrix.T @ matrix, core, (1, axis))
             pulled = twice.reshape(shape) * core - jnp.moveaxis(laplacian, 0, axis)
-            gram += weight * rows * own
+            gram += weight * rows * own[None]
             rhs += weight * pulled.reshape(rhs.shape) @ own.T
         return gram, rhs
 

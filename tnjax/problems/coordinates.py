@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from .._tracing import traced
+from ._dtypes import computed
 from ._losses import Loss
 
 Duplicates = Literal["refuse", "sum", "mean", "keep"]
@@ -52,6 +53,7 @@ def checked_entries(
         values = values.astype(jnp.zeros(()).dtype)
     if values.dtype.kind not in "fcV":
         raise ValueError(f"Completion: expected values that are numbers, got {values.dtype}.")
+    values = computed(values, "Completion")
     count = values.size
     if not count:
         raise ValueError("Completion: no entry is observed; there is nothing to learn from.")
@@ -113,6 +115,8 @@ def checked_mask(tensor: Any, mask: Any) -> tuple[Any, Any]:
         return _traced_mask(tensor, mask)
     hidden = np.ma.getmaskarray(tensor) if np.ma.isMaskedArray(tensor) else None
     tensor = np.asarray(tensor)
+    if tensor.dtype.kind in "fcV":
+        tensor = computed(tensor, "Completion")
     if mask is None:
         if tensor.dtype.kind not in "fciub":
             raise ValueError(f"Completion: expected a tensor of numbers, got {tensor.dtype}.")
@@ -292,7 +296,7 @@ def fit_offsets(entries: Entries, shape: tuple[int, ...], loss: Loss, kind: str)
 def split_held_out(
     entries: Entries, validation: float | Sequence[int] | np.ndarray | None, key: Any
 ) -> tuple[Entries, Entries | None]:
-    """Training and held-out entries."""
+    """Training and held-out entries; of a share, none that is the only one of its slice."""
     if validation is None:
         return entries, None
     count = len(entries.values)
@@ -308,6 +312,13 @@ def split_held_out(
                 "Completion: a traced key cannot draw the entries to hold out; pass their numbers."
             )
         _, held = split_entries(count, (1 - validation, validation), key=key)
+        if not traced(entries.indices):
+            held = _leaving_one_each(entries.indices, held, key)
+        if not len(held):
+            raise ValueError(
+                f"Completion: validation={validation!r} cannot be held out: each of the {count} "
+                "entries is the only one of its slice along some mode. Learn without validation."
+            )
     else:
         held = np.asarray(validation)
         fits = held.ndim == 1 and held.dtype.kind in "iu" and held.size
@@ -321,6 +332,28 @@ def split_held_out(
         if not traced(entries.weights) and not entries.weights[part].any():
             raise ValueError(f"Completion: no entry with a positive weight is {what}.")
     return entries.take(rest), entries.take(~rest)
+
+
+def _leaving_one_each(indices: np.ndarray, held: np.ndarray, key: PRNGKeyArray) -> np.ndarray:
+    """The numbers of the held-out entries, exchanged where they would empty a slice along a mode:
+    of which nothing could be learned then. Fewer, where there are no others to exchange."""
+    rest = np.ones(len(indices), bool)
+    rest[held] = False
+    columns, missed = indices.T, 0
+    for column in columns:
+        seen = np.bincount(column[rest], minlength=int(column.max()) + 1) > 0
+        lost = np.flatnonzero(~rest & ~seen[column])
+        first = lost[np.unique(column[lost], return_index=True)[1]]
+        rest[first] = True
+        missed += len(first)
+    if missed:
+        seed = np.asarray(jax.random.key_data(key)).ravel()
+        order = np.random.default_rng([*seed, 1]).permutation(np.flatnonzero(rest))
+        free = np.ones(len(order), bool)
+        for column in columns:  # the first of each slice stays
+            free[np.unique(column[order], return_index=True)[1]] = False
+        rest[order[free][:missed]] = False
+    return np.flatnonzero(~rest)
 
 
 def split_folds(entries: int, count: int, key: PRNGKeyArray) -> np.ndarray:

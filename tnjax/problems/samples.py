@@ -297,7 +297,7 @@ def row_equations(
         own = jnp.sum(j * matrix.at[row].get(mode="clip"), -1)
         weight, product = parabola(jnp.minimum(ids, count - 1), own)
         real = (ids < count) & jnp.repeat(fresh, numbers.shape[1])
-        weight, product = (jnp.where(real, x, 0) for x in (weight, product))
+        weight, product = (jnp.where(real, x, 0).astype(j.dtype) for x in (weight, product))
         both = jnp.concatenate([weight[:, None] * j, product[:, None]], 1)
         shape = (*numbers.shape, -1)
         sums = lax.dot_general(
@@ -331,7 +331,7 @@ def ridged(xp: Any, gram: Any, penalty: Any) -> Any:
     zero. `xp` is the module that computes, `numpy` or `jax.numpy`."""
     idle = xp.trace(gram, axis1=1, axis2=2).real + penalty == 0
     diagonal = penalty + idle.astype(gram.real.dtype)
-    eye = np.eye(gram.shape[-1], dtype=gram.dtype)
+    eye = np.eye(gram.shape[-1], dtype=gram.dtype)[None]
     return gram + diagonal[:, None, None].astype(gram.dtype) * eye
 
 

@@ -111,7 +111,8 @@ def across_gauge(network: TensorNetwork) -> Callable[[Array], Array]:
                 if len(edge) == 2:
                     moved = core @ step if place == 0 else -core @ step.T
                 else:
-                    moved = core * step.sum(0) if place == 0 else -core * step[place - 1]
+                    factor = step.sum(0) if place == 0 else -step[place - 1]
+                    moved = core * factor.reshape((1,) * (core.ndim - 1) + (-1,))
                 changes[node] += jnp.moveaxis(moved, -1, axis)
         return ravel_pytree(to_real(TensorNetwork(structure, changes)))[0]
 

@@ -118,7 +118,7 @@ def _shifted_inverses(grams: Sequence[Array], shift: Array) -> list[Array]:
     """
     inverses = []
     for gram in grams:
-        unit = np.eye(gram.shape[-1], dtype=gram.dtype)
+        unit = np.eye(gram.shape[-1], dtype=gram.dtype)[None]
         shifted = gram + shift.astype(gram.dtype) * unit
         factor = lax.linalg.cholesky(shifted, symmetrize_input=False)
         half = lax.linalg.triangular_solve(

@@ -14,6 +14,7 @@ from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
 from ..problems import Problem
+from .gradients import promoting
 from .real import Coordinates, from_real, to_real
 from .solver import Solver
 
@@ -90,9 +91,10 @@ class Minibatch(Solver):
 
     def init(self, problem: Problem, network: TensorNetwork) -> Any:
         optimizer = optax.with_extra_args_support(self.transformation)
-        return optimizer.init(to_real(network)), jax.random.wrap_key_data(
-            self.key_data, impl=self.key_impl
-        )
+        with promoting():
+            return optimizer.init(to_real(network)), jax.random.wrap_key_data(
+                self.key_data, impl=self.key_impl
+            )
 
     def step(
         self, problem: Problem, network: TensorNetwork, state: Any
@@ -131,9 +133,10 @@ def batch_update(
     optimizer = optax.with_extra_args_support(transformation)
     loss = lambda cores: problem.batch_loss(rebuild(cores), ids)
     value, gradient = jax.value_and_grad(loss)(cores)
-    change, state = optimizer.update(
-        gradient, state, cores, value=value, grad=gradient, value_fn=loss
-    )
-    updated: Any = optax.apply_updates(cores, change)
+    with promoting():
+        change, state = optimizer.update(
+            gradient, state, cores, value=value, grad=gradient, value_fn=loss
+        )
+        updated: Any = optax.apply_updates(cores, change)
     network = rebuild(updated)
     return to_real(problem.feasible(network)), state

@@ -1,6 +1,7 @@
 """Any optax transformation as a solver."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -56,7 +57,8 @@ class Optax(Solver):
         self.updates = updates
 
     def init(self, problem: Problem, network: TensorNetwork) -> Any:
-        return optax.with_extra_args_support(self.transformation).init(to_real(network))
+        with promoting():
+            return optax.with_extra_args_support(self.transformation).init(to_real(network))
 
     def step(
         self, problem: Problem, network: TensorNetwork, state: Any
@@ -68,6 +70,14 @@ class Optax(Solver):
             self.transformation, loss, to_real(network), state, self.updates, project
         )
         return rebuild(x), state
+
+
+@contextlib.contextmanager
+def promoting() -> Iterator[None]:
+    """JAX's usual promotion of dtypes and ranks, which optax counts on, whatever the user has set
+    for his own code."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 def descend(
@@ -85,10 +95,11 @@ def descend(
     def update(_, carry):
         x, state = carry
         value, gradient = jax.value_and_grad(loss)(x)
-        change, state = optimizer.update(
-            gradient, state, x, value=value, grad=gradient, value_fn=loss
-        )
-        x = optax.apply_updates(x, change)
+        with promoting():
+            change, state = optimizer.update(
+                gradient, state, x, value=value, grad=gradient, value_fn=loss
+            )
+            x = optax.apply_updates(x, change)
         return x if project is None else project(x), state
 
     return lax.fori_loop(0, count, update, (x, state))

@@ -1,5 +1,7 @@
 """What a call asks of a solver: which one, when to stop, and shapes that fit."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -29,7 +31,7 @@ def as_solver(solver: SolverLike, problem: Problem) -> Solver:
         'ALS'
     """
     if solver is None:
-        solver = ALS() if problem.least_squares is not None else Optax(optax.lbfgs())
+        solver = ALS() if problem.least_squares is not None else Optax(_lbfgs())
     elif isinstance(solver, optax.GradientTransformation):
         solver = Optax(solver)
     if not isinstance(solver, Solver):
@@ -39,6 +41,12 @@ def as_solver(solver: SolverLike, problem: Problem) -> Solver:
         )
     solver.check(problem)
     return solver
+
+
+@functools.cache
+def _lbfgs() -> optax.GradientTransformation:
+    """One object for all fits: programs are known by the functions in it."""
+    return optax.lbfgs()
 
 
 def limits_of(
@@ -53,8 +61,11 @@ def limits_of(
     real = jnp.finfo(problem.dtype).dtype
     target = -np.inf if target_error is None else target_error
     number = lambda x, dtype: (jnp if traced(x) else np).asarray(x, dtype)
+    limit = number(target, real)
+    if not traced(target) and limit > target:  # rounded up: what meets it may miss the target
+        limit = np.asarray(np.nextafter(limit, np.asarray(-np.inf, real)), real)
     return Limits(
-        number(target, real),
+        limit,
         number(max_steps, np.int32),
         number(solver.rtol, real),
         number(solver.patience + problem.patience, np.int32),

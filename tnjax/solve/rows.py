@@ -26,7 +26,7 @@ def row_steps(gram: Array, rhs: Array, x: Array, ridge: Array | float, nonnegati
 def solve_rows(gram: Array, rhs: Array, x: Array, ridge: Array | float) -> Array:
     """The step d of every row: (G + ridge tr(G)/n I) d = rhs - G x."""
     size = gram.shape[-1]
-    unit = np.eye(size, dtype=gram.dtype)  # a constant: nothing to trace
+    unit = np.eye(size, dtype=gram.dtype)[None]  # a constant: nothing to trace
     mean = jnp.sum(gram * unit, (-2, -1), keepdims=True).real / size
     shift = jnp.maximum(ridge * mean, jnp.finfo(mean.dtype).tiny).astype(gram.dtype)
     system = gram + shift * unit

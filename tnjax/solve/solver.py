@@ -195,7 +195,8 @@ def ended(state: FitState, limits: Limits) -> Int[Array, ""]:
     """The code of the status: why the fit is at its end, or that it is running."""
     left = jnp.maximum(limits.max_steps - state.steps, 0)
     missing = state.best_error - limits.target_error
-    hopeless = limits.give_up & (state.last_gain * left < missing) & (state.steps > 2)
+    reach = state.last_gain * left.astype(state.last_gain.dtype)
+    hopeless = limits.give_up & (reach < missing) & (state.steps > 2)
     cases = [
         (state.best_error <= limits.target_error, Status.TARGET_REACHED),
         (state.failures >= _MAX_FAILURES, Status.NON_FINITE),

@@ -77,7 +77,7 @@ def evaluate(
         batch_size = screen_batch_size(looked_at, capacity, len(edges))
         work = passes * looked_at.loop_entries(capacity)
         begin = time.perf_counter()
-        ran = _compile.run(_screen, (edges, batch_size), screening, work=work, passes=passes)
+        ran = _compile.run(screen_program, (edges, batch_size), screening, work=work, passes=passes)
         screened = jax.device_get(ran.value)
         screen_seconds = time.perf_counter() - begin - ran.seconds
         programs += ran.programs
@@ -94,7 +94,7 @@ def evaluate(
     )
 
 
-def _screen(
+def screen_program(
     edges: tuple[Edge, ...],
     batch_size: int,
     problem: Problem,
@@ -102,6 +102,7 @@ def _screen(
     network: TensorNetwork,
     starts: tuple[Array, ...],
 ) -> Screened:
+    """All edges, as a function for `_compile.run`; the static arguments come first."""
     return screen(problem, network, edges, starts, batch_size=batch_size)
 
 

@@ -11,9 +11,9 @@ from ..._network import TensorNetwork
 from ..._status import Status
 from ...problems import Problem
 from ..strategy import Budget, Info, MoveRecord, Strategy
-from . import grouped, infer, neighbors
+from . import grouped, infer, neighbors, train
 from .effort import counted, left
-from .fits import advance, fit, judged
+from .fits import advance, fit, holding, judged
 from .grow import Growing
 from .measure import measured
 from .options import Options
@@ -124,6 +124,12 @@ class Greedy(Options, Strategy):
                 "already one core; use `fit`, or give another start."
             )
         cores = tuple(np.asarray(core) for core in start.cores)
+        known = train.found(self, problem, structure, budget)
+        if known is not None:
+            state = GreedyState(structure, cores, structure, (*seed, 0))
+            state, info = holding(self, problem, state, known), Info(MoveRecord("train"))
+            info = dataclasses.replace(info, fits=(known,))
+            return self._after(problem, state, info, Outcome.MET, budget), info
         roomy = structure
         for edge in edges:
             roomy = roomy.with_rank(edge, max(2, roomy.rank(edge)))

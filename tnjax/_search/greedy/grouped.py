@@ -337,9 +337,10 @@ def _solved(
     add = lambda x: jax.ops.segment_sum(x, rows, count)
     gram = add(weighted[:, :, None] * features[:, None, :])
     traces = jnp.trace(gram, axis1=1, axis2=2)
-    mean = traces.sum() / (size * jnp.maximum(jnp.sum(traces > 0), 1))
+    used = jnp.maximum(jnp.sum(traces > 0), 1).astype(traces.dtype)
+    mean = traces.sum() / (size * used)
     shift = jnp.maximum(ridge * mean, jnp.finfo(mean.dtype).tiny)
-    factor = lax.linalg.cholesky(gram + shift * np.eye(size, dtype=gram.dtype))
+    factor = lax.linalg.cholesky(gram + shift * np.eye(size, dtype=gram.dtype)[None])
     return cholesky_rows(factor, add(weighted * values[:, None]))
 
 

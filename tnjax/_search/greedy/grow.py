@@ -1,6 +1,7 @@
 """Growth: the bond that pays best, or several that pay about as well, and a fit of all cores."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from ...moves.cores import connected_parts, pad_core
 from ...problems import Problem
 from ..screening.candidates import balanced_slices, slice_position
 from ..strategy import Budget, Info, MoveRecord
-from . import rival, stuck
+from . import rival, saddle, stuck
 from .fits import Step, advance
 from .options import Options
 from .phase import Phase
@@ -57,8 +58,10 @@ def grow(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     """Grow the best bond that may, and fit; the state is done if there is none."""
     if state.fruitless > problem.patience > 0:  # held-out entries say that it is enough
         return dataclasses.replace(state, status=Status.STAGNATED), Info(), Outcome.STOP
+    if problem.num_params(state.structure) >= _cells(problem):  # the tensor itself is smaller
+        return dataclasses.replace(state, status=Status.STAGNATED), Info(), Outcome.STOP
     if stuck.may_be(problem, state):
-        return stuck.freed(problem, state, budget)
+        return stuck.freed(options, problem, state, budget)
     if rival.due(options, problem, state):
         return rival.compare(options, problem, state, budget)
     edges = options.candidates(state.structure)
@@ -66,7 +69,11 @@ def grow(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     order = [edges[i] for i in np.argsort(-scores.values, kind="stable")]  # ties: the first
     allows = lambda edge: not options.forbidden(problem, state.structure, edge, budget)
     first = next(filter(allows, order), None)
-    if first is None or state.screened.gain[edges.index(first)] <= 0:
+    best = 0.0 if first is None else float(state.screened.gain[edges.index(first)])
+    if saddle.is_rounding(problem, state, best):
+        step = None if first is None else saddle.left(options, problem, state, budget)
+        if step is not None:
+            return step
         status = Status.STAGNATED
         if first is None:
             reasons = {options.forbidden(problem, state.structure, edge, budget) for edge in order}
@@ -88,6 +95,11 @@ def grow(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     move = MoveRecord("grow", first, options.increment, tuple(grown[1:]))
     effort = 1.0 if len(grown) == 1 else _BURST_EFFORT
     return advance(options, problem, budget, state, move, effort)
+
+
+def _cells(problem: Problem) -> float:
+    """Entries of a tensor that is known, which is a network of one core."""
+    return math.prod(problem.counted_shape) if problem.is_dense else math.inf
 
 
 def _together(

@@ -23,11 +23,13 @@ from ..reach import warn_of_noise
 from ..reduce.core import host_error, multiplied
 from ..spectra.cuts import bounds_of, telling_cuts
 from ..spectra.graphs import graphs_of
-from ..spectra.unfoldings import Cut, Unfoldings, unfolded_shape
+from ..spectra.tree_svd import tree_svd
+from ..spectra.trees import best_trees
+from ..spectra.unfoldings import Cut, Unfoldings, cut_name, unfolded_shape
 from ..spectra.whitened import whitened
 from ..strategy import Budget, Fit, Info, MoveRecord
 from .fits import Step, advance, holding
-from .measure import DEFINITE
+from .measure import DEFINITE, TREE_MODES
 from .options import Options
 from .phase import Phase
 from .state import GreedyState, Outcome, Rival
@@ -60,6 +62,9 @@ _SMALLER, _QUICK_MODES = 3, 5
 # Flops that the sweeps of an attempt may cost, by which it has fewer starts, and those of all.
 _FLOPS = 2e11
 _ALL_FLOPS = 1e12
+# A tree is taken before anything grows if it has at most so many times the least parameters that
+# the ranks of single modes allow. (W states of rank two: 1.75; rings of rank two: 3.)
+_TREE_WORTH = 2
 # The error in the coordinates that are fitted in, as a part of the target error.
 _INSIDE = 0.1
 
@@ -108,6 +113,10 @@ def step(options: Options, problem: Problem, state: GreedyState, budget: Budget)
         if found is not None:
             state = holding(options, problem, state, found)
             return state, dataclasses.replace(info, move=MoveRecord("infer")), Outcome.MET
+        found = _small_tree(options, problem, state, budget, unfoldings, told)
+        if found is not None:
+            state, info = holding(options, problem, state, found), info + Info(fits=(found,))
+            return state, dataclasses.replace(info, move=MoveRecord("tree")), Outcome.MET
     rival = None if told is not None else Rival()
     state = dataclasses.replace(state, rival=rival)
     state, screened, outcome = advance(options, problem, budget, state, MoveRecord("start"))
@@ -184,6 +193,13 @@ def found_graph(
                     return other
         return fit
 
+    cp = Structure.cp(problem.shape, max(ranks.values(), default=1))
+    alike = options.hyperedges and len(problem.shape) > 2 and len(set(ranks.values())) == 1
+    for tries in (_FIRST, _LAST) if alike and admits(options, problem, state, budget, cp) else ():
+        # No graph of bonds alone has the same rank in every cut.
+        fit = attempted(cp, *tries) if left() else None
+        if fit is not None and budget.meets(fit.error):
+            return fit, info
     for turn in range(_ROUNDS):
         graphs = inferred(turn)
         for graph in graphs:
@@ -200,6 +216,33 @@ def found_graph(
             if budget.meets(fit.error):
                 return fit, info
     return None, info
+
+
+def _small_tree(
+    options: Options,
+    problem: Problem,
+    state: GreedyState,
+    budget: Budget,
+    unfoldings: Unfoldings,
+    told: Told,
+) -> Fit | None:
+    """The best tree by truncated singular value decompositions, where no network is much smaller:
+    each core has at least as many bonds as the rank of the unfolding over its modes."""
+    modes, dims = range(len(problem.shape)), problem.counted_shape
+    singles = [told.ranks.get(cut_name((mode,), len(modes))) for mode in modes]
+    if not options.internal or len(modes) > TREE_MODES or None in singles:
+        return None
+    least = sum(size * (rank or 1) for size, rank in zip(dims, singles, strict=True))
+    target = budget.target_error or 0.0
+    for found in best_trees(unfoldings, target, count=1, dims=dims, below=_TREE_WORTH * least):
+        structure = found.tree.structure(found.ranks)
+        if admits(options, problem, state, budget, structure):
+            network = tree_svd(problem.dense_target, structure)
+            cores = tuple(map(np.asarray, network.cores))
+            fit = Fit(network.structure, cores, host_error(problem, network))
+            if problem.num_params(fit.structure) <= _TREE_WORTH * least and budget.meets(fit.error):
+                return fit
+    return None
 
 
 def ranks_told(unfoldings: Unfoldings, cuts: list[Cut], dtype: np.dtype) -> Told | None:

@@ -23,7 +23,7 @@ DEFINITE = 0.8
 # tries.
 MEASURED = 5e10
 # Modes up to which the best tree is looked for: all sets of them are its parts.
-_TREE_MODES = 8
+TREE_MODES = 8
 # Cells of a completed tensor that is made to be measured.
 MOST_CELLS = 10**7
 
@@ -39,7 +39,7 @@ def measured(options: Options, problem: Problem, state: GreedyState, budget: Bud
         unfoldings = Unfoldings(problem.dense_target, target)
         cuts = state.cuts or bounds_of(unfoldings, target, max_work=MEASURED)
         state = dataclasses.replace(state, cuts=cuts)
-        if cuts.complete and len(problem.shape) <= _TREE_MODES and options.internal:
+        if cuts.complete and len(problem.shape) <= TREE_MODES and options.internal:
             grown = problem.num_params(state.structure)
             dims = problem.counted_shape
             for found in best_trees(unfoldings, target, count=1, dims=dims, below=grown):

@@ -18,6 +18,13 @@ from .effort import EFFORTS
 _SCREENS = {"spectral": Spectral, "trial": Trial}
 
 
+def _most(structure: Structure, edge: Edge) -> int:
+    """The rank of a bond of two nodes past which one of their cores, seen as a matrix of all else
+    by this bond, has more columns than rows: more ranks represent nothing new."""
+    sizes = (math.prod(structure.core_shape(node)) for node in edge)
+    return min(sizes) // structure.rank(edge)
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What phases read of `Greedy`, which explains each of them."""
@@ -89,6 +96,8 @@ class Options:
         """Whether an edge may grow, whatever that costs."""
         rank = structure.rank(edge)
         if self.max_rank is not None and rank + self.increment > self.max_rank:
+            return False
+        if len(edge) == 2 and rank >= _most(structure, edge):
             return False
         if self.max_degree is not None and edge not in structure.edges:
             return all(structure.degree(node) < self.max_degree for node in edge)

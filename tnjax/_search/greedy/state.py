@@ -84,6 +84,7 @@ class GreedyState(State):
         tree: the smallest tree that meets the target by the spectra, once it is met.
         rival: the CP network that the growing one is compared with, of data without ranks.
         freed: the structure that was last fitted again because its fit may be stuck.
+        vain: how often in a row that did not help.
         measured: whether the data have been asked for both.
         work: what all steps so far took, in flops by a forecast.
         grown: what they took until the target was met.
@@ -106,6 +107,7 @@ class GreedyState(State):
     tree: Structure | None = None
     rival: Rival | None = None
     freed: Structure | None = None
+    vain: int = 0
     measured: bool = False
     work: float = 0.0
     grown: float | None = None

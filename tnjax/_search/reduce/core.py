@@ -150,7 +150,7 @@ class Compression(NamedTuple):
         else:
             with _interrupt.suspended():
                 error = host_error(self.whole, scaled(network, 1 / self.whole.scale))
-            needed = self.whole.fit_peak_bytes(network.structure)
+                needed = self.whole.fit_peak_bytes(network.structure)
             able = memory_limit is None or needed <= memory_limit
         if error > target_error and able and isinstance(self.whole, Problem):
             with contextlib.suppress(_interrupt.Stopped):  # no time is left for it
@@ -164,12 +164,14 @@ class Compression(NamedTuple):
                 network, error, compile_seconds = final.network, final.error, final.compile_seconds
         path = tuple(map(self.step, found.path))
         path = (*path[:-1], dataclasses.replace(path[-1], error=error))
+        with _interrupt.suspended():
+            archive = self.archive(found.archive)
         return dataclasses.replace(
             found,
             network=network,
             error=error,
             path=path,
-            archive=self.archive(found.archive),
+            archive=archive,
             compile_seconds=found.compile_seconds + compile_seconds,
         )
 

@@ -102,7 +102,7 @@ def candidate_networks(
     cores = []
     for node, core in enumerate(old.cores):
         frozen = (~member[:, node]).astype(core.dtype).reshape(-1, *(1,) * core.ndim)
-        cores.append(slices[node] + frozen * core)
+        cores.append(slices[node] + frozen * core[None])
     return stacked(old.structure, cores)
 
 

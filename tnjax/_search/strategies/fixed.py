@@ -1,11 +1,13 @@
 """Named formats, ranks chosen for the error or the parameter budget: what a search must beat."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 
 from ..._network import TensorNetwork
+from ..._status import Status
 from ..._structure import Structure
 from ...moves.cores import Cores
 from ...problems import Problem
@@ -14,12 +16,18 @@ from ..spectra.ring import ring_structures, ring_svd
 from ..spectra.tree_svd import Tree
 from ..spectra.trees import two_node_trees
 from ..spectra.unfoldings import Unfoldings
-from ..strategy import Budget, Info
+from ..strategy import Budget, Info, MoveRecord
 from .ladder import Ladder, LadderState
 from .proposing import Proposing, ProposingState
 from .tree import check_limits
 
 FORMATS = ("tt", "tr", "tucker", "ht", "cp", "svd")
+_NAMES = {
+    "tt": Structure.tensor_train,
+    "tr": Structure.tensor_ring,
+    "tucker": Structure.tucker,
+    "ht": Structure.hierarchical_tucker,
+}
 # A fit lowers the error that truncation leaves, so that ranks for larger errors are tried too.
 _BOLD = (1.0, 1.12, 1.25, 1.4, 1.6, 1.85, 2.2, 2.7)
 
@@ -40,9 +48,13 @@ class FixedFormat(Proposing):
         format: "tt", "tr", "tucker", "ht", "cp" or "svd".
         trim: take single ranks away at the end while the target stays met.
         solver: for the cores, as in `fit`.
+        ranks: the ranks themselves instead: one for all bonds (less where the tensor can use
+            less), or one for each in the order of the constructor, such as
+            `Structure.tensor_train`. That network is fitted and nothing else.
 
     Raises:
-        ValueError: for an unknown format.
+        ValueError: for an unknown format, and for ranks that are not positive or, in a search, too
+            many or too few.
 
     Example:
         >>> import jax, numpy as np
@@ -66,8 +78,15 @@ class FixedFormat(Proposing):
     format: str = "tt"
     trim: bool = True
     solver: Any = None
+    ranks: int | tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.ranks is not None:
+            told = (self.ranks,) if isinstance(self.ranks, int) else tuple(self.ranks)
+            if not told or any(rank < 1 for rank in told):
+                raise ValueError(f"FixedFormat: ranks must be 1 or more, got {self.ranks!r}.")
+            if len(told) > 1 and self.format in ("cp", "svd"):
+                raise ValueError(f"FixedFormat: {self.format} has one rank, got {self.ranks!r}.")
         if self.format not in FORMATS:
             raise ValueError(
                 f"FixedFormat: unknown format {self.format!r}; choose one of {', '.join(FORMATS)}."
@@ -99,7 +118,8 @@ class FixedFormat(Proposing):
         return tuple(groups)
 
     def start_cores(self, problem: Problem, structure: Structure, state: ProposingState) -> Cores:
-        if self.format == "tr" and problem.is_dense:
+        closed = len(structure.edges) == len(structure.dims)  # else it is a chain
+        if self.format == "tr" and closed and problem.is_dense:
             return ring_svd(problem.dense_target, structure)
         return super().start_cores(problem, structure, state)
 
@@ -148,10 +168,36 @@ class FixedFormat(Proposing):
     def init(
         self, problem: Problem, start: TensorNetwork, budget: Budget, *, seed: tuple[int, ...]
     ) -> tuple[ProposingState, Info]:
+        if self.ranks is not None:
+            return self._told(problem, budget, seed)
         state, info = super().init(problem, start, budget, seed=seed)
         if self._by_rank(problem) and state.phase == "propose":
             return LadderState.of(state), info
         return state, info
+
+    def _told(self, problem: Problem, budget: Budget, seed: tuple[int, ...]):
+        """The network of the given ranks, fitted."""
+        dims, ranks = tuple(problem.shape), self.ranks
+        if isinstance(ranks, int) or self.format in ("cp", "svd"):
+            (rank,) = (ranks,) if isinstance(ranks, int) else ranks
+            structure = _template(self.format, dims, rank)
+        else:
+            structure = _NAMES[self.format](dims, ranks)
+        why = budget.forbids(problem, structure)
+        if why is not None:
+            raise ValueError(
+                f"FixedFormat: {structure} has the ranks that were given, but {why.message}."
+            )
+        state = ProposingState(structure, (), math.inf, seed)
+        cores = self.start_cores(problem, structure, state)
+        fit, info = self._fit(problem, structure, cores, budget)
+        status = Status.TARGET_REACHED if budget.meets(fit.error) else Status.STAGNATED
+        if not math.isfinite(fit.error):
+            status = Status.NON_FINITE
+        state = ProposingState(
+            fit.structure, fit.cores, fit.error, (*seed, 1), phase="done", status=status
+        )
+        return state, dataclasses.replace(info, move=MoveRecord(self.format))
 
     def step(
         self, problem: Problem, state: ProposingState, budget: Budget
@@ -172,11 +218,6 @@ def _template(format: str, dims: tuple[int, ...], rank: int) -> Structure:
         half = (len(dims) + 1) // 2
         legs = tuple(range(half)), tuple(range(half, len(dims)))
         return Structure(dims, legs, {(0, 1): rank}) if legs[1] else Structure.rank_one(dims)
-    names = {
-        "tt": Structure.tensor_train,
-        "tucker": Structure.tucker,
-        "ht": Structure.hierarchical_tucker,
-    }
-    structure = names[format](dims, 2)
+    structure = _NAMES[format](dims, 2)
     most = Tree.of(structure).largest_ranks()
     return Structure(dims, structure.legs, {e: min(rank, most[e]) for e in structure.edges})

@@ -1,0 +1,109 @@
+"""Slices in different units, brought to one size before a network is learned."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._network import TensorNetwork
+
+# Slices whose sizes differ by more than this are said to do so: at errors of a percent, those of
+# the smallest ones would be noise.
+TELLING = 1e3
+
+
+@dataclasses.dataclass(frozen=True)
+class Scales:
+    """The size of each slice along some modes: the root mean square of its entries.
+
+    Attributes:
+        modes: along which slices were divided by their size.
+        factors: the sizes, [slices] for each of these modes.
+    """
+
+    modes: tuple[int, ...]
+    factors: tuple[np.ndarray, ...]
+
+    def restored(self, network: TensorNetwork) -> TensorNetwork:
+        """The network of the tensor in its own units, from one of the standardized tensor: exact,
+        with the same structure."""
+        cores = list(network.cores)
+        for mode, factor in zip(self.modes, self.factors, strict=True):
+            (node,) = (k for k, legs in enumerate(network.structure.legs) if mode in legs)
+            core = np.asarray(cores[node])
+            shape = [1] * core.ndim
+            shape[network.structure.legs[node].index(mode)] = -1
+            cores[node] = core * factor.reshape(shape).astype(core.dtype)
+        return TensorNetwork(network.structure, cores)
+
+
+def standardized(tensor: Any, modes: Sequence[int]) -> tuple[np.ndarray, Scales]:
+    """A tensor whose slices along some modes all have the root mean square 1.
+
+    For modes whose indices are quantities in different units, such as temperature, pressure and
+    humidity: a relative error of the whole tensor would only see the largest of them. No mean is
+    taken away, which would be one more term of the network.
+
+    Args:
+        tensor: real or complex; NaN does not count, a slice of zeros stays.
+        modes: numbers from 0; divided by one after the other.
+
+    Returns:
+        the tensor, for `Decomposition` or `Completion.from_mask`, and what undoes it.
+
+    Raises:
+        ValueError: for a mode that the tensor does not have, or one named twice.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from tnjax import Decomposition, Structure, fit
+        >>> from tnjax.problems import standardized
+        >>> units = np.asarray([1e-3, 1.0, 1e5])
+        >>> tensor = np.random.default_rng(0).standard_normal((6, 5, 3)) * units
+        >>> even, scales = standardized(tensor, modes=[2])
+        >>> found = fit(Decomposition(even), Structure.tensor_train((6, 5, 3), (5, 3)),
+        ...             key=jax.random.key(0), max_steps=50)
+        >>> difference = np.asarray(scales.restored(found.network).to_dense()) - tensor
+        >>> bool(np.all(np.abs(difference).max((0, 1)) < 0.7 * units))
+        True
+    """
+    tensor = np.asarray(tensor)
+    modes = tuple(int(mode) for mode in modes)
+    if len(set(modes)) != len(modes) or any(not 0 <= mode < tensor.ndim for mode in modes):
+        raise ValueError(
+            f"standardized: modes {list(modes)}; expected different ones of 0..{tensor.ndim - 1}."
+        )
+    if tensor.dtype.kind in "iub":
+        tensor = tensor.astype(np.float64)
+    factors = []
+    for mode in modes:
+        size = slice_sizes(tensor, mode)
+        size = np.where(size > 0, size, 1)
+        shape = [-1 if k == mode else 1 for k in range(tensor.ndim)]
+        tensor = tensor / size.reshape(shape).astype(np.real(tensor).dtype)
+        factors.append(size)
+    return tensor, Scales(modes, tuple(factors))
+
+
+def slice_sizes(tensor: np.ndarray, mode: int) -> np.ndarray:
+    """The root mean square of each slice along a mode, NaN left out, without overflow on the way;
+    0 where there is nothing else."""
+    rows = np.abs(np.moveaxis(tensor, mode, 0).reshape(tensor.shape[mode], -1))
+    largest = np.nanmax(np.where(np.isnan(rows), 0, rows), axis=1, keepdims=True)
+    safe = np.where(largest > 0, largest, 1)
+    seen = np.maximum(np.sum(~np.isnan(rows), axis=1), 1)
+    square = np.nansum((rows / safe).astype(np.float64) ** 2, axis=1) / seen
+    return np.where(largest[:, 0] > 0, safe[:, 0] * np.sqrt(square), 0)
+
+
+def uneven_modes(tensor: np.ndarray) -> dict[int, float]:
+    """Modes whose slices differ in size by more than `TELLING`, and by how much; slices of zeros
+    do not count."""
+    found = {}
+    for mode in range(tensor.ndim):
+        sizes = slice_sizes(tensor, mode)
+        sizes = sizes[sizes > 0]
+        if len(sizes) > 1 and sizes.max() > TELLING * sizes.min():
+            found[mode] = float(sizes.max() / sizes.min())
+    return found
