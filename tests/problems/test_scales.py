@@ -70,7 +70,7 @@ def test_the_command_line_standardizes_and_says_where_it_should(tmp_path):
     for k in range(3):
         missed = np.linalg.norm(found[..., k] - tensor[..., k])
         assert missed <= 0.1 * np.linalg.norm(tensor[..., k])
-    status, _, err = run(*words, tmp_path / "plain")
+    status, _, err = run(*words, tmp_path / "plain", progress=True)
     assert status == 0
     assert "--standardize 2" in err
     for wrong in ("3", "x", "0,0"):
