@@ -21,6 +21,7 @@ from .._processes import agree, check_same, leads, shared
 from .._status import Status
 from .._structure import Structure
 from .._tracing import new_array, refuse_trace
+from .._tuned import tuned
 from ..contract.cost import check_fit_memory
 from ..problems import Decomposition, Problem, StreamedCompletion, StreamedDecomposition
 from ..solve import fit
@@ -42,9 +43,21 @@ from .spectra.cuts import cut_bounds
 from .storage.checkpoint import Saved, Totals, fingerprint, open_folder, write_checkpoint
 from .strategy import Budget, Fit, Info, MoveRecord, State, Strategy
 
-# Random starts of the structure that the cut bounds propose, and sweeps of each.
-_CUT_STARTS = 8
-_CUT_STEPS = 60
+
+@dataclasses.dataclass(frozen=True)
+class CutStart:
+    """The start that the cut bounds propose.
+
+    Attributes:
+        starts: random starts of its structure: one in two or three ends in a swamp.
+        steps: sweeps of each.
+    """
+
+    starts: int = 8
+    steps: int = 60
+
+
+CUT_START = tuned("cut_start", CutStart())
 
 
 def search(
@@ -493,8 +506,8 @@ def _from_cuts(
         structure,
         key=key,
         target_error=target_error,
-        num_starts=_CUT_STARTS,
-        max_steps=_CUT_STEPS,
+        num_starts=CUT_START().starts,
+        max_steps=CUT_START().steps,
     )
     return found.network if found.error <= target_error else None
 

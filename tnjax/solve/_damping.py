@@ -1,7 +1,26 @@
 """The damping of Gauss-Newton steps: eased after a good one, raised after a rejected one."""
 
+import dataclasses
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from .._tuned import tuned
+
+
+@dataclasses.dataclass(frozen=True)
+class DampingRule:
+    """The damping of Gauss-Newton steps.
+
+    Attributes:
+        raised: factor of the damping after a step that gave NaN or infinity.
+    """
+
+    raised: int = 100
+
+
+DAMPING = tuned("damping", DampingRule(), traced=True)
+
 
 Damping = tuple[Float[Array, ""], Float[Array, ""]]
 
@@ -33,4 +52,4 @@ def next_damping(state: Damping, ratio: Array, accept: Array, *, ease: float, le
 def raised_damping(state: Damping) -> Damping:
     """What answers a step that gave NaN or infinity."""
     damping, factor = state
-    return 100 * damping, factor
+    return DAMPING().raised * damping, factor

@@ -1,5 +1,6 @@
 """Gradient steps on random batches of sampled entries."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -8,9 +9,25 @@ import optax
 from jax import lax
 
 from .._network import TensorNetwork
+from .._tuned import tuned
 from ..problems import Completion, Problem
 from .real import from_real, to_real
 from .solver import Solver
+
+
+@dataclasses.dataclass(frozen=True)
+class MinibatchCosts:
+    """Steps on batches of entries.
+
+    Attributes:
+        expected_passes: passes over the prediction that a fit is forecast to make: decides how to
+            compile.
+    """
+
+    expected_passes: int = 100
+
+
+MINIBATCH = tuned("minibatch", MinibatchCosts())
 
 
 class Minibatch(Solver):
@@ -98,7 +115,7 @@ class Minibatch(Solver):
 
     @property
     def expected_passes(self) -> int:
-        return 100
+        return MINIBATCH().expected_passes
 
 
 def batch_update(transformation, problem: Completion, structure, cores, state, ids):

@@ -3,15 +3,28 @@
 import dataclasses
 import math
 
+from ..._tuned import tuned
 from ..strategy import Info
 from .state import GreedyState
 
 EFFORTS = ("quick", "normal", "thorough")
 
-# Of "normal": the work that is always allowed, in flops by the forecast of `fitting.work`, some ten
-# seconds of one core; and what else is, as a multiple of what it took to meet the target.
-_FLOOR = 1e10
-_AGAIN = 1.0
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """The work of `effort="normal"` once the target is met.
+
+    Attributes:
+        floor: what is always allowed, in flops by the forecast of `fitting.work`: some ten seconds
+            of one core.
+        again: what else is, as a multiple of what it took to meet the target.
+    """
+
+    floor: float = 1e10
+    again: float = 1.0
+
+
+EFFORT = tuned("effort", Effort())
 
 
 def counted(effort: str, state: GreedyState, info: Info) -> GreedyState:
@@ -31,7 +44,7 @@ def left(effort: str, state: GreedyState) -> float:
     """Work that may still be done to make the network smaller, other than by taking ranks away."""
     if effort == "thorough" or state.grown is None:
         return math.inf
-    allowed = 0.0 if effort == "quick" else max(_FLOOR, _AGAIN * state.grown)
+    allowed = 0.0 if effort == "quick" else max(EFFORT().floor, EFFORT().again * state.grown)
     return allowed - (state.work - state.grown)
 
 

@@ -15,14 +15,29 @@ from collections.abc import Sequence
 import numpy as np
 
 from ... import _interrupt
+from ..._tuned import tuned
 
-# Ratio of neighboring points where the first tangents touch; they are 1 % off between them.
-_TANGENT_RATIO = 1.35
-_ROUNDS = 8
-# Nodes of HiGHS's tree for one program: without a deadline the clock must not decide. Programs of
-# ranks need at most some fifty.
-_NODES = 2000
-_TIGHT = 1e-4
+
+@dataclasses.dataclass(frozen=True)
+class IntegerPrograms:
+    """Integer programs over the ranks of a graph.
+
+    Attributes:
+        tangent_ratio: ratio of neighboring points where the first tangents touch; they are 1 % off
+            between them.
+        rounds: rounds of new tangents.
+        nodes: nodes of HiGHS's tree for one program: without a deadline the clock must not decide.
+            Programs of ranks need at most some fifty.
+        tight: relative gap at which a program counts as solved.
+    """
+
+    tangent_ratio: float = 1.35
+    rounds: int = 8
+    nodes: int = 2000
+    tight: float = 1e-4
+
+
+INTEGER = tuned("integer", IntegerPrograms())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +129,8 @@ def _solve(program, costs, max_params, at_most, at_least, seconds) -> Solution:
         rows.append((row, size / unit * (1 + log - math.log(size)), np.inf))
 
     for node in range(cores):
-        steps = max(1, math.ceil(math.log(high[node] / low[node]) / math.log(_TANGENT_RATIO)))
+        span = math.log(high[node] / low[node])
+        steps = max(1, math.ceil(span / math.log(INTEGER().tangent_ratio)))
         for size in np.unique(np.geomspace(low[node], high[node], steps + 1)):
             tangent(node, float(size))
 
@@ -131,10 +147,10 @@ def _solve(program, costs, max_params, at_most, at_least, seconds) -> Solution:
     upper = np.append(np.ones(binaries), high / unit * (1 + 1e-9))
     lower = np.append(np.zeros(binaries), low / unit * (1 - 1e-9))
     best, best_value, bound = None, math.inf, 0.0
-    for _ in range(_ROUNDS):
+    for _ in range(INTEGER().rounds):
         _interrupt.checkpoint()
         matrix, least, most = _assemble(rows, binaries + cores)
-        options = {"mip_rel_gap": _TIGHT, "node_limit": _NODES}
+        options = {"mip_rel_gap": INTEGER().tight, "node_limit": INTEGER().nodes}
         limits = [None if seconds is None else seconds / 2, _interrupt.left()]
         limits = [limit for limit in limits if limit is not None]
         if limits:
@@ -155,8 +171,9 @@ def _solve(program, costs, max_params, at_most, at_least, seconds) -> Solution:
         fits = max_params is None or sizes.sum() <= max_params * (1 + 1e-9)
         if fits and value(chosen) < best_value:
             best, best_value = chosen, value(chosen)
-        loose = [v for v in range(cores) if sizes[v] / unit > found.x[binaries + v] * (1 + _TIGHT)]
-        if found.status != 0 or not loose or best_value <= bound * (1 + _TIGHT):
+        slack = 1 + INTEGER().tight
+        loose = [v for v in range(cores) if sizes[v] / unit > found.x[binaries + v] * slack]
+        if found.status != 0 or not loose or best_value <= bound * slack:
             break
         for node in loose:
             tangent(node, float(sizes[node]))
