@@ -5,13 +5,13 @@ that a kernel executes as a chain of `dot_general`.
 """
 
 import dataclasses
-import functools
 import math
 from typing import Any
 
 import opt_einsum
 
 from .. import _interrupt
+from .._tuned import cached, tuned
 from .equation import Equation, Labels
 
 try:  # an optional extra: finds the same optimal paths as `dp`, some ten times sooner
@@ -19,13 +19,26 @@ try:  # an optional extra: finds the same optimal paths as `dp`, some ten times 
 except ImportError:
     cotengra = None
 
-# Operands up to which the search for a path is exact, fewer where they share many labels (it would
-# take minutes). Beyond, the greedy heuristics are used.
-_MAX_EXACT_OPERANDS = 20
-_MAX_EXACT_OPERANDS_DENSE = 16
-_DENSE_LABELS = 3  # per operand
-# Up to this many operands a search takes a millisecond, and sizes are taken as they are.
-_MAX_TRUE_OPERANDS = 8
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """Searches for the order of a contraction.
+
+    Attributes:
+        exact_operands: operands up to which the search is exact; beyond, the greedy heuristics.
+        exact_operands_dense: the same where they share many labels: it would take minutes.
+        dense_labels: labels for each operand that are many.
+        true_operands: operands up to which sizes are taken as they are: a search takes a
+            millisecond.
+    """
+
+    exact_operands: int = 20
+    exact_operands_dense: int = 16
+    dense_labels: int = 3
+    true_operands: int = 8
+
+
+PATHS = tuned("paths", Paths(), traced=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +87,7 @@ def find_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     both minimize flops without outer products of connected operands. Of many operands sizes count
     rounded, so that structures whose ranks differ a little share a search.
     """
-    if len(equation.inputs) <= _MAX_TRUE_OPERANDS:
+    if len(equation.inputs) <= PATHS().true_operands:
         return _search_path(equation)
     sizes = tuple((label, _rounded(size)) for label, size in equation.sizes)
     return _search_path(Equation(equation.inputs, equation.output, sizes))
@@ -86,7 +99,7 @@ def _rounded(size: int) -> int:
     return power * min(round(size / power), 4)
 
 
-@functools.lru_cache(maxsize=4096)
+@cached(maxsize=4096)
 def _search_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     inputs = [frozenset(labels) for labels in equation.inputs]
     if len(inputs) < 2:
@@ -94,8 +107,8 @@ def _search_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     _interrupt.checkpoint()  # the search for a path of many operands takes a while
     # opt_einsum's annotations say letters; it takes any hashable label.
     problem: Any = (inputs, frozenset(equation.output), equation.size_dict)
-    dense = len(equation.sizes) > _DENSE_LABELS * len(inputs)
-    exact = len(inputs) <= (_MAX_EXACT_OPERANDS_DENSE if dense else _MAX_EXACT_OPERANDS)
+    dense = len(equation.sizes) > PATHS().dense_labels * len(inputs)
+    exact = len(inputs) <= (PATHS().exact_operands_dense if dense else PATHS().exact_operands)
     if cotengra is not None:
         path = cotengra.array_contract_path(
             [tuple(sorted(labels)) for labels in inputs],
@@ -134,7 +147,7 @@ def _pairwise(path, count: int) -> tuple[tuple[int, int], ...]:
     return tuple(out)
 
 
-@functools.lru_cache(maxsize=4096)
+@cached(maxsize=4096)
 def plan(equation: Equation) -> Plan:
     """The plan of an equation; cached, so that a structure is planned once."""
     size = equation.size_dict

@@ -6,7 +6,7 @@ from ...moves import Rerank
 from ...problems import Problem
 from ..strategy import Budget, MoveRecord
 from .fits import Step
-from .measure import DEFINITE
+from .measure import MEASURING
 from .state import GreedyState, Outcome
 from .tries import affordable, batched, run_batch
 
@@ -15,7 +15,7 @@ def may_be(problem: Problem, state: GreedyState) -> bool:
     """Whether a structure that misses the target is one that could meet it: a fit that stalled (a
     swamp) calls for other steps, not for more ranks."""
     cuts, structure = state.cuts, state.structure
-    if cuts is None or cuts.definite < DEFINITE or state.freed == structure:
+    if cuts is None or cuts.definite < MEASURING().definite or state.freed == structure:
         return False
     able = problem.least_squares is not None and not problem.nonnegative
     return able and cuts.admits(structure) and affordable(problem, structure, 1) >= 1
