@@ -108,6 +108,14 @@ class Samples(eqx.Module):
         unit: the error is the root of the loss times this (relative losses only).
         mesh: along whose `data` axis the samples are shared out; None for one device.
         filled: how many at the end, of weight zero, only make their number divide.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from tnjax import Completion
+        >>> indices, values = np.argwhere(np.ones((3, 4))), np.arange(12.0)
+        >>> problem = Completion(indices, values, (3, 4), validation=0.25, key=jax.random.key(0))
+        >>> problem.training.count
+        9
     """
 
     indices: Int[Array, "samples modes"]
@@ -120,6 +128,7 @@ class Samples(eqx.Module):
 
     @property
     def count(self) -> int:
+        """The number of samples, without those that only fill up."""
         return self.indices.shape[0] - self.filled
 
     @classmethod

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from ... import _mesh
@@ -427,7 +428,13 @@ class _PerEdge(eqx.Module):
         return _PerEdge(jax.tree.map(lambda x: _take(x, rows), self.value))
 
 
-def over_candidates(function, mesh, point, edges, batch_size: int):
+def over_candidates(
+    function: Callable[..., Any],
+    mesh: Mesh | None,
+    point: Any,
+    edges: Sequence[Edge],
+    batch_size: int,
+) -> Callable[..., Any]:
     """`function(point, *args)` over the leading axis of args, `batch_size` at a time on each
     device along the mesh's `candidates`; candidates that fill up a round are repeated ones.
 
@@ -480,6 +487,13 @@ def over_candidates(function, mesh, point, edges, batch_size: int):
 def slices_only(deltas: TensorNetwork, edges: Sequence[Edge]) -> Cores:
     """The cores of candidate networks, zero where an edge does not touch a node: what
     `Screen.improve` gives back.
+
+    Args:
+        deltas: what the candidates add, as `candidate_networks` makes it.
+        edges: one for each candidate.
+
+    Returns:
+        for each node an array [edges, *core].
 
     Example:
         >>> import jax, jax.numpy as jnp
