@@ -1,6 +1,7 @@
 """Settings that every test runs under. Nothing here may import tnjax: the type checker has to be
 hooked in first (`--jaxtyping-packages`)."""
 
+import contextlib
 import gc
 import itertools
 import logging
@@ -55,6 +56,15 @@ def unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture
+def override():
+    """`override({"growth.large": 0})`: tuned constants with other values until the test ends."""
+    from tnjax import constants
+
+    with contextlib.ExitStack() as stack:
+        yield lambda values: stack.enter_context(constants.overridden(values))
 
 
 class _Compiled(logging.Handler):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from . import _display
 
 if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them for Python
+    from . import constants as constants
     from . import contract as contract
     from . import distributed as distributed
     from . import io as io
@@ -124,6 +125,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
 # The packages and names of this module are imported when they are first asked for, so that nobody
 # waits for what he does not use: `tnjax --help` needs no JAX, and a search no neural networks.
 _PACKAGES = (
+    "constants",
     "contract",
     "distributed",
     "io",

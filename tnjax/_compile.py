@@ -18,6 +18,7 @@ the same bits. Programs on other devices, or on a mesh of several, are always co
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import math
 import os
@@ -32,6 +33,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from . import _collector, _compiling, _interpret, _interrupt, _mesh
+from ._tuned import traced_overrides, tuned
 
 # Code in one piece: split up for many threads, as by default, it takes longer where programs are
 # small, and twice as many mappings of memory, of which a Linux process may have some 65,000.
@@ -42,16 +44,30 @@ _FULL = {
 }
 _FAST = {**_FULL, "xla_backend_optimization_level": 0}
 
-# Seconds that level 0 loses for one element that an elementwise loop touches, and the seconds
-# that the full tier's compilation costs on top, as measured on one x86 core.
-_FAST_LOSS_PER_ELEMENT = 20e-9
-_FULL_COMPILE_SECONDS = 0.5
 
-# Seconds that NumPy loses for one element, for one operation, and that making a program may be
-# worth: what compiling it takes, over the times that a search runs it.
-_HOST_LOSS_PER_ELEMENT = 2e-9
-_HOST_LOSS_PER_OPERATION = 3e-6
-_HOST_WORTH = 0.3
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """Forecasts that choose how a program is made.
+
+    Attributes:
+        fast_loss: seconds that level 0 of XLA loses for one element that an elementwise loop
+            touches, as measured on one x86 core.
+        full_seconds: seconds that the full tier's compilation costs on top.
+        host_loss: seconds that NumPy loses for one element.
+        operation_loss: seconds that NumPy loses for one operation.
+        host_worth: seconds that making a program may be worth: what compiling it takes, over the
+            times that a search runs it.
+    """
+
+    fast_loss: float = 20e-9
+    full_seconds: float = 0.5
+    host_loss: float = 2e-9
+    operation_loss: float = 3e-6
+    host_worth: float = 0.3
+
+
+PROGRAMS = tuned("programs", Programs())
+
 
 # Programs to keep, each with some 50 to 150 mappings.
 _CACHE_SIZE = 256
@@ -122,7 +138,7 @@ def run(
 
 def _if_small(work: int, passes: int | None) -> int | None:
     """The passes of a program that NumPy may run; None for others."""
-    return passes if work * _HOST_LOSS_PER_ELEMENT < _HOST_WORTH else None
+    return passes if work * PROGRAMS().host_loss < PROGRAMS().host_worth else None
 
 
 def interpreted(
@@ -149,8 +165,8 @@ def handed_to(runner: Callable[[Callable, tuple, tuple, int], Ran]) -> Iterator[
 def choose_tier(elements: int) -> str:
     """The compiler's tier for a program; `work` counts the elements that its elementwise loops
     touch in all its runs."""
-    lost = elements * _FAST_LOSS_PER_ELEMENT
-    return "fast" if lost < _FULL_COMPILE_SECONDS else "full"
+    lost = elements * PROGRAMS().fast_loss
+    return "fast" if lost < PROGRAMS().full_seconds else "full"
 
 
 @functools.cache
@@ -213,6 +229,7 @@ def compiled(
         None if mesh is None else (mesh, *jax.tree.leaves(layout)),
         jax.default_backend(),
         jax.config.read("jax_enable_x64"),
+        traced_overrides(),
     )
     _cleared_with_jax()
     with _lock:
@@ -264,7 +281,7 @@ class _Forms:
         """Whether NumPy's operations are so few that compiling does not pay."""
         if passes is None or self.operations is None:
             return False
-        return self.operations(passes) * _HOST_LOSS_PER_OPERATION <= _HOST_WORTH
+        return self.operations(passes) * PROGRAMS().operation_loss <= PROGRAMS().host_worth
 
 
 def _made(

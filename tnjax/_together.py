@@ -9,6 +9,7 @@ meet depends on the searches alone and never on time, so that the same searches 
 
 import collections
 import contextvars
+import dataclasses
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -19,13 +20,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _compile, _interrupt, _mesh
+from ._tuned import tuned
 
-# Rounds that a call waits at most while larger groups go first.
-_PATIENCE = 8
-# Bytes that a batch may need if no limit is given.
-_BATCH_BYTES = 2 * 1024**3
-# Arrays of at least this many bytes belong to the data: they are compared once, and stacked once.
-_LARGE = 2**16
+
+@dataclasses.dataclass(frozen=True)
+class Rounds:
+    """Searches that share batched calls.
+
+    Attributes:
+        patience: rounds that a call waits at most while larger groups go first.
+        batch_bytes: bytes that a batch may need if no limit is given.
+        large: bytes from which on an array belongs to the data: such arrays are compared once, and
+            stacked once.
+    """
+
+    patience: int = 8
+    batch_bytes: int = 2 * 1024**3
+    large: int = 2**16
+
+
+ROUNDS = tuned("together", Rounds())
 
 
 class Meetings(NamedTuple):
@@ -78,7 +92,7 @@ def together(tasks: Sequence[Callable[[], Any]], *, max_bytes: int | None = None
         >>> len(met.results), met.batches > 0
         (2, True)
     """
-    return _Table(tasks, _BATCH_BYTES if max_bytes is None else max_bytes).serve()
+    return _Table(tasks, ROUNDS().batch_bytes if max_bytes is None else max_bytes).serve()
 
 
 class _Call(NamedTuple):
@@ -203,7 +217,7 @@ class _Table:
         for guest in waiting:
             assert guest.call is not None
             groups.setdefault(guest.call.key, []).append(guest)
-        urgent = lambda group: max(guest.waited for guest in group) >= _PATIENCE
+        urgent = lambda group: max(guest.waited for guest in group) >= ROUNDS().patience
         behind = lambda group: min(guest.calls for guest in group)
         best = min(groups.values(), key=lambda g: (not urgent(g), -len(g), behind(g)))
         for guest in waiting:
@@ -331,7 +345,7 @@ class _Stacks:
             return True  # as their types, a part of what makes calls equal
         if _extended(a):
             a, b = jax.random.key_data(a), jax.random.key_data(b)
-        if a.nbytes < _LARGE:
+        if a.nbytes < ROUNDS().large:
             return bool(np.array_equal(a, b))
         key = (id(a), id(b))
         known = self._same.get(key)
@@ -345,7 +359,7 @@ class _Stacks:
         """A new leading axis."""
         if _extended(parts[0]):
             return jnp.stack(parts)
-        if parts[0].nbytes < _LARGE:
+        if parts[0].nbytes < ROUNDS().large:
             return np.stack([np.asarray(part) for part in parts])
         key = tuple(map(id, parts))
         refs, found = self._kept.pop(key, ([], None))

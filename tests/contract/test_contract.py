@@ -78,7 +78,7 @@ def test_dense_is_the_sum_over_all_bonds(structure, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
 @pytest.mark.parametrize("seed", range(4))
-def test_thin_last_products_are_written_in_their_final_order(seed, dtype, monkeypatch):
+def test_thin_last_products_are_written_in_their_final_order(seed, dtype, monkeypatch, override):
     """Modes in random order, so that the last product is not that of the dense tensor; the
     gradient too."""
     rng = np.random.default_rng(seed)
@@ -94,7 +94,7 @@ def test_thin_last_products_are_written_in_their_final_order(seed, dtype, monkey
     loss = lambda cores: jnp.sum(jnp.abs(kernels.dense(structure, cores)) ** 3)
     plain, slope = kernels.dense(structure, arrays(cores)), jax.grad(loss)(arrays(cores))
     assert not taken
-    monkeypatch.setattr(kernels, "_LARGE", 1)
+    override({"kernels.large": 1})
     thin, thin_slope = kernels.dense(structure, arrays(cores)), jax.grad(loss)(arrays(cores))
     assert len(taken) == 2
     tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == "float32" else {"rtol": 1e-10}

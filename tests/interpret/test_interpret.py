@@ -110,10 +110,10 @@ def test_contractions_in_any_order_of_axes(word, dtype):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_products_of_operands_in_any_layout_are_those_of_einsum(seed, monkeypatch):
+def test_products_of_operands_in_any_layout_are_those_of_einsum(seed, override):
     """Axes in any order, in memory too, broadcast, reversed, of size one; large and small."""
     rng = np.random.default_rng(seed)
-    monkeypatch.setattr(_products, "_WORTHWHILE", int(rng.choice([0, 2048])))
+    override({"interpreted_products.worthwhile": int(rng.choice([0, 2048]))})
     for _ in range(40):
         batch, summed = ["uv"[: rng.integers(0, 3)], "abc"[: rng.integers(0, 4)]]
         rows, columns = ["xyz"[: rng.integers(0, 4)], "pq"[: rng.integers(0, 3)]]

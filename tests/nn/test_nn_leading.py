@@ -109,7 +109,7 @@ def test_large_environments_by_random_range():
 
 @pytest.mark.parametrize("edge", [(0, 1), (0, 2)])
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_large_environments_are_not_formed(name, edge, monkeypatch):
+def test_large_environments_are_not_formed(name, edge, override):
     """The slices are the same, whether the matrix of an environment is there or only its
     products; and the products are those of the matrix."""
     layout, rng = LAYOUTS[name], RNG(4)
@@ -119,7 +119,7 @@ def test_large_environments_are_not_formed(name, edge, monkeypatch):
     sides = [leading_module._Side.of(layout.structure, node, edge) for node in edge]
     formed = target._environment(edge, sides)
     slices = [target.slices(edge, 2, 3, RNG(0))]
-    monkeypatch.setattr(leading_module, "_LARGEST_FORMED", 0)
+    override({"layer_slices.largest_formed": 0})
     products = target._environment(edge, sides)
     assert not isinstance(products, np.ndarray)
     assert products.shape == formed.shape

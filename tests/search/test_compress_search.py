@@ -18,7 +18,6 @@ from tnjax import (
 )
 from tnjax._search.reduce import core as _compress
 from tnjax._search.reduce.core import compress_problem, worthwhile
-from tnjax._search.spectra import unfoldings as _spectra
 
 KEY = jax.random.key(0)
 DIMS = (9, 10, 8)
@@ -71,8 +70,8 @@ def test_errors_on_the_core_are_errors_on_the_whole(dtype):
     ],
     ids=["ring", "hyperedge", "merged"],
 )
-def test_the_error_slab_by_slab(structure, rows, dtype, monkeypatch):
-    monkeypatch.setattr(_compress, "_SLAB", rows * DIMS[1] * DIMS[2])
+def test_the_error_slab_by_slab(structure, rows, dtype, override):
+    override({"reduction.slab": rows * DIMS[1] * DIMS[2]})
     problem = Decomposition(planted(dtype))
     network = TensorNetwork.random(structure, key=KEY, dtype=problem.dtype)
     expected = float(problem.error(network))
@@ -150,8 +149,8 @@ def test_a_start_is_projected():
     assert result.num_params <= PLANTED.num_params
 
 
-def test_large_modes_are_sketched(monkeypatch):
-    monkeypatch.setattr(_spectra, "_WIDE_SIDE", 100)
+def test_large_modes_are_sketched(override):
+    override({"spectra.wide_side": 100})
     left, right = normal((200, 3)), normal((3, 40), seed=1)
     problem = Decomposition((left @ right).reshape(200, 5, 8))
     found = compress_problem(problem, 1e-3)

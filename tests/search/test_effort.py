@@ -41,9 +41,9 @@ def test_quick_only_takes_ranks_away_and_more_effort_never_ends_larger():
     assert thorough.num_params < quick.num_params
 
 
-def test_normal_stops_by_work_and_never_by_time(monkeypatch, tmp_path):
+def test_normal_stops_by_work_and_never_by_time(override, tmp_path):
     thorough = run("thorough")
-    monkeypatch.setattr(_effort, "_FLOOR", 0.0)
+    override({"effort.floor": 0.0})
     bounded = run("normal")
     assert bounded.fitted < thorough.fitted
     assert bounded.status is Status.TARGET_REACHED

@@ -28,6 +28,7 @@ from tnjax import (
     LocalSampling,
     Minibatch,
     Objective,
+    Setup,
     Status,
     Structure,
     TensorNetwork,
@@ -147,13 +148,13 @@ def test_a_part_is_searched_with_and_resumed_to_the_same_bits(mine, tensor, tmp_
     part = search(
         problem,
         **options,
-        checkpoints=tmp_path,
         on_step=path.append,
-        stop=lambda: bool(path),
+        setup=Setup(checkpoints=tmp_path, stop=lambda: bool(path)),
     )
     assert part.status is Status.INTERRUPTED
     assert len(part.path) < len(whole.path)
-    assert_same(search(problem, **options, checkpoints=tmp_path, resume=True), whole)
+    rest = search(problem, **options, setup=Setup(checkpoints=tmp_path, resume=True))
+    assert_same(rest, whole)
 
 
 def assert_same(a, b):
@@ -264,14 +265,17 @@ def completion(tensor, **options):
     [
         (Decomposition, dict(target_error=1e-3)),
         (Decomposition, dict(target_error=1e-3, strategy=Greedy(infer=False))),
-        (Decomposition, dict(target_error=1e-2, start="cuts")),
+        (Decomposition, dict(target_error=1e-2, setup=Setup(start="cuts"))),
         (Decomposition, dict(target_error=1e-2, strategy=TreeSearch())),
         (Decomposition, dict(target_error=1e-2, strategy=FixedFormat("tr"))),
         (
             Decomposition,
             dict(target_error=1e-2, strategy=LocalSampling(samples=4, rounds=2, max_rank=3)),
         ),
-        (lambda tensor: Decomposition(smooth()), dict(target_error=1e-2, compress=True)),
+        (
+            lambda tensor: Decomposition(smooth()),
+            dict(target_error=1e-2, setup=Setup(compress=True)),
+        ),
         (completion, dict(target_error=1e-2, max_steps=2)),
     ],
     ids=["infer", "grow", "cuts", "tree", "ring", "sampling", "compress", "complete"],
@@ -310,9 +314,9 @@ def test_what_a_problem_does_not_say_is_refused_by_name(mine, tensor):
     for strategy in (TreeSearch(), tnjax.SparseDiagonal()):
         with pytest.raises(ValueError, match="got Logarithms"):
             search(problem, key=KEY, target_error=0.1, strategy=strategy)
-    for options in (dict(start="cuts"), dict(compress=True)):
+    for setup in (Setup(start="cuts"), Setup(compress=True)):
         with pytest.raises(ValueError, match="needs a Decomposition"):
-            search(problem, key=KEY, target_error=0.1, **options)
+            search(problem, key=KEY, target_error=0.1, setup=setup)
 
 
 def test_capabilities_are_known_in_a_trace(mine, tensor):

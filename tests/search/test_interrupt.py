@@ -184,7 +184,7 @@ def test_no_time_at_all_gives_the_start_and_its_error():
 
 
 @pytest.mark.parametrize("give_up", [False, True])
-def test_a_compiled_fit_by_and_by_gives_the_bits_of_one_program(monkeypatch, give_up):
+def test_a_compiled_fit_by_and_by_gives_the_bits_of_one_program(monkeypatch, give_up, override):
     from tnjax import ALS
     from tnjax.solve.limits import limits_of
 
@@ -196,8 +196,7 @@ def test_a_compiled_fit_by_and_by_gives_the_bits_of_one_program(monkeypatch, giv
         data, solver, network, limits, work=10**6, passes=20, sweep_flops=1e3
     )
     once = run()
-    monkeypatch.setattr(_fitting, "WHOLE_FLOPS", 0)
-    monkeypatch.setattr(_fitting, "CHUNK_FLOPS", 7e3)
+    override({"looks.whole_flops": 0, "looks.chunk_flops": 7e3})
     never, calls = stop_at(10**9)
     with _interrupt.interruptible(None, never):
         often = run()

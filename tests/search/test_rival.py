@@ -44,8 +44,8 @@ def kinds(result):
 
 
 @pytest.fixture
-def early(monkeypatch):
-    monkeypatch.setattr(_rival, "_FIRST", 50)
+def early(override):
+    override({"rival.first": 50})
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -65,8 +65,8 @@ def test_sums_of_products_become_one(early, dtype):
 def test_errors_are_forecast_by_a_power_law():
     sizes = [4, 8, 16, 32]
     errors = [0.8 * size**-0.5 for size in sizes]
-    steps = np.log(2) / np.log(_rival._GROWTH)
-    far, near = (errors[-1] * _rival._BETTER ** (n * steps) for n in (2, 1))
+    steps = np.log(2) / np.log(_rival.RIVALRY().growth)
+    far, near = (errors[-1] * _rival.RIVALRY().better ** (n * steps) for n in (2, 1))
     assert _rival._lowest(sizes, errors[:2]) == pytest.approx(far)
     assert _rival._lowest(sizes, errors[:3]) == pytest.approx(near)
     assert _rival._lowest(sizes, errors[:1]) == 0  # nothing is known yet
@@ -139,9 +139,9 @@ def test_no_rival_is_fitted_that_the_budget_forbids():
     assert 1 < bound.structure.ranks[0] < 12
 
 
-def test_what_grew_is_compared_at_last(monkeypatch):
+def test_what_grew_is_compared_at_last(override):
     """Too small to be compared on the way, but larger than the CP network that does as well."""
-    monkeypatch.setattr(_rival, "_FIRST", 10**6)
+    override({"rival.first": 10**6})
     problem = Decomposition(sum_of_products())
     options: dict[str, Any] = {"key": jax.random.key(0)}
     result = search(problem, **options, target_error=0.25)

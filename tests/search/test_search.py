@@ -25,7 +25,6 @@ from tnjax import (
     search,
 )
 from tnjax._search.fitting import evaluate as _evaluate
-from tnjax._search.greedy import grow as _grow
 from tnjax._search.strategy import Budget
 from tnjax.contract.cost import MemoryLimitError, dense_fit_peak_bytes
 from tnjax.solve import programs as _fitting
@@ -304,7 +303,7 @@ def test_strategies_are_values():
     assert tnjax.search.__doc__.startswith("Learn a tensor network")
 
 
-def test_bonds_that_grow_together_are_fitted_as_one_move_from_all_their_slices(monkeypatch):
+def test_bonds_that_grow_together_are_fitted_as_one_move_from_all_their_slices(override):
     problem, budget = Decomposition(rough((4, 3, 4, 3))), Budget(max_params=140)
     start = Structure.tensor_ring((4, 3, 4, 3), 2)
     greedy = Greedy(burst=1.0, prune=False)
@@ -315,7 +314,7 @@ def test_bonds_that_grow_together_are_fitted_as_one_move_from_all_their_slices(m
     after, info = greedy.step(problem, state, budget)
     assert info.move is not None
     assert info.move.to == ()  # a small network grows one bond at a time
-    monkeypatch.setattr(_grow, "_LARGE", 0)
+    override({"growth.large": 0})
     after, info = greedy.step(problem, state, budget)
     assert info.move is not None
     assert len(info.move.to) >= 1

@@ -19,7 +19,7 @@ from tnjax import (
     search,
 )
 from tnjax._search.fitting.races import attempt
-from tnjax._search.greedy import measure, shrink
+from tnjax._search.greedy import shrink
 from tnjax._search.greedy.measure import measured
 from tnjax._search.greedy.shrink import Prune, Swap
 from tnjax._search.greedy.state import Outcome
@@ -47,9 +47,9 @@ def planted(structure, seed=1, dtype=np.float64):
         (Structure.cp((4, 5, 4), 2), None, "hyperedge", True),
     ],
 )
-def test_each_phase_finds_what_no_phase_before_it_does(truth, start, kind, trees, monkeypatch):
+def test_each_phase_finds_what_no_phase_before_it_does(truth, start, kind, trees, override):
     if not trees:
-        monkeypatch.setattr(measure, "_TREE_MODES", 0)
+        override({"measuring.tree_modes": 0})
     result = search(planted(truth), key=KEY, target_error=1e-5, setup=Setup(start=start))
     assert result.num_params <= truth.num_params
     assert result.error <= 1e-5

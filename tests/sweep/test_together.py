@@ -22,7 +22,7 @@ from tnjax import (
     make_strategy,
     search,
 )
-from tnjax._together import _PATIENCE, batch_size, together
+from tnjax._together import ROUNDS, batch_size, together
 
 ADAM = optax.adam(1e-2)
 RING = Structure.tensor_ring((5, 6, 5), 2)
@@ -152,7 +152,7 @@ def test_nobody_waits_forever():
     seen = []
 
     def many(seed):
-        for n in range(3 * _PATIENCE):
+        for n in range(3 * ROUNDS().patience):
             ask("many", np.asarray(float(seed + n)))
             seen.append("many")
 
@@ -161,7 +161,7 @@ def test_nobody_waits_forever():
         seen.append("lone")
 
     together([lambda: many(0), lambda: many(1), lone])
-    assert seen.index("lone") <= 2 * _PATIENCE + 2
+    assert seen.index("lone") <= 2 * ROUNDS().patience + 2
 
 
 def test_a_batch_that_memory_does_not_hold_is_split_up():

@@ -1,5 +1,6 @@
 """From a jaxpr to a program of NumPy's operations."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,13 +8,26 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from .._tuned import tuned
 from ._operations import ELEMENTWISE, OPERATIONS, Equation, narrow_shape
 from ._parameters import Parameters
 from ._program import Branches, Instruction, Loop, Program, Scan, While
 from ._unsupported import PASSED_ON, Unsupported
 
-# Entries up to which a constant is computed once and kept, and an array needs not be freed early.
-_SMALL = 100_000
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """Constants of a program.
+
+    Attributes:
+        entries: entries up to which a constant is computed once and kept, and an array needs not be
+            freed early.
+    """
+
+    entries: int = 100_000
+
+
+KEPT = tuned("interpreted_constants", Kept(), traced=True)
 
 
 def _shape(atom: Any) -> jax.ShapeDtypeStruct:
@@ -59,7 +73,7 @@ class _Builder:
     def slot(self, value: Any = None, *, constant: bool = False, size: int = 0) -> int:
         self.values.append(value)
         self.constant.append(constant)
-        self.large.append(size > _SMALL and not constant)
+        self.large.append(size > KEPT().entries and not constant)
         return len(self.values) - 1
 
     def inline(self, jaxpr: Jaxpr, consts: Sequence, inputs: Sequence[int]) -> tuple[int, ...]:
@@ -104,7 +118,7 @@ class _Builder:
                 name, params, tuple(_shape(atom) for atom in eqn.invars), _shape(*eqn.outvars)
             )
             call, result = OPERATIONS[name](equation), equation.output
-        if result.size <= _SMALL and all(self.constant[slot] for slot in slots):
+        if result.size <= KEPT().entries and all(self.constant[slot] for slot in slots):
             with np.errstate(all="ignore"):
                 return (self.slot(call(*[self.values[slot] for slot in slots]), constant=True),)
         if name in ELEMENTWISE:

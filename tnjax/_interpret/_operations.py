@@ -1,5 +1,6 @@
 """What each primitive of JAX is in NumPy: from an equation of a jaxpr to a function of arrays."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -10,13 +11,25 @@ import numpy as np
 import scipy.linalg
 from jax.lax import GatherScatterMode
 
+from .._tuned import tuned
 from ._products import Product
 from ._unsupported import Unsupported
 
-# Matrices that a loop in Python may go through one by one.
-_LOOPED = 256
-# Entries of an array that is sooner made than avoided.
-_SMALL = 4096
+
+@dataclasses.dataclass(frozen=True)
+class Operations:
+    """Operations by NumPy.
+
+    Attributes:
+        looped: matrices that a loop in Python may go through one by one; more are compiled.
+        small: entries of an array that is sooner made than avoided.
+    """
+
+    looped: int = 256
+    small: int = 4096
+
+
+INTERPRETED = tuned("interpreted_operations", Operations(), traced=True)
 
 
 class Equation(NamedTuple):
@@ -147,7 +160,7 @@ def _broadcast(eqn: Equation):
     shape, narrow = eqn.output.shape, narrow_shape(eqn)
     if math.prod(narrow) == math.prod(shape):
         return lambda x: x.reshape(shape)
-    if math.prod(shape) <= _SMALL:
+    if math.prod(shape) <= INTERPRETED().small:
         dtype = eqn.output.dtype
 
         def filled(x):
@@ -331,7 +344,7 @@ def _dot_general(eqn: Equation):
 
 
 def _cholesky(eqn: Equation):
-    if math.prod(eqn.inputs[0].shape[:-2]) > _LOOPED:
+    if math.prod(eqn.inputs[0].shape[:-2]) > INTERPRETED().looped:
         raise Unsupported("many small factorizations")
 
     def call(x):
@@ -347,7 +360,7 @@ def _cholesky(eqn: Equation):
 
 def _triangular_solve(eqn: Equation):
     matrix, other = eqn.inputs
-    if math.prod(matrix.shape[:-2]) > _LOOPED:
+    if math.prod(matrix.shape[:-2]) > INTERPRETED().looped:
         raise Unsupported("many small systems")
     options = eqn.params
     (solve,) = scipy.linalg.get_blas_funcs(("trsm",), dtype=matrix.dtype)

@@ -6,16 +6,32 @@ are summed over lie together, innermost or next to it, the operand is a stack of
 is. The result keeps that order too, under axes that are transposed as a view.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-# Where the matrices of a stack have fewer entries than this, rearranging the operand is quicker,
-# unless the stack has few matrices.
-_WORTHWHILE = 2048
-_FEW = 4
+from .._tuned import tuned
+
+
+@dataclasses.dataclass(frozen=True)
+class Products:
+    """Products of stacks of matrices by NumPy.
+
+    Attributes:
+        worthwhile: entries of the matrices of a stack, below which rearranging the operand is
+            quicker ...
+        few: ... unless the stack has at most so many matrices.
+    """
+
+    worthwhile: int = 2048
+    few: int = 4
+
+
+PRODUCTS = tuned("interpreted_products", Products(), traced=True)
+
 
 Label = tuple[str, int]
 # NumPy makes scalars of arrays without axes.
@@ -157,7 +173,7 @@ def _stack(labels: Sequence[Label], array: Value, sizes: dict[Label, int]) -> _S
         else:
             rows.append(label)
     entries = math.prod(sizes[label] for label in (*rows, *columns))
-    if entries < _WORTHWHILE and array.size > _FEW * entries:
+    if entries < PRODUCTS().worthwhile and array.size > PRODUCTS().few * entries:
         return None
     return _Stack(stack, rows, columns)
 

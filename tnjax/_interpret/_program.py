@@ -1,15 +1,30 @@
 """Instructions over numbered slots, and the loops made of them."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _interrupt
+from .._tuned import tuned
 from ._products import Value
 
-# Passes that a loop inside another is taken to make, where nothing says how many.
-_INNER_PASSES = 4
+
+@dataclasses.dataclass(frozen=True)
+class Loops:
+    """Forecasts of loops.
+
+    Attributes:
+        inner_passes: passes that a loop inside another is taken to make, where nothing says how
+            many.
+    """
+
+    inner_passes: int = 4
+
+
+LOOPS = tuned("interpreted_loops", Loops(), traced=True)
+
 
 Values = Sequence[Value]
 
@@ -105,7 +120,7 @@ class While(NamedTuple):
             )
 
     def operations(self, passes: int) -> int:
-        inside = min(passes, _INNER_PASSES)
+        inside = min(passes, LOOPS().inner_passes)
         return passes * (self.test.operations(inside) + self.body.operations(inside))
 
 
@@ -143,7 +158,7 @@ class Scan(NamedTuple):
         return [*carry, *out]
 
     def operations(self, passes: int) -> int:
-        return self.length * self.body.operations(min(passes, _INNER_PASSES))
+        return self.length * self.body.operations(min(passes, LOOPS().inner_passes))
 
 
 class Branches(NamedTuple):

@@ -9,6 +9,7 @@ from .._init import host_cores
 from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
+from .._tuned import tuned
 from ..contract.cost import check_fit_memory
 from ..problems import Problem
 from ..solve import fit
@@ -17,9 +18,21 @@ from .setup import seed_of
 from .spectra.cuts import cut_bounds
 from .strategy import Budget
 
-# Random starts of the structure that the cut bounds propose, and sweeps of each.
-_CUT_STARTS = 8
-_CUT_STEPS = 60
+
+@dataclasses.dataclass(frozen=True)
+class CutStart:
+    """The start that the cut bounds propose.
+
+    Attributes:
+        starts: random starts of its structure: one in two or three ends in a swamp.
+        steps: sweeps of each.
+    """
+
+    starts: int = 8
+    steps: int = 60
+
+
+CUT_START = tuned("cut_start", CutStart())
 
 
 def first_network(
@@ -69,8 +82,8 @@ def _from_cuts(
         structure,
         key=key,
         target_error=target_error,
-        num_starts=_CUT_STARTS,
-        max_steps=_CUT_STEPS,
+        num_starts=CUT_START().starts,
+        max_steps=CUT_START().steps,
     )
     return found.network if found.error <= target_error else None
 

@@ -3,12 +3,24 @@
 import dataclasses
 
 from .._status import Status
+from .._tuned import tuned
 from ..problems import Problem
 from ..solve import fit
 from .result import SearchResult
 
-# Sweeps towards the target that was asked for, of the network found.
-_STEPS = 60
+
+@dataclasses.dataclass(frozen=True)
+class Precise:
+    """Targets below the precision.
+
+    Attributes:
+        steps: sweeps towards the target that was asked for, of the network found.
+    """
+
+    steps: int = 60
+
+
+PRECISE = tuned("precise", Precise())
 
 
 def closest(problem: Problem, found: SearchResult, target_error: float) -> SearchResult:
@@ -16,7 +28,7 @@ def closest(problem: Problem, found: SearchResult, target_error: float) -> Searc
     target that was asked for as it goes. The status says whether that was met."""
     if found.status is not Status.TARGET_REACHED or found.error <= target_error:
         return found
-    final = fit(problem, found.network, target_error=target_error, max_steps=_STEPS)
+    final = fit(problem, found.network, target_error=target_error, max_steps=PRECISE().steps)
     network, error = found.network, found.error
     if final.error < error:
         network, error = final.network, final.error

@@ -9,6 +9,7 @@ singular values of $n \sigma^2$ times the distribution of Marchenko and Pastur f
 does beside a few large ones. Where several unfoldings show it with the same $\sigma$, it is noise.
 """
 
+import dataclasses
 import functools
 import math
 import warnings
@@ -17,23 +18,43 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from .._tuned import tuned
 from ..problems import Problem
 from .spectra.unfoldings import Cut, Unfoldings, unfolded_shape
 
-# Relative errors below this many units of the precision are rounding.
-_UNITS = 8
-# Unfoldings of fewer rows tell nothing of a distribution, nor do fewer than so many unfoldings.
-_ROWS, _CUTS = 12, 2
-# Levels of noise of all unfoldings are the same but for this factor (planted noise: up to 1.1;
-# images: 2 and more), quartiles are those of noise up to this part, and so many values stand out.
-_AGREE, _SHAPE, _SIGNAL = 1.15, 0.2, 0.5
-# Targets down to this part of the noise may be met, since a network fits some of it.
-_FITS = 0.95
+
+@dataclasses.dataclass(frozen=True)
+class Reach:
+    """Warnings of targets out of reach.
+
+    Attributes:
+        units: relative errors below this many units of the precision are rounding.
+        rows: unfoldings of fewer rows tell nothing of a distribution ...
+        cuts: ... nor do fewer than so many unfoldings.
+        agree: levels of noise of all unfoldings are the same but for this factor (planted noise: up
+            to 1.1; images: 2 and more).
+        shape: the quartiles are those of noise up to this part.
+        signal: so many of the values, as a part, may stand out.
+        fits: targets down to this part of the noise may be met, since a network fits some of it.
+        edge: values up to this factor past the edge of the distribution are noise.
+    """
+
+    units: int = 8
+    rows: int = 12
+    cuts: int = 2
+    agree: float = 1.15
+    shape: float = 0.2
+    signal: float = 0.5
+    fits: float = 0.95
+    edge: float = 1.05
+
+
+REACH = tuned("reach", Reach())
 
 
 def least_error(problem: Problem) -> float:
     """The least error that the precision can tell; 0 where the error is not a relative one."""
-    return _UNITS * problem.resolution
+    return REACH().units * problem.resolution
 
 
 def warn_of_precision(problem: Problem, target_error: float) -> None:
@@ -50,7 +71,7 @@ def warn_of_precision(problem: Problem, target_error: float) -> None:
 def warn_of_noise(unfoldings: Unfoldings, cuts: Sequence[Cut], target_error: float) -> None:
     """Warn of a target below the noise that the data show."""
     noise = noise_level(unfoldings, cuts)
-    if noise is not None and target_error < _FITS * noise:
+    if noise is not None and target_error < REACH().fits * noise:
         _warn(
             f"the data look like a network plus about {100 * noise:.2g} % of noise: a target error "
             f"of {100 * target_error:.2g} % fits the noise, which takes about as many parameters "
@@ -81,7 +102,7 @@ def noise_level(unfoldings: Unfoldings, cuts: Sequence[Cut]) -> float | None:
     found, told = [], 0
     for cut in cuts:
         rows, columns = sorted(unfolded_shape(unfoldings.dims, cut))
-        if rows < _ROWS:
+        if rows < REACH().rows:
             continue
         spectrum = unfoldings.spectrum(cut)
         if spectrum.missed or len(spectrum.squares) < rows:
@@ -90,7 +111,7 @@ def noise_level(unfoldings: Unfoldings, cuts: Sequence[Cut]) -> float | None:
         level = _level(spectrum.squares[::-1], rows, columns)
         if level is not None:  # else the network leaves no room in this one
             found.append(level)
-    if len(found) < max(_CUTS, told / 2) or max(found) > _AGREE * min(found):
+    if len(found) < max(REACH().cuts, told / 2) or max(found) > REACH().agree * min(found):
         return None
     return float(np.median(found))
 
@@ -102,14 +123,14 @@ def _level(squares: np.ndarray, rows: int, columns: int) -> float | None:
     kept = squares
     for _ in range(3):  # those of the signal are told by the noise, and the noise by the others
         unit = float(np.median(kept)) / quartiles[1]
-        kept = squares[squares <= 1.05 * edge * unit]
-        if len(kept) < (1 - _SIGNAL) * rows:
+        kept = squares[squares <= REACH().edge * edge * unit]
+        if len(kept) < (1 - REACH().signal) * rows:
             return None
     unit = float(np.median(kept)) / quartiles[1]
     if unit <= np.finfo(squares.dtype).eps:
         return None
     shape = np.quantile(kept, [0.25, 0.5, 0.75]) / unit
-    if np.any(np.abs(shape - quartiles) > _SHAPE * quartiles):
+    if np.any(np.abs(shape - quartiles) > REACH().shape * quartiles):
         return None
     return math.sqrt(unit * rows)  # n sigma^2 in units of the whole norm, m of them
 

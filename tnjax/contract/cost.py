@@ -1,7 +1,6 @@
 """What a contraction will cost, and the refusal of one that will not fit."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._structure import Structure
+from .._tuned import cached
 from .equation import (
     Equation,
     dense_equation,
@@ -94,7 +94,7 @@ def layered_flops(structure: Structure) -> int:
     return flops
 
 
-@functools.lru_cache(maxsize=4096)
+@cached(maxsize=4096)
 def layers_pay(structure: Structure) -> bool:
     """Whether a network is best contracted with itself by the two cores of each node first, which
     the nodes can share. Not where ranks are high and modes small."""
@@ -133,7 +133,7 @@ def num_bonds(structure: Structure) -> list[int]:
     return [math.prod(shape) for shape in shapes]
 
 
-@functools.lru_cache(maxsize=4096)
+@cached(maxsize=4096)
 def dense_fit_peak_bytes(structure: Structure, dtype: DType) -> int:
     """Forecast of what a sweep over a dense tensor has alive at its worst moment, the tensor,
     the network's own tensor and the residual included."""

@@ -4,6 +4,7 @@
 tf32 and bfloat16 products are an explicit choice of the caller.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Integer
 
 from .._structure import Structure
+from .._tuned import tuned
 from .equation import (
     Equation,
     dense_equation,
@@ -31,10 +33,23 @@ from .path import plan
 
 Cores = tuple[Array, ...]
 FULL = lax.Precision.HIGHEST
-# A last product with at least this many entries, summed over at most this many terms, is written in
-# its final order at once.
-_LARGE = 2**18
-_TERMS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernels:
+    """Last products of a contraction.
+
+    Attributes:
+        large: entries from which on a last product is written in its final order at once:
+            transposing it takes longer than the product ...
+        terms: ... if it sums over at most so many terms.
+    """
+
+    large: int = 2**18
+    terms: int = 8
+
+
+KERNELS = tuned("kernels", Kernels(), traced=True)
 
 
 def contract(
@@ -72,8 +87,8 @@ def _is_thin(left: Array, right: Array, contract, batch) -> bool:
     """Whether a product is large and over so few terms that writing it, and then once more in
     another order, takes longer than multiplying."""
     terms = math.prod(left.shape[axis] for axis in contract[0])
-    large = left.size * right.size >= _LARGE * terms**2
-    return not batch[0] and len(contract[0]) > 0 and terms <= _TERMS and large
+    large = left.size * right.size >= KERNELS().large * terms**2
+    return not batch[0] and len(contract[0]) > 0 and terms <= KERNELS().terms and large
 
 
 def _thin_product(left: Array, right: Array, contract, permutation) -> Array:

@@ -5,13 +5,13 @@ that a kernel executes as a chain of `dot_general`.
 """
 
 import dataclasses
-import functools
 import math
 from typing import Any
 
 import opt_einsum
 
 from .. import _interrupt
+from .._tuned import cached, tuned
 from .equation import Equation, Labels
 
 try:  # an optional extra: finds the same optimal paths as `dp`, some ten times sooner
@@ -19,12 +19,25 @@ try:  # an optional extra: finds the same optimal paths as `dp`, some ten times 
 except ImportError:
     cotengra = None
 
-# Exact path search up to so many operands and so many connected sets of them, whose pairs it goes
-# through (4,096 take opt_einsum half a second, twice as many two); beyond, the greedy heuristics.
-_MAX_EXACT_OPERANDS = 20
-_MAX_EXACT_SETS = 4096
-# A search takes a millisecond up to so many operands, whose sizes are taken as they are.
-_MAX_TRUE_OPERANDS = 8
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """Searches for the order of a contraction.
+
+    Attributes:
+        exact_operands: operands up to which the search is exact; beyond, the greedy heuristics.
+        exact_sets: connected sets of operands up to which it is: it goes through their pairs (4,096
+            take opt_einsum half a second, twice as many two).
+        true_operands: operands up to which sizes are taken as they are: a search takes a
+            millisecond.
+    """
+
+    exact_operands: int = 20
+    exact_sets: int = 4096
+    true_operands: int = 8
+
+
+PATHS = tuned("paths", Paths(), traced=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +88,7 @@ def find_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     Where these would take long, greedy heuristics. Of many operands sizes count rounded, so that
     structures whose ranks differ a little share a search.
     """
-    if len(equation.inputs) <= _MAX_TRUE_OPERANDS:
+    if len(equation.inputs) <= PATHS().true_operands:
         return _search_path(equation)
     sizes = tuple((label, _rounded(size)) for label, size in equation.sizes)
     return _search_path(Equation(equation.inputs, equation.output, sizes))
@@ -87,7 +100,7 @@ def _rounded(size: int) -> int:
     return power * min(round(size / power), 4)
 
 
-@functools.lru_cache(maxsize=4096)
+@cached(maxsize=4096)
 def _search_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     inputs = [frozenset(labels) for labels in equation.inputs]
     if len(inputs) < 2:
@@ -98,7 +111,7 @@ def _search_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     _interrupt.checkpoint()  # the search for a path of many operands takes a while
     # opt_einsum's annotations say letters; it takes any hashable label.
     problem: Any = (inputs, frozenset(equation.output), equation.size_dict)
-    exact = len(inputs) <= _MAX_EXACT_OPERANDS and _few_sets(inputs, _MAX_EXACT_SETS)
+    exact = len(inputs) <= PATHS().exact_operands and _few_sets(inputs, PATHS().exact_sets)
     if cotengra is not None:
         path = cotengra.array_contract_path(
             [tuple(sorted(labels)) for labels in inputs],
@@ -194,7 +207,7 @@ def _pairwise(path, count: int) -> tuple[tuple[int, int], ...]:
     return tuple(out)
 
 
-@functools.lru_cache(maxsize=4096)
+@cached(maxsize=4096)
 def plan(equation: Equation) -> Plan:
     """The plan of an equation; cached, so that a structure is planned once."""
     size = equation.size_dict

@@ -1,5 +1,6 @@
 """Smaller structures near a given one: what the last phases of a search try."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,6 +9,7 @@ import numpy as np
 
 from .. import _interrupt
 from .._structure import Edge, Structure, as_edge
+from .._tuned import tuned
 from . import Composite, Merge, Move, Rerank, Split, gauged
 from .cores import Cores, connected_parts
 
@@ -16,9 +18,21 @@ Admits = Callable[[Structure], bool]
 Params = Callable[[Structure], int]
 Least = Callable[[Iterable[int]], int]
 
-# Ranks of a new hyperedge, and the bonds of a node up to which all ways to split it are looked at.
-_RANKS = range(2, 65)
-_MAX_SPLIT_BONDS = 8
+
+@dataclasses.dataclass(frozen=True)
+class Moves:
+    """The neighbors of a structure.
+
+    Attributes:
+        hyperedge_rank: largest rank of a new hyperedge.
+        split_bonds: bonds of a node up to which all ways to split it are looked at.
+    """
+
+    hyperedge_rank: int = 64
+    split_bonds: int = 8
+
+
+MOVES = tuned("moves", Moves())
 
 
 def rewirings(structure: Structure, edges: Sequence[Edge]) -> Iterator[Rerank]:
@@ -88,7 +102,8 @@ def hyperedges(structure: Structure, admits: Admits, params: Params) -> Iterator
             dense = len(inner) >= count or count == structure.num_nodes
             if picked in structure.edges or not dense or not _connected(picked, inner):
                 continue
-            moves = (Rerank((*((e, 1) for e in inner), (picked, rank))) for rank in _RANKS)
+            ranks = range(2, MOVES().hyperedge_rank + 1)
+            moves = (Rerank((*((e, 1) for e in inner), (picked, rank))) for rank in ranks)
             saves = lambda move: params(move.after(structure)) < now
             saving = itertools.takewhile(saves, moves)
             fitting = (move for move in saving if admits(move.after(structure)))
@@ -132,7 +147,7 @@ def splits(structure: Structure, cores: Cores, tolerance: float) -> Iterator[Spl
     """
     for node in range(structure.num_nodes):
         bonds = structure.core_edges(node)
-        if len(bonds) < 2 or len(bonds) > _MAX_SPLIT_BONDS:
+        if len(bonds) < 2 or len(bonds) > MOVES().split_bonds:
             continue
         legs = len(structure.legs[node])
         core = np.asarray(gauged(structure, cores, node)[node])

@@ -8,13 +8,26 @@ from typing import Any, Literal
 import numpy as np
 
 from .._structure import Structure
+from .._tuned import cached, tuned
 from ..contract.equation import Equation, Labels, batch_label, node_labels
 from ..contract.equation import sizes as label_sizes
 from ..contract.path import plan
 
-# A flop costs as much as moving this share of an entry: products of small matrices are bound by
-# memory, large ones are not. Only ratios of forecasts are compared, so that a rough value does.
-_FLOPS_PER_ENTRY = 16
+
+@dataclasses.dataclass(frozen=True)
+class LayoutCosts:
+    """Forecasts of a layer's forward pass.
+
+    Attributes:
+        flops_per_entry: flops that cost as much as moving one entry: products of small matrices are
+            bound by memory, large ones are not. Only ratios of forecasts are compared, so that a
+            rough value does.
+    """
+
+    flops_per_entry: int = 16
+
+
+LAYOUT_COSTS = tuned("layer_layout", LayoutCosts(), traced=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +250,7 @@ class Forecast:
         return "input" if self.input_score <= self.weight_score else "weight"
 
 
-@functools.lru_cache(maxsize=4096)
+@cached(maxsize=4096)
 def _forecast(layout: Layout, batch: int, itemsize: int) -> Forecast:
     into = plan(layout.apply_equation(batch))
     build = plan(layout.weight_equation())
@@ -253,6 +266,8 @@ def _forecast(layout: Layout, batch: int, itemsize: int) -> Forecast:
         dense_flops=2 * batch * layout.rows * layout.columns,
         dense_bytes=(layout.rows * layout.columns + batch * (layout.rows + layout.columns))
         * itemsize,
-        input_score=into.flops + _FLOPS_PER_ENTRY * into.moved,
-        weight_score=build.flops + product + _FLOPS_PER_ENTRY * (build.moved + padded + vectors),
+        input_score=into.flops + LAYOUT_COSTS().flops_per_entry * into.moved,
+        weight_score=build.flops
+        + product
+        + LAYOUT_COSTS().flops_per_entry * (build.moved + padded + vectors),
     )

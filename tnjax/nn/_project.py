@@ -12,10 +12,25 @@ from .._deprecated import key_for_seed
 from .._keys import generator
 from .._network import TensorNetwork
 from .._structure import Edge
+from .._tuned import tuned
 from ..contract import host
 from ..problems import Decomposition
 from ..solve import fit
 from ._layout import Layout
+
+
+@dataclasses.dataclass(frozen=True)
+class FilledBonds:
+    """Weights projected on a layout.
+
+    Attributes:
+        noise: entries of bonds outside of the tree, relative to their core.
+    """
+
+    noise: float = 0.1
+
+
+PROJECTION = tuned("layer_projection", FilledBonds())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +211,7 @@ def _arranged(layout: Layout, node: int, core: np.ndarray, names: list, rng) -> 
     names = [name for name in names if name in wanted] + extra
     if extra:
         ranks = [structure.edges[edge] for edge in extra]
-        scale = 0.1 * np.sqrt(np.mean(core**2))
+        scale = PROJECTION().noise * np.sqrt(np.mean(core**2))
         filled = scale * rng.standard_normal((*core.shape, *ranks))
         filled[(..., *(0 for _ in extra))] = core
         core = filled

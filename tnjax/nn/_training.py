@@ -13,14 +13,27 @@ import numpy as np
 import optax
 
 from .._status import Status
+from .._tuned import tuned
 from ._task import Task, jit, mean_value
 from .adapters import adapter_for
 from .model import Adapter, Build
 
 Schedule = Callable[[int], Any]
 
-# Steps over which the updates rise to full length when a move has made the optimizer start anew.
-_WARM = 10
+
+@dataclasses.dataclass(frozen=True)
+class Warming:
+    """Training after a move.
+
+    Attributes:
+        steps: steps over which the updates rise to full length when a move has made the optimizer
+            start anew.
+    """
+
+    steps: int = 10
+
+
+WARMING = tuned("layer_training", Warming())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,7 +109,7 @@ class Training:
         factor = self.schedule or (lambda step: 1.0)
         if not done:
             return factor
-        return lambda step: factor(done + step) * min(1.0, (step + 1) / _WARM)
+        return lambda step: factor(done + step) * min(1.0, (step + 1) / WARMING().steps)
 
     def names(self, layers: Iterable[str], arrays: Iterable[str]) -> Callable[[str], bool]:
         """The predicate of the arrays that are trained.

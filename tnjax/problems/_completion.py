@@ -1,5 +1,6 @@
 """Completion of a tensor from some of its entries."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from .. import _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
+from .._tuned import tuned
 from ._base import LeastSquares, check_mesh
 from ._dtypes import check_range
 from ._losses import Huber, Loss, as_loss
@@ -51,11 +53,23 @@ from .samples import (
     sample_sweep_flops,
 )
 
-# Root mean square of a random start's entries in the units of a link function (log rate, log
-# odds), where 1 would be a lot.
-_LINK_START = 0.1
-# Sweeps that the held-out error may rise for: the first ones from a random start often do.
-_HELD_OUT_PATIENCE = 5
+
+@dataclasses.dataclass(frozen=True)
+class CompletionStart:
+    """Completions.
+
+    Attributes:
+        link_start: root mean square of a random start's entries in the units of a link function
+            (log rate, log odds), where 1 would be a lot.
+        patience: sweeps that the held-out error may rise for: the first ones from a random start
+            often do.
+    """
+
+    link_start: float = 0.1
+    patience: int = 5
+
+
+COMPLETION = tuned("completion", CompletionStart(), traced=True)
 
 
 class Completion(LeastSquares):
@@ -197,7 +211,7 @@ class Completion(LeastSquares):
         number = (np if known else jnp).asarray
         self._scale = number(size if relative else 1.0)
         self._start_size = number(
-            1.0 if relative else _LINK_START if loss.mean is not Loss.mean else size
+            1.0 if relative else COMPLETION().link_start if loss.mean is not Loss.mean else size
         )
         mesh = None if mesh is None else check_mesh(mesh)
         seen = self._samples(training, relative, dtype)
@@ -421,7 +435,7 @@ class Completion(LeastSquares):
 
     @property
     def patience(self) -> int:
-        return 0 if self.held_out is None else _HELD_OUT_PATIENCE
+        return 0 if self.held_out is None else COMPLETION().patience
 
     @property
     def work(self) -> int:

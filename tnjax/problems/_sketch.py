@@ -1,15 +1,29 @@
 """Some of many samples, enough to tell candidates apart."""
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from .._tuned import tuned
 from .samples import Blocks, HostSamples, Samples
 
-# Entries of training that candidates are screened on: at least so many, and so many a parameter.
-_ENTRIES = 2**14
-_PER_PARAM = 25
+
+@dataclasses.dataclass(frozen=True)
+class Sketch:
+    """Entries of training that candidates are screened on.
+
+    Attributes:
+        entries: at least so many ...
+        per_param: ... and so many a parameter.
+    """
+
+    entries: int = 2**14
+    per_param: int = 25
+
+
+SKETCH = tuned("sketch", Sketch())
 
 
 def sketched(
@@ -17,8 +31,8 @@ def sketched(
 ) -> tuple[Samples, Samples | None, tuple[Blocks, ...]] | None:
     """A part of the samples, the same one every time, and its blocks; None where that would not
     be less than half of them. Its size is a power of two, so that programs are shared."""
-    wanted = _ENTRIES
-    while wanted < _PER_PARAM * num_params:
+    wanted = SKETCH().entries
+    while wanted < SKETCH().per_param * num_params:
         wanted *= 2
     if 2 * wanted > training.count:
         return None

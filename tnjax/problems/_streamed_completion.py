@@ -14,6 +14,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from .. import _compile
 from .._network import TensorNetwork, scaled
 from .._structure import Structure
+from .._tuned import tuned
 from ..contract.cost import MemoryLimitError, format_bytes
 from ._completion import Completion
 from .coordinates import check_ridge
@@ -23,17 +24,31 @@ from .streamed import memory_of_machine
 TRAINING, VALIDATION, TEST = 0, 1, 2
 PARTS = ("training", "validation", "test")
 
-# Entries of a chunk, at most and at least.
-_CHUNK = 2**18
-_LEAST_CHUNK = 2**10
-# The part of the memory limit that a chunk may take.
-_SHARE = 0.25
-# Bytes for each index of each mode: rows of cores of rank one, and how often it is observed.
-_ROW_BYTES = 64
-# A subset of fewer entries is not worth a search.
-_LEAST_SUBSET = 2**10
-# Standard deviations that the size of a random subset may exceed its mean by.
-_DEVIATIONS = 6
+
+@dataclasses.dataclass(frozen=True)
+class OnDisk:
+    """Completions from disk.
+
+    Attributes:
+        chunk: entries of a chunk at most.
+        least_chunk: entries of a chunk at least.
+        share: the part of the memory limit that a chunk may take.
+        row_bytes: bytes for each index of each mode: rows of cores of rank one, and how often it is
+            observed.
+        least_subset: a subset of fewer entries is not worth a search.
+        deviations: standard deviations that the size of a random subset may exceed its mean by.
+    """
+
+    chunk: int = 2**18
+    least_chunk: int = 2**10
+    share: float = 0.25
+    row_bytes: int = 64
+    least_subset: int = 2**10
+    deviations: int = 6
+
+
+ON_DISK = tuned("samples_on_disk", OnDisk())
+
 # Streams of random numbers.
 _SPLIT, _SUBSET = 0, 1
 
@@ -205,7 +220,7 @@ class StreamedCompletion:
         """
         limit, count, order = self.memory_limit, self.source.count, len(self.shape)
         assert limit is not None
-        rows = _ROW_BYTES * sum(self.shape)
+        rows = ON_DISK().row_bytes * sum(self.shape)
         if rows > limit:
             raise MemoryLimitError(
                 f"The shape {self.shape} alone needs {format_bytes(rows)} for what is kept of each "
@@ -213,10 +228,15 @@ class StreamedCompletion:
                 "limit, or number the indices that occur."
             )
         read, search = read_bytes(order, self.dtype), completion_bytes(order, self.dtype)
-        chunk = min(_CHUNK, count, max(_LEAST_CHUNK, int(_SHARE * limit) // read))
+        chunk = min(
+            ON_DISK().chunk, count, max(ON_DISK().least_chunk, int(ON_DISK().share * limit) // read)
+        )
         able = (limit - chunk * read) // search
-        if able < min(_LEAST_SUBSET, count):
-            least = min(_LEAST_CHUNK, count) * read + min(_LEAST_SUBSET, count) * search
+        if able < min(ON_DISK().least_subset, count):
+            least = (
+                min(ON_DISK().least_chunk, count) * read
+                + min(ON_DISK().least_subset, count) * search
+            )
             raise MemoryLimitError(
                 f"Completion of {count} entries on disk needs {format_bytes(least)} for its "
                 f"smallest chunk and subset, more than the memory limit of {format_bytes(limit)} "
@@ -239,7 +259,7 @@ class StreamedCompletion:
         total, most = self.source.count, self.plan.subset
         if most >= total:
             return np.ones(count, bool)
-        share = max(0.5 * most, most - _DEVIATIONS * math.sqrt(most)) / total
+        share = max(0.5 * most, most - ON_DISK().deviations * math.sqrt(most)) / total
         return uniform(self.key, _SUBSET, first, count) < share
 
     @functools.cached_property

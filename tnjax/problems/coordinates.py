@@ -1,5 +1,6 @@
 """Checked coordinates and values, splits by key, and offsets."""
 
+import dataclasses
 import itertools
 import math
 import warnings
@@ -13,14 +14,27 @@ from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from .._tracing import traced
+from .._tuned import tuned
 from ._dtypes import computed
 from ._losses import Loss
 
 Duplicates = Literal["refuse", "sum", "mean", "keep"]
 
-# Pseudo-observations at zero that hold back the bias of a row with few values.
-_BIAS_SHRINKAGE = 3.0
-_BIAS_SWEEPS = 30
+
+@dataclasses.dataclass(frozen=True)
+class OffsetFit:
+    """Means and biases of a completion.
+
+    Attributes:
+        shrinkage: pseudo-observations at zero that hold back the bias of a row with few values.
+        sweeps: sweeps of coordinate descent.
+    """
+
+    shrinkage: float = 3.0
+    sweeps: int = 30
+
+
+OFFSETS = tuned("offsets", OffsetFit())
 
 
 class Entries(NamedTuple):
@@ -271,14 +285,14 @@ def fit_offsets(entries: Entries, shape: tuple[int, ...], loss: Loss, kind: str)
         raise ValueError("Completion: offsets are for real values.")
     prediction, mean = np.zeros(len(values)), 0.0
     biases = [np.zeros(dim) for dim in shape]
-    shrinkage = _BIAS_SHRINKAGE * weights.mean()
+    shrinkage = OFFSETS().shrinkage * weights.mean()
 
     def slope() -> tuple[np.ndarray, np.ndarray]:
         p, v = jnp.asarray(prediction), jnp.asarray(values, prediction.dtype)
         gradient, weight = loss.gradient(p, v), loss.weight(p, v)
         return weights * np.asarray(gradient), weights * np.asarray(weight)
 
-    for _ in range(_BIAS_SWEEPS):
+    for _ in range(OFFSETS().sweeps):
         gradient, curvature = slope()
         step = -gradient.sum() / curvature.sum()
         mean, prediction = mean + step, prediction + step

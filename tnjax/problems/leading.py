@@ -1,5 +1,6 @@
 """Where to start from: the leading vector of each mode, by pairs of observed entries."""
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -9,24 +10,45 @@ import numpy as np
 from jaxtyping import Array
 
 from .._network import TensorNetwork
+from .._tuned import tuned
 from .coordinates import entry_keys
 
-# A leading eigenvalue counts if it exceeds that of shuffled values by this factor.
-_SIGNIFICANT = 1.3
-# Values beyond this quantile of moduli are cut down to it: single large ones hide the rest.
-_TRIM = 0.9
-_DENSE_DIM = 400
-# A mean of this share of the root mean square is worth starting from; how much of the random
-# numbers stays in a start that is known.
-_LARGE_MEAN = 0.3
-_NOISE = 0.1
-# Unknowns of the small core that tells how the vectors of the modes belong together, the entries
-# that it is fitted to, and how its best rank-one approximation is found.
-_MAX_CORE = 300
-_MAX_ROWS = 50_000
-_POWER_STARTS = 20
-_POWER_SWEEPS = 15
-_MAX_ENTRIES = 1_000_000
+
+@dataclasses.dataclass(frozen=True)
+class InformedStart:
+    """Starts that the observed entries tell.
+
+    Attributes:
+        significant: a leading eigenvalue counts if it exceeds that of shuffled values by this
+            factor.
+        trim: values beyond this quantile of moduli are cut down to it: single large ones hide the
+            rest.
+        dense_dim: sizes of a mode up to which all eigenvalues are computed.
+        large_mean: a mean of this share of the root mean square is worth starting from.
+        noise: how much of the random numbers stays in a start that is known.
+        max_core: unknowns of the small core that tells how the vectors of the modes belong
+            together.
+        max_rows: entries that it is fitted to.
+        power_starts: starts of the power iteration for its best rank-one approximation.
+        power_sweeps: sweeps of each.
+        max_entries: entries that eigenvalues are computed from.
+        ridge: ridge of the small core, relative to the mean of the diagonal.
+    """
+
+    significant: float = 1.3
+    trim: float = 0.9
+    dense_dim: int = 400
+    large_mean: float = 0.3
+    noise: float = 0.1
+    max_core: int = 300
+    max_rows: int = 50_000
+    power_starts: int = 20
+    power_sweeps: int = 15
+    max_entries: int = 1_000_000
+    ridge: float = 1e-3
+
+
+INFORMED = tuned("informed_start", InformedStart())
 
 
 def informed_start(
@@ -60,7 +82,7 @@ def informed_start(
         if vectors is not None:
             first = (..., *(0,) * (core.ndim - len(legs)))
             known = functools.reduce(np.multiply.outer, [vectors[mode] for mode in legs], share)
-            core[first] = _NOISE * core[first] + known
+            core[first] = INFORMED().noise * core[first] + known
         if nonnegative:
             core = np.abs(core)
         for axis, mode in enumerate(legs):
@@ -91,14 +113,14 @@ def sized_start(
 def _known_vectors(indices, values, weights, dims) -> list[np.ndarray] | None:
     """A vector of each mode, or None if chance would tell as much."""
     draw = np.random.default_rng(0)
-    size = max(1, int(_MAX_CORE ** (1 / len(dims)) + 1e-9))
+    size = max(1, int(INFORMED().max_core ** (1 / len(dims)) + 1e-9))
     found = leading_bases(indices, values, dims, size, draw)
-    flat = abs(np.average(values, weights=weights)) > _LARGE_MEAN
+    flat = abs(np.average(values, weights=weights)) > INFORMED().large_mean
     if not flat and all(basis is None for basis in found):
         return None
     fallback = np.ones if flat else draw.standard_normal
     bases = [fallback(n)[:, None] if b is None else b for n, b in zip(dims, found, strict=True)]
-    return best_product(indices[:_MAX_ROWS], values[:_MAX_ROWS], bases, draw)
+    return best_product(indices[: INFORMED().max_rows], values[: INFORMED().max_rows], bases, draw)
 
 
 def leading_bases(
@@ -122,7 +144,7 @@ def leading_bases(
         Montanari, Sun, "Spectral algorithms for tensor completion", Comm. Pure Appl. Math. 71
         (2018).
     """
-    indices, values = indices[:_MAX_ENTRIES], values[:_MAX_ENTRIES]
+    indices, values = indices[: INFORMED().max_entries], values[: INFORMED().max_entries]
     values = trimmed(values)
     shuffled = rng.permutation(values)
     found: list[np.ndarray | None] = []
@@ -132,7 +154,7 @@ def leading_bases(
         if dim > 1 and columns.max() + 1 < len(values):
             top, vectors = _leading(rows, columns, values, dim, size)
             chance, _ = _leading(rows, columns, shuffled - shuffled.mean(), dim, 1)
-            enough = top > _SIGNIFICANT * max(chance[0], 0)
+            enough = top > INFORMED().significant * max(chance[0], 0)
             basis = vectors[:, enough] * np.sqrt(dim) if enough[0] else None
         found.append(basis)
     return found
@@ -166,7 +188,7 @@ def _unfolded(
 
 def trimmed(values: np.ndarray) -> np.ndarray:
     """The values scaled to sizes of 1 at most, single large ones cut down."""
-    cut = np.quantile(np.abs(values), _TRIM)
+    cut = np.quantile(np.abs(values), INFORMED().trim)
     return np.clip(values, -cut, cut) / (cut or 1.0)
 
 
@@ -179,14 +201,14 @@ def best_product(
     for mode, basis in enumerate(bases[1:], start=1):
         rows = (rows[:, :, None] * basis[indices[:, mode]][:, None]).reshape(len(rows), -1)
     gram = rows.T @ rows
-    ridge = 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram))
+    ridge = INFORMED().ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
     core = np.linalg.solve(gram + ridge, rows.T @ values)
     core = core.reshape([basis.shape[1] for basis in bases])
     best, largest = None, -1.0
-    for _ in range(_POWER_STARTS):
+    for _ in range(INFORMED().power_starts):
         vectors = [rng.standard_normal(n) for n in core.shape]
         size = 0.0
-        for _ in range(_POWER_SWEEPS):
+        for _ in range(INFORMED().power_sweeps):
             for mode in range(core.ndim):
                 rest = np.moveaxis(core, mode, -1)
                 for other, vector in enumerate(vectors):
@@ -206,7 +228,7 @@ def _leading(rows, columns, values, dim: int, count: int) -> tuple[np.ndarray, n
 
     unfolded = sparse.csr_matrix((values, (rows, columns)), (dim, columns.max() + 1))
     diagonal = np.asarray(unfolded.multiply(unfolded).sum(1)).ravel()
-    if dim <= _DENSE_DIM:
+    if dim <= INFORMED().dense_dim:
         gram = (unfolded @ unfolded.T).toarray()
         gram[np.arange(dim), np.arange(dim)] -= diagonal
         eigenvalues, vectors = np.linalg.eigh(gram)

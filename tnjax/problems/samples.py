@@ -6,6 +6,7 @@ filled up). The Gram matrices are then batched matrix products over blocks, summ
 ten times faster than a segment sum of outer products, on every kind of machine.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -25,18 +26,37 @@ from .. import _compile, _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
+from .._tuned import cached, tuned
 from ..contract import kernels
 from ..contract.cost import num_bonds, solve_flops
 from ..contract.equation import entries_equation, rows_equation
 from ..contract.path import plan
 
-# Bytes that one piece of the samples may take on the way, and the sizes of blocks.
-_PIECE_BYTES = 8 * 1024**2
-_BLOCK_SIZES = (8, 16, 32, 64, 128)
-# What gathering one row of a core costs, in flops.
-_GATHER_FLOPS = 16
-# Flops of a sweep that take as long as a loop that touches one entry for each core.
-_FLOPS_PER_ENTRY = 120
+
+@dataclasses.dataclass(frozen=True)
+class SampleCosts:
+    """Work on many entries at once.
+
+    Attributes:
+        piece_bytes: bytes that one piece of the samples may take on the way: it stays in the cache.
+        block_sizes: sizes of blocks of samples of one row.
+        gather_flops: what gathering one row of a core costs, in flops.
+        flops_per_entry: flops of a sweep that take as long as a loop that touches one entry for
+            each core.
+        blocks_per_row: blocks that the samples of a row are cut into on average: half of the last
+            one is empty.
+        least_piece: samples of a piece at least, and of a block of a node without modes.
+    """
+
+    piece_bytes: int = 8 * 1024**2
+    block_sizes: tuple[int, ...] = (8, 16, 32, 64, 128)
+    gather_flops: int = 16
+    flops_per_entry: int = 120
+    blocks_per_row: int = 8
+    least_piece: int = 128
+
+
+SAMPLES = tuned("samples", SampleCosts(), traced=True)
 
 
 class HostSamples(NamedTuple):
@@ -88,6 +108,14 @@ class Samples(eqx.Module):
         unit: the error is the root of the loss times this (relative losses only).
         mesh: along whose `data` axis the samples are shared out; None for one device.
         filled: how many at the end, of weight zero, only make their number divide.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from tnjax import Completion
+        >>> indices, values = np.argwhere(np.ones((3, 4))), np.arange(12.0)
+        >>> problem = Completion(indices, values, (3, 4), validation=0.25, key=jax.random.key(0))
+        >>> problem.training.count
+        9
     """
 
     indices: Int[Array, "samples modes"]
@@ -100,6 +128,7 @@ class Samples(eqx.Module):
 
     @property
     def count(self) -> int:
+        """The number of samples, without those that only fill up."""
         return self.indices.shape[0] - self.filled
 
     @classmethod
@@ -213,7 +242,9 @@ class Blocks(eqx.Module):
 
 def _num_blocks(count: int, dim: int) -> tuple[int, int]:
     """The number of blocks that hold `count` samples of a mode, and their size."""
-    size = min(_BLOCK_SIZES, key=lambda size: abs(size - count / dim / 8))
+    size = min(
+        SAMPLES().block_sizes, key=lambda size: abs(size - count / dim / SAMPLES().blocks_per_row)
+    )
     return count // size + dim, size
 
 
@@ -282,7 +313,7 @@ def row_equations(
         layout = blocks[legs[0]]
         numbers, of_block = layout.samples, layout.rows
     else:  # one sample, or for an internal node many, in each block
-        width = 128 if not legs else 1
+        width = SAMPLES().least_piece if not legs else 1
         numbers = jnp.arange(-(-count // width) * width).reshape(-1, width)
         of_block = jnp.zeros(len(numbers), jnp.int32)
         for mode, dim in zip(legs, dims, strict=True):
@@ -343,7 +374,7 @@ def sample_flops(structure: Structure) -> int:
 def sample_sweep_flops(structure: Structure, count: int) -> int:
     """Forecast of a sweep over the cores: at each node the other cores' rows of all samples are
     gathered and contracted, their outer products summed, and the rows of the core solved for."""
-    look = structure.num_nodes * _GATHER_FLOPS + sample_flops(structure)
+    look = structure.num_nodes * SAMPLES().gather_flops + sample_flops(structure)
     outer = sum(2 * bonds**2 for bonds in num_bonds(structure))
     return count * (structure.num_nodes * look + outer) + solve_flops(structure, rows=True)
 
@@ -351,7 +382,7 @@ def sample_sweep_flops(structure: Structure, count: int) -> int:
 def sample_loop_entries(structure: Structure, count: int) -> int:
     """The same in entries that loops touch: products of single rows are loops, not products of
     matrices."""
-    return sample_sweep_flops(structure, count) // _FLOPS_PER_ENTRY
+    return sample_sweep_flops(structure, count) // SAMPLES().flops_per_entry
 
 
 def sample_bytes(structure: Structure, dtype: DTypeLike) -> int:
@@ -373,10 +404,10 @@ def fit_bytes(structure: Structure, dtype: np.dtype, count: int) -> int:
     return vectors + piece + 4 * gram * dtype.itemsize
 
 
-@functools.lru_cache(maxsize=4096)
+@cached(maxsize=4096)
 def piece_size(structure: Structure, dtype: DTypeLike) -> int:
     """Samples that are worked on at once."""
-    return max(128, _PIECE_BYTES // sample_bytes(structure, dtype))
+    return max(SAMPLES().least_piece, SAMPLES().piece_bytes // sample_bytes(structure, dtype))
 
 
 def _cut(x: Array | np.ndarray, start, size: int) -> Array:

@@ -11,18 +11,33 @@ import numpy as np
 
 from .._network import TensorNetwork
 from .._structure import Structure
+from .._tuned import tuned
 from ..contract.cost import MemoryLimitError, dense_flops, format_bytes
 from ..contract.host import dense_slab
 
-# Bytes of a slab at most: small enough to stay out of the way, large enough to read fast.
-_SLAB_BYTES = 32 * 2**20
-# Arrays of the size of a slab, in double precision, that are alive together: the slab, what is
-# left of it, its unfolding, and the network's part of the tensor with the work to compute it.
-_SLABS_ALIVE = 6
-# Arrays of the size of the projected tensor that are alive together: its parts, joined, in double
-# precision, projected further, and in a fit.
-_CORES_ALIVE = 6
-_LEAST_SHARE = 0.25
+
+@dataclasses.dataclass(frozen=True)
+class SlabBytes:
+    """Tensors read slab by slab.
+
+    Attributes:
+        slab_bytes: bytes of a slab at most: small enough to stay out of the way, large enough to
+            read fast.
+        slabs_alive: arrays of the size of a slab, in double precision, that are alive together: the
+            slab, what is left of it, its unfolding, and the network's part of the tensor with the
+            work to compute it.
+        cores_alive: arrays of the size of the projected tensor that are alive together: its parts,
+            joined, in double precision, projected further, and in a fit.
+        least_share: the part of the memory limit that is left for the projected tensor.
+    """
+
+    slab_bytes: int = 32 * 2**20
+    slabs_alive: int = 6
+    cores_alive: int = 6
+    least_share: float = 0.25
+
+
+SLABS = tuned("slabs", SlabBytes())
 
 
 @runtime_checkable
@@ -176,18 +191,18 @@ class StreamedDecomposition:
         size = np.dtype(self.source.dtype).itemsize
         row = math.prod(self.stored_shape[self.leading :]) * size
         wide = np.dtype(np.complex128 if self.dtype.kind == "c" else np.float64).itemsize / size
-        each = wide * _SLABS_ALIVE
-        slab = max(row, min(_SLAB_BYTES, int((1 - _LEAST_SHARE) * limit / each)))
+        each = wide * SLABS().slabs_alive
+        slab = max(row, min(SLABS().slab_bytes, int((1 - SLABS().least_share) * limit / each)))
         slab = min(slab, math.prod(self.shape) * size)
         work = int(each * slab)
-        if work > (1 - _LEAST_SHARE / 2) * limit:
+        if work > (1 - SLABS().least_share / 2) * limit:
             raise MemoryLimitError(
                 f"Reading the tensor slab by slab needs {format_bytes(work)} for the smallest "
                 f"slab ({format_bytes(row)} in the file), more than the memory limit of "
                 f"{format_bytes(limit)} allows. Raise the limit, or save the tensor with a longer "
                 "first mode."
             )
-        return Plan(slab, (limit - work) // _CORES_ALIVE, limit)
+        return Plan(slab, (limit - work) // SLABS().cores_alive, limit)
 
     def slabs(self) -> Iterator[np.ndarray]:
         """The tensor in slabs [rows, *stored_shape[leading:]]; one may overwrite the one before."""

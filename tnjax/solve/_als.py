@@ -1,5 +1,6 @@
 """Alternating least squares."""
 
+import dataclasses
 from collections.abc import Callable
 
 import equinox as eqx
@@ -8,13 +9,32 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .._network import TensorNetwork, balance
+from .._tuned import tuned
 from ..problems import Problem
 from .rows import row_steps
 from .solver import Solver
 
-# How often a step that raises a loss is halved (the loss is not quadratic then) before it is given
-# up.
-_HALVINGS = 20
+
+@dataclasses.dataclass(frozen=True)
+class Als:
+    """Steps of alternating least squares.
+
+    Attributes:
+        halvings: how often a step that raises a loss is halved (the loss is not quadratic then)
+            before it is given up.
+        ridge: the default ridge in double precision, relative to the mean diagonal: large enough
+            for a Cholesky factor, small enough to change nothing.
+        ridge_single: the same in single precision.
+        raised: factor of the ridge after a step that gave NaN or infinity.
+    """
+
+    halvings: int = 20
+    ridge: float = 1e-12
+    ridge_single: float = 1e-6
+    raised: int = 100
+
+
+ALS_STEP = tuned("als", Als(), traced=True)
 
 
 class ALS(Solver):
@@ -71,7 +91,8 @@ class ALS(Solver):
         real = jnp.finfo(problem.dtype).dtype
         ridge = self.ridge
         if ridge is None:
-            ridge = 1e-12 if jnp.finfo(real).bits == 64 else 1e-6
+            double = jnp.finfo(real).bits == 64
+            ridge = ALS_STEP().ridge if double else ALS_STEP().ridge_single
         return jnp.asarray(ridge, real)
 
     def step(
@@ -99,7 +120,7 @@ class ALS(Solver):
         return TensorNetwork(network.structure, balance(network.cores)), state
 
     def recover(self, state: Float[Array, ""]) -> Float[Array, ""]:
-        return 100 * state
+        return ALS_STEP().raised * state
 
 
 def _length(problem: Problem, moved: Callable[[Array], TensorNetwork], full: Array) -> Array:
@@ -113,7 +134,7 @@ def _length(problem: Problem, moved: Callable[[Array], TensorNetwork], full: Arr
 
     def failed(state):
         length, tries = state
-        return ~(loss(length) <= before) & (tries < _HALVINGS)
+        return ~(loss(length) <= before) & (tries < ALS_STEP().halvings)
 
     length, tries = lax.while_loop(failed, lambda s: (s[0] / 2, s[1] + 1), (full, 0))
-    return jnp.where(tries < _HALVINGS, length, 0)
+    return jnp.where(tries < ALS_STEP().halvings, length, 0)

@@ -1,10 +1,28 @@
 """The damping of Gauss-Newton steps: eased after a good one, raised after a rejected one."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
+
+from .._tuned import tuned
+
+
+@dataclasses.dataclass(frozen=True)
+class DampingRule:
+    """The damping of Gauss-Newton steps.
+
+    Attributes:
+        raised: factor of the damping after a step that gave NaN or infinity.
+    """
+
+    raised: int = 100
+
+
+DAMPING = tuned("damping", DampingRule(), traced=True)
+
 
 Damping = tuple[Float[Array, ""], Float[Array, ""]]
 
@@ -68,4 +86,4 @@ def damped_step(
 def raised_damping(state: Damping) -> Damping:
     """What answers a step that gave NaN or infinity."""
     damping, factor = state
-    return 100 * damping, factor
+    return DAMPING().raised * damping, factor

@@ -18,6 +18,7 @@ from .._processes import agree
 from .._status import Status
 from .._structure import Structure
 from .._tracing import new_array, refuse_trace
+from .._tuned import tuned
 from ..contract.cost import check_fit_memory
 from ..problems import Problem
 from ._run import random_starts
@@ -25,10 +26,24 @@ from .limits import SolverLike, as_solver, check_shape, limits_of
 from .solver import FitState, Solver, drive, start
 from .solver import Limits as SolverLimits
 
-_STEPS_BETWEEN_CLOCK_READS = 10
-# Errors that a fit has room for at least. More come in powers of two, so that one program serves
-# many limits.
-_HISTORY = 64
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """The host loop of a fit.
+
+    Attributes:
+        chunk: steps between two looks at the clock.
+        history: errors that a fit has room for at least. More come in powers of two, so that one
+            program serves many limits.
+        passes: steps up to which a fit is forecast to go on: decides how to compile.
+    """
+
+    chunk: int = 10
+    history: int = 64
+    passes: int = 100
+
+
+FIT = tuned("fit", Fit())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,11 +164,11 @@ def _fitted(
     max_steps, max_seconds = limits.max_steps, limits.max_seconds
     assert max_steps is not None
     looks = max_seconds is not None or _interrupt.watched()
-    chunk = _STEPS_BETWEEN_CLOCK_READS if looks else max_steps
-    passes = min(max_steps, 100)
+    chunk = FIT().chunk if looks else max_steps
+    passes = min(max_steps, FIT().passes)
     work = problem.work * passes * num_starts
 
-    size = max(_HISTORY, 1 << (max_steps - 1).bit_length())
+    size = max(FIT().history, 1 << (max_steps - 1).bit_length())
     first = _compile.run(_start, (size,), (solver, problem, networks), work=work)
     states, compile_seconds, done = first.value, first.seconds, 0
     while True:

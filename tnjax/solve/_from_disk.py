@@ -13,7 +13,7 @@ from .._network import TensorNetwork, balance
 from .._status import Status
 from .._structure import Structure
 from ..problems import StreamedCompletion
-from ._als import ALS
+from ._als import ALS, ALS_STEP
 from ._fit import FitResult
 from .limits import check_shape
 from .rows import row_steps
@@ -82,7 +82,7 @@ def fit_from_disk(
             break
         history.append(error if math.isfinite(error) else best_error)
         if not math.isfinite(error):  # a failed factorization
-            network, ridge = problem.scaled_in(best), 100 * ridge
+            network, ridge = problem.scaled_in(best), ALS_STEP().raised * ridge
             status = Status.NON_FINITE
         else:
             enough = error < best_error * (1 - rtol)

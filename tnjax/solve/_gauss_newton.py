@@ -1,5 +1,7 @@
 """Gauss-Newton with Levenberg-Marquardt damping, solved by conjugate gradients."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,10 +10,27 @@ from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array
 
 from .._network import TensorNetwork, balance
+from .._tuned import tuned
 from ..problems import Problem
 from ._damping import Damping, damped_step, first_damping, raised_damping
 from .real import from_real, to_real
 from .solver import Solver
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussNewtonStep:
+    """Gauss-Newton steps.
+
+    Attributes:
+        cg_rtol: relative residual at which conjugate gradients end.
+        ease: smallest factor of the damping after an accepted step: Nielsen's.
+    """
+
+    cg_rtol: float = 1e-6
+    ease: float = 1 / 3
+
+
+GAUSS_NEWTON = tuned("gauss_newton", GaussNewtonStep(), traced=True)
 
 
 class GaussNewton(Solver):
@@ -75,10 +94,12 @@ class GaussNewton(Solver):
         else:
             _, product = jax.linearize(jax.grad(loss), x)
         matrix = lambda v: product(v) + damping * v
-        change, _ = cg(matrix, -gradient, maxiter=self.cg_steps, tol=1e-6)
+        change, _ = cg(matrix, -gradient, maxiter=self.cg_steps, tol=GAUSS_NEWTON().cg_rtol)
         predicted = -(jnp.vdot(gradient, change) + jnp.vdot(change, product(change)) / 2)
         tiny = jnp.finfo(damping.dtype).eps ** 2
-        x, state = damped_step(state, x, change, loss, value, predicted, ease=1 / 3, least=tiny)
+        x, state = damped_step(
+            state, x, change, loss, value, predicted, ease=GAUSS_NEWTON().ease, least=tiny
+        )
         return rebuild(unravel(x)), state
 
     def recover(self, state: Damping) -> Damping:

@@ -1,5 +1,6 @@
 """Levenberg-Marquardt for least squares, with what alternating least squares knows."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -12,11 +13,28 @@ from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array
 
 from .._network import TensorNetwork, balance
+from .._tuned import tuned
 from ..contract.kernels import FULL
 from ..problems import Problem
 from ._damping import Damping, damped_step, first_damping, raised_damping
 from .real import from_real, to_real
 from .solver import Solver
+
+
+@dataclasses.dataclass(frozen=True)
+class Levenberg:
+    """Levenberg-Marquardt steps.
+
+    Attributes:
+        cg_rtol: relative residual at which conjugate gradients end: the step is damped anyway.
+        ease: smallest factor of the damping after an accepted step.
+    """
+
+    cg_rtol: float = 1e-3
+    ease: float = 0.1
+
+
+LEVENBERG = tuned("levenberg", Levenberg(), traced=True)
 
 
 class LevenbergMarquardt(Solver):
@@ -100,10 +118,14 @@ class LevenbergMarquardt(Solver):
 
         matrix = lambda v: square(v) + shift * v
         right = -gradient / 2
-        change, _ = cg(matrix, right, maxiter=self.cg_steps, tol=1e-3, M=precondition)
+        change, _ = cg(
+            matrix, right, maxiter=self.cg_steps, tol=LEVENBERG().cg_rtol, M=precondition
+        )
         predicted = 2 * jnp.vdot(right, change) - jnp.vdot(change, square(change))
         tiny = jnp.finfo(damping.dtype).eps
-        x, state = damped_step(state, x, change, loss, value, predicted, ease=0.1, least=tiny)
+        x, state = damped_step(
+            state, x, change, loss, value, predicted, ease=LEVENBERG().ease, least=tiny
+        )
         return rebuild(unravel(x)), state
 
     def recover(self, state: Damping) -> Damping:

@@ -1,5 +1,6 @@
 """Gradient steps on random batches of sampled entries."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -13,10 +14,26 @@ from .._deprecated import key_for_seed
 from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
+from .._tuned import tuned
 from ..problems import Problem
 from .gradients import promoting
 from .real import Coordinates, from_real, to_real
 from .solver import Solver
+
+
+@dataclasses.dataclass(frozen=True)
+class MinibatchCosts:
+    """Steps on batches of entries.
+
+    Attributes:
+        expected_passes: passes over the prediction that a fit is forecast to make: decides how to
+            compile.
+    """
+
+    expected_passes: int = 100
+
+
+MINIBATCH = tuned("minibatch", MinibatchCosts())
 
 
 class Minibatch(Solver):
@@ -117,7 +134,7 @@ class Minibatch(Solver):
 
     @property
     def expected_passes(self) -> int:
-        return 100
+        return MINIBATCH().expected_passes
 
 
 def batch_update(

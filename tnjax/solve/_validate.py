@@ -13,8 +13,6 @@ from ..problems import Completion
 from ._fit import FitResult, fit
 from .limits import SolverLike
 
-_GRID = (0.0, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-
 
 @dataclasses.dataclass(frozen=True)
 class CrossValidation:
@@ -120,7 +118,7 @@ def choose_ridge(
     structure: Structure,
     *,
     key: PRNGKeyArray,
-    grid: Sequence[float] = _GRID,
+    grid: Sequence[float] = (0.0, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
     solver: SolverLike = None,
     **options: Any,
 ) -> RidgeChoice:

@@ -20,6 +20,13 @@ SolverLike = Solver | optax.GradientTransformation | None
 def as_solver(solver: SolverLike, problem: Problem) -> Solver:
     """The solver meant by what a user passes: a `Solver`, an optax transformation, or None.
 
+    Args:
+        solver: what was passed.
+        problem: what it shall solve.
+
+    Returns:
+        the solver. For None that is `ALS` where the loss is a sum of squares, else L-BFGS.
+
     Raises:
         ValueError: if it is none of these, or cannot treat the problem.
 

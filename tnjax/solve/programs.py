@@ -4,6 +4,7 @@ A fit is one program. Where it may be stopped and is forecast to take long, it i
 start and one for some steps at a time. The loops are the same, and so are the bits.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +13,26 @@ import numpy as np
 from .. import _compile, _interrupt, _mesh
 from .._network import TensorNetwork
 from .._status import Status
+from .._tuned import tuned
 from ..problems import Problem
 from .solver import FitState, Limits, Solver, drive, start
 
-# Flops between two looks whether to stop, and those of a fit that is not looked at in between:
-# about half a second, and one, of a core that does not compute anything else.
-CHUNK_FLOPS = 1e9
-WHOLE_FLOPS = 2e9
+
+@dataclasses.dataclass(frozen=True)
+class Looks:
+    """How often a running fit is looked at.
+
+    Attributes:
+        chunk_flops: flops between two looks whether to stop: about half a second of a core that
+            does not compute anything else.
+        whole_flops: flops of a fit that is not looked at in between.
+    """
+
+    chunk_flops: float = 1e9
+    whole_flops: float = 2e9
+
+
+LOOKS = tuned("looks", Looks())
 
 
 def fitted(
@@ -115,7 +129,7 @@ def run_loop(
     whole, begin, advance = programs
     most = int(limits.max_steps)
     args = (*shared, first, limits)
-    if not _interrupt.watched() or most * step_flops <= WHOLE_FLOPS:
+    if not _interrupt.watched() or most * step_flops <= LOOKS().whole_flops:
         return _compile.run(whole, static, args, work=work, passes=passes, partial=True)
     made = _compile.interpreted(whole, static, args, work=work, passes=passes)
     if made is not None:
@@ -125,7 +139,7 @@ def run_loop(
         )
     ran = _compile.run(begin, static, (*shared, first), work=work, passes=None, partial=True)
     state, made, seconds, done = ran.value, ran.programs, ran.seconds, 0
-    steps = chunk * max(1, int(CHUNK_FLOPS / (step_flops * chunk)))
+    steps = chunk * max(1, int(LOOKS().chunk_flops / (step_flops * chunk)))
     while done < most and _interrupt.pending() is None:
         done = min(done + steps, most)
         args = (*shared, state, limits, np.asarray(done, np.int32))

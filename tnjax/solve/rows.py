@@ -1,12 +1,27 @@
 """Small systems of normal equations, one for each row of a core."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-# Passes of coordinate descent over the unknowns of a row that must not be negative.
-_PASSES = 5
+from .._tuned import tuned
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows of a core that must not be negative.
+
+    Attributes:
+        passes: passes of coordinate descent over the unknowns of a row; the next sweep goes on.
+    """
+
+    passes: int = 5
+
+
+ROWS = tuned("rows", Rows(), traced=True)
 
 
 def row_steps(gram: Array, rhs: Array, x: Array, ridge: Array | float, nonnegative: bool) -> Array:
@@ -72,4 +87,4 @@ def nonnegative_rows(gram: Array, rhs: Array, x: Array) -> Array:
         new = jnp.where(diagonal > 0, jnp.maximum(old + slope / safe, 0), old)
         return lax.dynamic_update_index_in_dim(x, new, column, 1)
 
-    return lax.fori_loop(0, _PASSES * size, update, x)
+    return lax.fori_loop(0, ROWS().passes * size, update, x)

@@ -1,6 +1,7 @@
 """The interface of solvers, and the loop that drives every one of them."""
 
 import abc
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -12,11 +13,27 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._network import TensorNetwork
 from .._status import Status
+from .._tuned import tuned
 from ..problems import Problem
 
 SolverState = Any
 
-_MAX_FAILURES = 5
+
+@dataclasses.dataclass(frozen=True)
+class Solvers:
+    """Steps of any solver.
+
+    Attributes:
+        max_failures: steps that may give NaN or infinity before a fit is over.
+        expected_passes: passes over the prediction that a fit is forecast to make: decides how to
+            compile.
+    """
+
+    max_failures: int = 5
+    expected_passes: int = 20
+
+
+SOLVERS = tuned("solvers", Solvers(), traced=True)
 
 
 class Solver(eqx.Module):
@@ -75,7 +92,7 @@ class Solver(eqx.Module):
     @property
     def expected_passes(self) -> int:
         """Passes over the prediction that a fit is expected to make: decides how to compile."""
-        return 20
+        return SOLVERS().expected_passes
 
     def check(self, problem: Problem) -> None:
         """Raise `ValueError` if the solver cannot treat this problem."""
@@ -199,7 +216,7 @@ def ended(state: FitState, limits: Limits) -> Int[Array, ""]:
     hopeless = limits.give_up & (reach < missing) & (state.steps > 2)
     cases = [
         (state.best_error <= limits.target_error, Status.TARGET_REACHED),
-        (state.failures >= _MAX_FAILURES, Status.NON_FINITE),
+        (state.failures >= SOLVERS().max_failures, Status.NON_FINITE),
         ((state.idle >= limits.patience) | hopeless, Status.STAGNATED),
         (state.steps >= limits.max_steps, Status.MAX_STEPS),
     ]

@@ -6,21 +6,41 @@ share a program. Room costs multiplications, a program costs a compilation; the 
 former decides, never a measured time.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from ... import _compile
 from ..._structure import Edge, Structure
+from ..._tuned import tuned
 from ...contract.cost import dense_sweep_flops
 
-# Flops that a sweep over the cores may cost at capacity, with four nodes. A move makes some tens
-# of sweeps, so that this is about half a second a move, as long as compiling takes; which takes
-# longer with the square of the nodes (each has its own contraction of all others).
-_CHEAP_FLOPS = 12_000_000
-_CHEAP_NODES = 4
-# The same where programs are interpreted: as soon as they are traced, and loops cost more.
-_CHEAP_FLOPS_ON_HOST = 8_000_000
-# ... and a capacity may always cost this factor more than the ranks that are needed.
-_FACTOR = 1.5
+
+@dataclasses.dataclass(frozen=True)
+class Room:
+    """Ranks that programs are compiled for.
+
+    Attributes:
+        cheap_flops: flops that a sweep over the cores may cost at capacity, with `cheap_nodes`
+            nodes. A move makes some tens of sweeps, so that this is about half a second a move, as
+            long as compiling takes.
+        cheap_nodes: compiling takes longer with the square of the nodes (each has its own
+            contraction of all others), and so may a sweep.
+        cheap_flops_on_host: the same where programs are interpreted: as soon as they are traced,
+            and loops cost more.
+        doubled: a bond that needs room gets so many times its rank ...
+        part: ... or, where that is dear, its rank over this more.
+        factor: a capacity may always cost this factor more than the ranks that are needed.
+    """
+
+    cheap_flops: int = 12_000_000
+    cheap_nodes: int = 4
+    cheap_flops_on_host: int = 8_000_000
+    factor: float = 1.5
+    doubled: int = 2
+    part: int = 4
+
+
+ROOM = tuned("capacity", Room())
 
 
 def plan_capacity(
@@ -46,10 +66,10 @@ def plan_capacity(
     """
     if current is not None and holds(current, needed):
         return current
-    cheap: float = _CHEAP_FLOPS_ON_HOST
+    cheap: float = ROOM().cheap_flops_on_host
     if not _compile.interprets():
-        cheap = _CHEAP_FLOPS * max(1.0, needed.num_nodes / _CHEAP_NODES) ** 2
-    limit = max(cheap, _FACTOR * flops(needed))
+        cheap = ROOM().cheap_flops * max(1.0, needed.num_nodes / ROOM().cheap_nodes) ** 2
+    limit = max(cheap, ROOM().factor * flops(needed))
 
     def raised(capacity: Structure, edge: Edge, *ranks: int) -> Structure:
         """With the first of these ranks that is cheap."""
@@ -61,7 +81,7 @@ def plan_capacity(
         return capacity
 
     def room(rank: int) -> list[int]:
-        ranks = [2 * rank, rank + max(1, rank // 4)]
+        ranks = [ROOM().doubled * rank, rank + max(1, rank // ROOM().part)]
         return ranks if max_rank is None else [min(r, max(max_rank, rank)) for r in ranks]
 
     capacity = needed

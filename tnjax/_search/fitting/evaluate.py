@@ -1,5 +1,6 @@
 """Fit a structure, then screen all candidates: two programs for each capacity."""
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from jaxtyping import Array
 from ... import _compile, _interrupt
 from ..._network import TensorNetwork
 from ..._structure import Edge, Structure
+from ..._tuned import tuned
 from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem
 from ...solve.programs import fitted
@@ -20,8 +22,20 @@ from ..screening.screens import Screen, Screened
 from ..strategy import Fit
 from .work import fit_work, screen_work
 
-# Bytes that one screen may hold for its candidates before it works through them in chunks.
-_SCREEN_BYTES = 1024**3
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A fit and a screen.
+
+    Attributes:
+        screen_bytes: bytes that one screen may hold for its candidates before it works through them
+            in chunks.
+    """
+
+    screen_bytes: int = 1024**3
+
+
+EVALUATION = tuned("evaluation", Evaluation())
 
 
 class Evaluated(NamedTuple):
@@ -108,4 +122,4 @@ def screen_program(
 
 def screen_batch_size(problem: Problem, structure: Structure, num_edges: int) -> int:
     """Candidates that fit into the screen's share of memory at once."""
-    return max(1, min(num_edges, _SCREEN_BYTES // problem.fit_peak_bytes(structure)))
+    return max(1, min(num_edges, EVALUATION().screen_bytes // problem.fit_peak_bytes(structure)))

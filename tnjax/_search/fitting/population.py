@@ -19,6 +19,7 @@ import numpy as np
 from ... import _interrupt, _mesh
 from ..._storable import storable
 from ..._structure import Structure, as_edge
+from ..._tuned import tuned
 from ...moves.cores import Cores, pad, shrunk, unpad
 from ...problems import Problem
 from ...solve.programs import fitted_together
@@ -26,18 +27,33 @@ from ...solve.solver import Limits, Solver
 from ..screening.candidates import stacked
 from ..strategy import Fit
 from .capacity import holds
+from .work import COSTS
 
-# Multiplications that take as long as one compilation.
-_PROGRAM = 1.5e9
-# A structure goes into a capacity that is there if that costs at most this factor, or this part of
-# a program.
-_WASTE = 2.0
-_SMALL = 1 / 50
-# A new capacity gets room for later populations that costs at most this much in one.
-_ROOM = 1 / 5
-# Bytes that a batch may need if no limit is given.
-BATCH_BYTES = 2 * 1024**3
-_MAX_BATCH = 64
+
+@dataclasses.dataclass(frozen=True)
+class Sharing:
+    """Which structures of a population share a program.
+
+    Attributes:
+        waste: a structure goes into a capacity that is there if that costs at most this factor ...
+        small: ... or this part of a program more.
+        room: a new capacity gets room for later populations that costs at most this part of a
+            program in one.
+        batch_bytes: bytes that a batch may need if no limit is given.
+        max_batch: structures in one batch.
+        noise: new slices of a core that is carried over, in units of its entries: zeros would never
+            leave.
+    """
+
+    waste: float = 2.0
+    small: float = 1 / 50
+    room: float = 1 / 5
+    batch_bytes: int = 2 * 1024**3
+    max_batch: int = 64
+    noise: float = 0.3
+
+
+SHARING = tuned("population", Sharing())
 
 
 @storable
@@ -205,10 +221,10 @@ def plan_groups(
             sweeps by default.
     """
     passes = solver.expected_passes
-    limit = BATCH_BYTES if memory_limit is None else memory_limit
+    limit = SHARING().batch_bytes if memory_limit is None else memory_limit
     fits_memory = lambda structure: problem.fit_peak_bytes(structure) <= limit
     if cost is None:
-        cost = lambda structure: passes * _sweep_cost(problem.work, structure) / _PROGRAM
+        cost = lambda structure: passes * _sweep_cost(problem.work, structure) / COSTS().program
 
     members: list[list[int]] = [[] for _ in groups]
     left: list[int] = []
@@ -220,7 +236,7 @@ def plan_groups(
             if holds(group.capacity, structure)
         ]
         dear, g = min(usable, default=(math.inf, -1))
-        if dear <= max(_WASTE * own, own + _SMALL):
+        if dear <= max(SHARING().waste * own, own + SHARING().small):
             members[g].append(n)
         else:
             left.append(n)
@@ -246,11 +262,11 @@ def plan_groups(
         needed = cost(capacity)
         for edge in (*capacity.edges, *capacity.edges):
             roomy = capacity.grow(edge)
-            if (cost(roomy) - needed) * len(own) < _ROOM and fits_memory(roomy):
+            if (cost(roomy) - needed) * len(own) < SHARING().room and fits_memory(roomy):
                 capacity = roomy
         many = max(1, limit // max(1, problem.fit_peak_bytes(capacity)))
         batch = 2 ** math.ceil(math.log2(len(own)))
-        new.append(Group(capacity, int(max(1, min(batch, many, _MAX_BATCH)))))
+        new.append(Group(capacity, int(max(1, min(batch, many, SHARING().max_batch)))))
         members.append(own)
     return (*groups, *new), members
 
@@ -298,19 +314,17 @@ def distance(a: Structure, b: Structure) -> float:
     return math.fsum(abs(math.log2(a.rank(edge) / b.rank(edge))) for edge in edges)
 
 
-def carried(
-    fit: Fit, structure: Structure, rng: np.random.Generator, *, noise: float = 0.3
-) -> Cores:
+def carried(fit: Fit, structure: Structure, rng: np.random.Generator) -> Cores:
     """The cores of a fitted network in the ranks of another structure with the same nodes.
 
     Ranks are taken away as in a prune, by the smallest change of two cores' product. New slices
-    are Gaussian, `noise` times as large as the entries of their core: zeros would never leave.
+    are Gaussian, smaller than the entries of their core: zeros would never leave.
     """
     old, cores = shrunk(fit.structure, fit.cores, structure)
     out = []
     grown = pad(old, cores, structure)
     for node, core in enumerate(grown):
-        scale = noise * float(np.sqrt(np.mean(np.abs(cores[node]) ** 2)))
+        scale = SHARING().noise * float(np.sqrt(np.mean(np.abs(cores[node]) ** 2)))
         fresh = rng.standard_normal(core.shape)
         if np.iscomplexobj(core):
             fresh = fresh + 1j * rng.standard_normal(core.shape)

@@ -1,6 +1,7 @@
 """Determined fits of several structures: many starts of each together, the smallest to succeed
 ends it."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from ..._init import host_cores
 from ..._network import TensorNetwork
 from ..._status import Status
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem
 from ...solve.programs import run_loop
@@ -23,12 +25,24 @@ from ..screening.candidates import stacked
 from ..strategy import Fit
 from .work import attempt_work
 
-# Steps of all starts between two looks which of them have reached the target.
-_CHUNK = 4
+
+@dataclasses.dataclass(frozen=True)
+class Races:
+    """Several starts of several structures in one program.
+
+    Attributes:
+        chunk: steps of all starts between two looks which of them have reached the target.
+        noise: noise on a warm start, relative to each core: slices that are zero are a saddle.
+    """
+
+    chunk: int = 4
+    noise: float = 0.02
+
+
+RACES = tuned("races", Races(), traced=True)
+
 # Owner of lanes that only make their number divide.
 _NOBODY = np.iinfo(np.int32).max
-# Noise on a warm start, relative to each core: slices that are zero are a saddle.
-_NOISE = 0.02
 
 
 class Attempt(NamedTuple):
@@ -88,7 +102,7 @@ def attempt(
         step_flops=lanes * step_flops,
         running=lambda states: bool(_open(states, owners_all, limits).any()),
         picked=lambda states: (states.best, states.best_error, states.steps),
-        chunk=_CHUNK,
+        chunk=RACES().chunk,
     )
     found, errors, steps = jax.device_get(ran.value)
     fits = []
@@ -109,7 +123,7 @@ def _shaken(core, rng: np.random.Generator) -> np.ndarray:
     if np.iscomplexobj(core):
         noise = (noise + 1j * rng.standard_normal(core.shape)) / np.sqrt(2)
     size = np.sqrt(np.mean(np.abs(core) ** 2))
-    return (core + _NOISE * size * noise).astype(core.dtype)
+    return (core + RACES().noise * size * noise).astype(core.dtype)
 
 
 def _attempt(
@@ -147,7 +161,7 @@ def _advance(
 
     def advance(carry):
         states, steps = carry
-        steps = jnp.minimum(steps + _CHUNK, limits.max_steps)
+        steps = jnp.minimum(steps + RACES().chunk, limits.max_steps)
         chunk = Limits(limits.target_error, steps, limits.rtol, limits.patience, limits.give_up)
         one = lambda state: drive(solver, problem, state, chunk)
         return _mesh.vmapped(one, problem.mesh)(states), steps

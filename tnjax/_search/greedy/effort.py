@@ -3,15 +3,28 @@
 import dataclasses
 import math
 
+from ..._tuned import tuned
 from ..strategy import Info
 from .state import GreedyState
 
 EFFORTS = ("quick", "normal", "thorough")
 
-# Of "normal": the work that is always allowed, in flops by the forecast of `fitting.work`, about
-# five seconds of one core; and what else is, as a multiple of what it took to meet the target.
-_FLOOR = 3e9
-_AGAIN = 1.0
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """The work of `effort="normal"` once the target is met.
+
+    Attributes:
+        floor: what is always allowed, in flops by the forecast of `fitting.work`: about five
+            seconds of one core.
+        again: what else is, as a multiple of what it took to meet the target.
+    """
+
+    floor: float = 3e9
+    again: float = 1.0
+
+
+EFFORT = tuned("effort", Effort())
 
 
 def counted(effort: str, state: GreedyState, info: Info) -> GreedyState:
@@ -32,7 +45,7 @@ def allowed(effort: str, state: GreedyState) -> float:
     """Work that may be done to make the network smaller, other than by taking ranks away."""
     if effort == "thorough" or state.grown is None:
         return math.inf
-    return 0.0 if effort == "quick" else max(_FLOOR, _AGAIN * state.grown)
+    return 0.0 if effort == "quick" else max(EFFORT().floor, EFFORT().again * state.grown)
 
 
 def left(effort: str, state: GreedyState) -> float:

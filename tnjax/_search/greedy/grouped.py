@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from ... import _compile
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...moves.cores import Cores
 from ...problems import Decomposition, Problem, Sampled, Samples
 from ...problems.coordinates import entry_keys
@@ -29,41 +30,68 @@ from ...problems.leading import leading_vectors
 from ...problems.samples import HostSamples
 from ...solve.rows import cholesky_rows
 from ..spectra.cuts import telling_cuts
+from ..spectra.graphs import GRAPHS
 from ..spectra.tree_svd import tree_svd
 from ..spectra.trees import best_trees
 from ..spectra.unfoldings import Unfoldings
 from ..strategy import Budget, Info, MoveRecord
 from .fits import Step, advance
-from .infer import ROUNDING, TOLD, found_graph, ranks_told
-from .measure import MOST_CELLS
+from .infer import INFERENCE, found_graph, ranks_told
+from .measure import MEASURING
 from .options import Options
 from .phase import Phase
 from .state import GreedyState, Outcome
 
-# A start leaves nothing to grow from if its error on held-out entries is at least this.
-_NOTHING = 0.9
-# Modes of a tensor that is completed, and the entries that are looked at.
-_MOST_MODES = 10
-_MOST_ENTRIES = 100_000
-# Ranks of both bonds; too high a rank does as well, if there are entries enough. Products of two
-# features of the middle core, for all entries.
-_RANKS = (2, 3, 4, 6)
-_MOST_PRODUCTS = 4e7
-# Rows of an outer core; unknowns for each entry; groupings that are tried.
-_MOST_ROWS = 4096
-_UNKNOWNS = 0.5
-_MOST_GROUPINGS = 24
-# The ridge, relative to the mean of the diagonals: at first, from sweep to sweep, at last in units
-# of the precision. It decides at first where the entries would lead astray.
-_RIDGE, _RIDGE_FACTOR, _RIDGE_UNITS = 0.3, 0.8, 1e5
-# Sweeps between two looks at the held-out entries, and how many there are; groupings that go on
-# after the first look, and their error then.
-_SWEEPS, _LOOKS = 10, 10
-_GO_ON, _HOPEFUL = 3, 0.9
-# A look later the error is this part of what it was, or the grouping has ended.
-_BETTER = 0.9
-# Held-out error at which a completion will do, and at which no higher ranks are tried.
-_USEFUL, _FOUND = 0.5, 0.1
+
+@dataclasses.dataclass(frozen=True)
+class Completing:
+    """Completion of a tensor with its modes in three groups.
+
+    Attributes:
+        nothing: a start leaves nothing to grow from if its error on held-out entries is at least
+            this.
+        most_entries: entries that are looked at; more take longer and tell no more.
+        ranks: ranks of both bonds that are tried; too high a rank does as well, if there are
+            entries enough.
+        most_products: products of two features of the middle core, for all entries: about a second
+            of sweeps.
+        most_rows: rows of an outer core, which is solved for row by row.
+        unknowns: unknowns for each entry: with more the entries do not tell the cores.
+        most_groupings: ways to put the modes in groups that are tried, those with the fewest
+            unknowns.
+        ridge: the ridge of the first sweep, relative to the mean of the diagonals; it decides at
+            first, where the entries would lead astray.
+        ridge_factor: factor of the ridge from sweep to sweep.
+        ridge_units: the last ridge, in units of the precision.
+        sweeps: sweeps between two looks at the held-out entries.
+        looks: looks at the most.
+        go_on: groupings that go on after the first look.
+        hopeful: their largest held-out error at that look.
+        better: a grouping has ended if the error is not below this part of that at the last look.
+        useful: held-out error at which a completion will do.
+        found: held-out error at which no higher ranks are tried.
+    """
+
+    nothing: float = 0.9
+    most_entries: int = 100_000
+    ranks: tuple[int, ...] = (2, 3, 4, 6)
+    most_products: float = 4e7
+    most_rows: int = 4096
+    unknowns: float = 0.5
+    most_groupings: int = 24
+    ridge: float = 0.3
+    ridge_factor: float = 0.8
+    ridge_units: float = 1e5
+    sweeps: int = 10
+    looks: int = 10
+    go_on: int = 3
+    hopeful: float = 0.9
+    better: float = 0.9
+    useful: float = 0.5
+    found: float = 0.1
+
+
+COMPLETING = tuned("grouped", Completing())
 
 
 class Grouping(NamedTuple):
@@ -88,8 +116,9 @@ def applies(options: Options, problem: Problem, state: GreedyState) -> bool:
         return False
     plain = state.structure == Structure.rank_one(problem.shape) and options.edges is None
     judged = entries.held_out is not None and not jnp.issubdtype(problem.dtype, jnp.complexfloating)
-    small = math.prod(problem.shape) <= MOST_CELLS and len(problem.shape) <= _MOST_MODES
-    return options.infer and plain and judged and small and state.error >= _NOTHING
+    few = len(problem.shape) <= GRAPHS().most_modes
+    small = few and math.prod(problem.shape) <= MEASURING().most_cells
+    return options.infer and plain and judged and small and state.error >= COMPLETING().nothing
 
 
 class Grouped(Phase):
@@ -126,27 +155,27 @@ def complete(problem: Problem) -> tuple[Completed | None, Info]:
     best = Completed(np.zeros(()), math.inf)
     assert problem.sampled is not None
     entries = _Entries.of(problem.shape, problem.sampled)
-    for rank in _RANKS:
-        enough = rank**4 * entries.count <= _MOST_PRODUCTS
+    for rank in COMPLETING().ranks:
+        enough = rank**4 * entries.count <= COMPLETING().most_products
         found = groupings(problem.shape, rank, entries.count if enough else 0)
         fits = []
         room = _room(problem.shape, found)
         for grouping in found:
             fit, info = _Fit.start(entries, grouping, rank, room).swept(info)
             fits.append(fit)
-        hopeful = sorted((f for f in fits if f.error < _HOPEFUL), key=lambda f: f.error)
-        for fit in hopeful[:_GO_ON]:
-            for _ in range(1, _LOOKS):
+        hopeful = sorted((f for f in fits if f.error < COMPLETING().hopeful), key=lambda f: f.error)
+        for fit in hopeful[: COMPLETING().go_on]:
+            for _ in range(1, COMPLETING().looks):
                 later, info = fit.swept(info)
-                ended = not later.error < _BETTER * fit.error
+                ended = not later.error < COMPLETING().better * fit.error
                 fit = min(fit, later, key=lambda f: f.error)
                 if ended:
                     break
             if fit.error < best.error:
                 best = Completed(fit.dense(), fit.error)
-        if best.error <= _FOUND:
+        if best.error <= COMPLETING().found:
             break
-    return (best if best.error <= _USEFUL else None), info
+    return (best if best.error <= COMPLETING().useful else None), info
 
 
 def groupings(shape: tuple[int, ...], rank: int, count: int) -> list[Grouping]:
@@ -159,10 +188,10 @@ def groupings(shape: tuple[int, ...], rank: int, count: int) -> list[Grouping]:
         parts = Grouping(*(tuple(m for m, g in enumerate(groups) if g == k) for k in range(3)))
         first, middle, last = (_size(shape, part) for part in parts)
         unknowns = (first + last) * rank + middle * rank**2
-        determined = min(first, last) >= rank and unknowns <= _UNKNOWNS * count
-        if determined and max(first, last) <= _MOST_ROWS:
+        determined = min(first, last) >= rank and unknowns <= COMPLETING().unknowns * count
+        if determined and max(first, last) <= COMPLETING().most_rows:
             found.append((unknowns, parts))
-    return [parts for _, parts in sorted(found)[:_MOST_GROUPINGS]]
+    return [parts for _, parts in sorted(found)[: COMPLETING().most_groupings]]
 
 
 def _room(shape: tuple[int, ...], groupings: Sequence[Grouping]) -> tuple[int, int]:
@@ -203,16 +232,16 @@ class _Entries:
         if modes not in self.vectors:
             indices, values, weights = self.known[:3]
             values = np.where(weights > 0, values, 0)
-            most = min(max(_RANKS), _size(self.shape, modes))
+            most = min(max(COMPLETING().ranks), _size(self.shape, modes))
             self.vectors[modes] = leading_vectors(indices, values, self.shape, modes, most)
         return self.vectors[modes][:, :rank]
 
 
 def _centered(samples: Samples) -> HostSamples:
     """As many as are looked at."""
-    if samples.count > _MOST_ENTRIES:
+    if samples.count > COMPLETING().most_entries:
         rng = np.random.default_rng(0)
-        ids = np.sort(rng.choice(samples.count, _MOST_ENTRIES, replace=False))
+        ids = np.sort(rng.choice(samples.count, COMPLETING().most_entries, replace=False))
         host = samples.picked(ids)
     else:
         host = samples.gathered()
@@ -264,12 +293,12 @@ class _Fit:
     def swept(self, info: Info) -> "tuple[_Fit, Info]":
         """The fit after some more sweeps, and the account of all so far."""
         dtype = self.seen[1].dtype
-        least = _RIDGE_UNITS * np.finfo(dtype).eps
-        done = self.looks * _SWEEPS + np.arange(_SWEEPS)
-        ridges = np.maximum(_RIDGE * _RIDGE_FACTOR**done, least).astype(dtype)
-        args = self.seen, self.held, self.cores, ridges
-        work = _SWEEPS * len(self.seen[1]) * self.cores[1].shape[1] ** 4
-        ran = _compile.run(_sweeps, (), args, work=work, passes=_SWEEPS)
+        least, sweeps = COMPLETING().ridge_units * np.finfo(dtype).eps, COMPLETING().sweeps
+        done = self.looks * sweeps + np.arange(sweeps)
+        ridges = np.maximum(COMPLETING().ridge * COMPLETING().ridge_factor ** done, least)
+        args = self.seen, self.held, self.cores, ridges.astype(dtype)
+        work = sweeps * len(self.seen[1]) * self.cores[1].shape[1] ** 4
+        ran = _compile.run(_sweeps, (), args, work=work, passes=sweeps)
         *cores, error = jax.device_get(ran.value)
         error = float(error) if np.isfinite(error) else math.inf
         after = dataclasses.replace(self, cores=tuple(cores), error=error, looks=self.looks + 1)
@@ -351,10 +380,10 @@ def _decomposed(
     options: Options, problem: Problem, state: GreedyState, completed: Completed
 ) -> tuple[tuple[Structure, Cores], Info]:
     """A small network of the completion, as close to it as that is to the truth."""
-    error = max(completed.error, ROUNDING)
+    error = max(completed.error, INFERENCE().rounding)
     inside = Decomposition(jnp.asarray(completed.tensor, problem.dtype))
     unfoldings = Unfoldings(inside.dense_target, error)
-    names = telling_cuts(inside.shape, TOLD)
+    names = telling_cuts(inside.shape, INFERENCE().told)
     found, info = None, Info()
     told = ranks_told(unfoldings, names, problem.dtype) if names else None
     if told is not None:

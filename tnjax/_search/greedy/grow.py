@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._status import Status
 from ..._structure import Edge, Structure
+from ..._tuned import tuned
 from ...moves import Grow
 from ...moves.cores import connected_parts, pad_core
 from ...problems import Problem
@@ -20,20 +21,37 @@ from .options import Options
 from .phase import Phase
 from .state import GreedyState, Outcome
 
-# A network of fewer parameters grows one bond at a time: each counts, and decides on the graph.
-_LARGE = 1000
-# Bonds that grow in one move score at least so much of the best, gain together at most this part
-# of what the target needs (the other, where they join separate parts of the network), and are
-# fitted by this share of the solver's steps.
-_BURST_SCORE = 0.5
-_BURST_GAIN = 0.25
-_BURST_GAIN_APART = 0.5
-_BURST_EFFORT = 0.4
-# Where no bond gains this part of what the target needs, many moves are to come, and the parameters
-# of each count by a higher power, which keeps single cores from growing huge, and so does the root
-# of the factor by which it makes a sweep dearer, which keeps the graph sparse.
-_FAR = 0.1
-_FAR_POWER = 0.75
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """Growth of bonds, one or several in a move.
+
+    Attributes:
+        large: parameters below which a network grows one bond at a time: each counts, and decides
+            on the graph.
+        burst_score: bonds that grow in one move score at least this part of the best one.
+        burst_gain: they gain together at most this part of what the target needs.
+        burst_gain_apart: the same where they join separate parts of the network, which hardly know
+            of each other.
+        burst_effort: share of the solver's steps in the fit after such a move: another move
+            follows.
+        far: the target is far where no bond gains this part of what it needs: many moves are to
+            come.
+        far_power: power of the parameters there, which keeps single cores from growing huge; the
+            root of the factor by which a sweep gets dearer counts as well, which keeps the graph
+            sparse.
+    """
+
+    large: int = 1000
+    burst_score: float = 0.5
+    burst_gain: float = 0.25
+    burst_gain_apart: float = 0.5
+    burst_effort: float = 0.4
+    far: float = 0.1
+    far_power: float = 0.75
+
+
+GROWTH = tuned("growth", Growth())
 
 
 class _Scores(NamedTuple):
@@ -93,7 +111,7 @@ def grow(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     capacity = options.capacity(problem, structure, state.capacity, ranked)
     state = dataclasses.replace(state, structure=structure, cores=cores, capacity=capacity)
     move = MoveRecord("grow", first, options.increment, tuple(grown[1:]))
-    effort = 1.0 if len(grown) == 1 else _BURST_EFFORT
+    effort = 1.0 if len(grown) == 1 else GROWTH().burst_effort
     return advance(options, problem, budget, state, move, effort)
 
 
@@ -120,7 +138,7 @@ def _together(
     larger part.
     """
     now = problem.num_params(state.structure)
-    if not options.burst or now < _LARGE:
+    if not options.burst or now < GROWTH().large:
         return [order[0]]
     gains, values, needed = scores
     structure, gained, grown, taken = state.structure, 0.0, [], set()
@@ -128,12 +146,12 @@ def _together(
     best = values[edges.index(order[0])]
     for edge in order:
         place = edges.index(edge)
-        if values[place] < _BURST_SCORE * best:
+        if values[place] < GROWTH().burst_score * best:
             break
         larger = structure.grow(edge, options.increment)
         if grown:
             apart = taken.isdisjoint(edge) and len({parts[node] for node in edge}) > 1
-            part = _BURST_GAIN_APART if apart else _BURST_GAIN
+            part = GROWTH().burst_gain_apart if apart else GROWTH().burst_gain
             small = apart or problem.num_params(larger) <= (1 + options.burst) * now
             if not small or gained + gains[place] > part * needed:
                 continue
@@ -174,9 +192,9 @@ def _scores(
     now = problem.num_params(state.structure)
     grown = [state.structure.grow(edge, options.increment) for edge in edges]
     cost = np.asarray([problem.num_params(s) - now for s in grown], np.float64)
-    power, large = options.power, options.burst and now >= _LARGE
-    if large and 0 < power < _FAR_POWER and gain.max() < _FAR * needed:
-        power = _FAR_POWER
+    power, large = options.power, options.burst and now >= GROWTH().large
+    if large and 0 < power < GROWTH().far_power and gain.max() < GROWTH().far * needed:
+        power = GROWTH().far_power
         flops = np.asarray([problem.sweep_flops(s) for s in grown], np.float64)
         dearer = np.sqrt(flops / problem.sweep_flops(state.structure))
         return _Scores(gain, gain / (cost**power * dearer), needed)

@@ -14,10 +14,11 @@ import numpy as np
 from ... import _interrupt
 from ..._network import TensorNetwork
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...problems import Decomposition, Problem
 from ...solve import ALS
 from ...solve.limits import limits_of
-from ..fitting.population import BATCH_BYTES
+from ..fitting.population import SHARING
 from ..fitting.races import attempt
 from ..reach import warn_of_noise
 from ..reduce.core import host_error, multiplied
@@ -29,44 +30,69 @@ from ..spectra.unfoldings import Cut, Unfoldings, cut_name, unfolded_shape
 from ..spectra.whitened import whitened
 from ..strategy import Budget, Fit, Info, MoveRecord
 from .fits import Step, advance, holding
-from .measure import DEFINITE, TREE_MODES
+from .measure import MEASURING
 from .options import Options
 from .phase import Phase
 from .state import GreedyState, Outcome, Rival
 from .tries import admits
 
-# Multiplications that measuring the unfoldings may take that graphs are inferred from.
-TOLD = 1e11
-# Cuts, those with the largest sides, that must have ranks before all are measured.
-_PROBED = 6
-# Singular values that sum up to less than this part of the norm are rounding, or in units of the
-# precision of the data.
-ROUNDING = 1e-6
-_ROUNDING_UNITS = 100
-# The ranks at so many times that are the same but for this part, unless the singular values fall
-# off smoothly.
-_COARSER, _SAME = 10.0, 0.05
-# Logarithms of the ranks, all together, that must be missing to those of the sides.
-_LOW = 0.02
-# Noise of the size of the error leaves at least and in the median at most this part of it in the
-# square (0.9 to 1.1 with 5 % of noise, single cuts more; images leave 0.0 to 0.5 of some cuts).
-_WHITE = 0.8, 1.25
-# Inferences, each with other perturbations; the graphs that one may name; and for how many starts
-# and sweeps they are tried: all, and once more the first that have failed.
-_ROUNDS = 3
-_GRAPHS = 20
-_FIRST, _LAST, _AGAIN = (4, 32), (32, 96), 6
-# Graphs with fewer parameters that are tried after one that meets the target; modes up to which
-# inferring once more takes less than a tenth of a second.
-_SMALLER, _QUICK_MODES = 3, 5
-# Flops that the sweeps of an attempt may cost, by which it has fewer starts, and those of all.
-_FLOPS = 2e11
-_ALL_FLOPS = 1e12
-# A tree is taken before anything grows if it has at most so many times the least parameters that
-# the ranks of single modes allow. (W states of rank two: 1.75; rings of rank two: 3.)
-_TREE_WORTH = 2
-# The error in the coordinates that are fitted in, as a part of the target error.
-_INSIDE = 0.1
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """Graphs inferred from the ranks of unfoldings.
+
+    Attributes:
+        told: multiplications that measuring the unfoldings may take, some ten seconds.
+        probed: cuts, those with the largest sides, that must have ranks before all are measured.
+        rounding: singular values that sum up to less than this part of the norm are rounding.
+        rounding_units: the same in units of the precision of the data; the larger one counts.
+        coarser: data have exact ranks if these stay at this many times the rounding; singular
+            values that fall off smoothly do not.
+        same: but for this part of the ranks.
+        low: part of the logarithms of the sides, all together, that must be missing in those of the
+            ranks.
+        white: noise of the size of the error leaves at least the inverse of this factor of it in
+            the square, and in the median at most this factor (with 5 % of noise 0.9 to 1.1, single
+            cuts more; images leave 0.0 to 0.5 of some cuts).
+        rounds: inferences, each with other perturbations.
+        graphs: graphs that one inference may name.
+        first: starts and sweeps by which each graph is tried.
+        last: starts and sweeps by which those that failed are tried once more.
+        again: how many of those, the closest ones.
+        smaller: graphs with fewer parameters that are tried after one that meets the target.
+        quick_modes: modes up to which inferring once more takes less than a tenth of a second.
+        flops: flops that the sweeps of one attempt may cost, by which it has fewer starts: some ten
+            seconds.
+        all_flops: the same of all attempts together.
+        inside: the error in the whitened coordinates that are fitted in, as a part of the target
+            error: what is small in them may be large outside.
+        tree_worth: a tree is taken before anything grows if it has at most so many times the least
+            parameters that the ranks of single modes allow (W states of rank two: 1.75; rings of
+            rank two: 3).
+    """
+
+    told: float = 1e11
+    probed: int = 6
+    rounding: float = 1e-6
+    rounding_units: int = 100
+    coarser: float = 10.0
+    same: float = 0.05
+    low: float = 0.02
+    white: float = 1.25
+    rounds: int = 3
+    graphs: int = 20
+    first: tuple[int, ...] = (4, 32)
+    last: tuple[int, ...] = (32, 96)
+    again: int = 6
+    smaller: int = 3
+    quick_modes: int = 5
+    flops: float = 2e11
+    all_flops: float = 1e12
+    inside: float = 0.1
+    tree_worth: int = 2
+
+
+INFERENCE = tuned("inference", Inference())
 
 
 def applies(options: Options, problem: Problem, structure: Structure, budget: Budget) -> bool:
@@ -75,7 +101,9 @@ def applies(options: Options, problem: Problem, structure: Structure, budget: Bu
     dense = problem.is_dense and target is not None and 0 < target < 1
     plain = structure == Structure.rank_one(structure.dims) and options.edges is None
     dense = dense and not problem.nonnegative
-    return options.infer and dense and plain and bool(telling_cuts(structure.dims, TOLD))
+    return (
+        options.infer and dense and plain and bool(telling_cuts(structure.dims, INFERENCE().told))
+    )
 
 
 class Told(NamedTuple):
@@ -100,13 +128,15 @@ def step(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     target = budget.target_error
     assert target is not None
     unfoldings = Unfoldings(problem.dense_target, target)
-    names, info = telling_cuts(unfoldings.dims, TOLD), Info()
-    probed = sorted(names, key=lambda cut: -min(unfolded_shape(unfoldings.dims, cut)))[:_PROBED]
+    names, info = telling_cuts(unfoldings.dims, INFERENCE().told), Info()
+    probed = sorted(names, key=lambda cut: -min(unfolded_shape(unfoldings.dims, cut)))
+    probed = probed[: INFERENCE().probed]
     told, cuts = None, bounds_of(unfoldings, target, cuts=probed)
     warn_of_noise(unfoldings, probed, target)
-    if cuts.definite >= DEFINITE:
+    if cuts.definite >= MEASURING().definite:
         cuts = bounds_of(unfoldings, target, cuts=names)
-        told = ranks_told(unfoldings, names, problem.dtype) if cuts.definite >= DEFINITE else None
+        if cuts.definite >= MEASURING().definite:
+            told = ranks_told(unfoldings, names, problem.dtype)
     if told is not None:
         state = dataclasses.replace(state, cuts=cuts)
         found, info = found_graph(options, problem, state, budget, unfoldings, told)
@@ -143,11 +173,11 @@ def found_graph(
     def attempted(graph: Structure, starts: int, sweeps: int) -> Fit:
         nonlocal info, spent
         solver, shape = ALS(), dataclasses.replace(graph, dims=tensor.shape)
-        target = _INSIDE * (budget.target_error or 0.0)
+        target = INFERENCE().inside * (budget.target_error or 0.0)
         limits = limits_of(solver, inside, target_error=target, max_steps=sweeps)
         cost = sweeps * inside.sweep_flops(shape)
-        memory = (budget.memory_limit or BATCH_BYTES) // inside.fit_peak_bytes(shape)
-        starts = max(1, min(starts, memory, int(_FLOPS / cost)))
+        memory = (budget.memory_limit or SHARING().batch_bytes) // inside.fit_peak_bytes(shape)
+        starts = max(1, min(starts, memory, int(INFERENCE().flops / cost)))
         spent += starts * cost
         out = attempt(
             inside,
@@ -167,7 +197,7 @@ def found_graph(
 
     def left() -> bool:
         fits = budget.fits_left is None or info.fitted < budget.fits_left
-        return fits and spent < _ALL_FLOPS
+        return fits and spent < INFERENCE().all_flops
 
     def inferred(turn: int) -> tuple[Structure, ...]:
         return graphs_of(
@@ -176,7 +206,7 @@ def found_graph(
             counted=problem.counted_shape,
             complete=False,
             seed=(*state.seed, turn),
-            most=_GRAPHS,
+            most=INFERENCE().graphs,
         )
 
     def smaller(fit: Fit, graphs: tuple[Structure, ...]) -> Fit:
@@ -184,35 +214,37 @@ def found_graph(
         inference as well where that takes no time, and of those that failed from more starts; or
         the same."""
         params, allowed = problem.num_params, lambda g: admits(options, problem, state, budget, g)
-        more = inferred(_ROUNDS) if len(problem.shape) <= _QUICK_MODES else ()
+        more = inferred(INFERENCE().rounds) if len(problem.shape) <= INFERENCE().quick_modes else ()
         fewer = [g for g in dict.fromkeys((*more, *graphs)) if params(g) < params(fit.structure)]
-        for graph in list(filter(allowed, fewer))[:_SMALLER]:
+        for graph in list(filter(allowed, fewer))[: INFERENCE().smaller]:
             if left():
-                other = attempted(graph, *(_LAST if graph in failed else _FIRST))
+                tries = INFERENCE().last if graph in failed else INFERENCE().first
+                other = attempted(graph, *tries)
                 if budget.meets(other.error):
                     return other
         return fit
 
     cp = Structure.cp(problem.shape, max(ranks.values(), default=1))
     alike = options.hyperedges and len(problem.shape) > 2 and len(set(ranks.values())) == 1
-    for tries in (_FIRST, _LAST) if alike and admits(options, problem, state, budget, cp) else ():
+    alike = alike and admits(options, problem, state, budget, cp)
+    for tries in (INFERENCE().first, INFERENCE().last) if alike else ():
         # No graph of bonds alone has the same rank in every cut.
         fit = attempted(cp, *tries) if left() else None
         if fit is not None and budget.meets(fit.error):
             return fit, info
-    for turn in range(_ROUNDS):
+    for turn in range(INFERENCE().rounds):
         graphs = inferred(turn)
         for graph in graphs:
             if graph in failed or not admits(options, problem, state, budget, graph) or not left():
                 continue
-            fit = attempted(graph, *_FIRST)
+            fit = attempted(graph, *INFERENCE().first)
             if budget.meets(fit.error):
                 fit = smaller(fit, graphs)
                 return fit, info
             failed.append(graph)
-    for graph in failed[:_AGAIN]:
+    for graph in failed[: INFERENCE().again]:
         if left():
-            fit = attempted(graph, *_LAST)
+            fit = attempted(graph, *INFERENCE().last)
             if budget.meets(fit.error):
                 return fit, info
     return None, info
@@ -230,17 +262,18 @@ def _small_tree(
     each core has at least as many bonds as the rank of the unfolding over its modes."""
     modes, dims = range(len(problem.shape)), problem.counted_shape
     singles = [told.ranks.get(cut_name((mode,), len(modes))) for mode in modes]
-    if not options.internal or len(modes) > TREE_MODES or None in singles:
+    if not options.internal or len(modes) > MEASURING().tree_modes or None in singles:
         return None
     least = sum(size * (rank or 1) for size, rank in zip(dims, singles, strict=True))
     target = budget.target_error or 0.0
-    for found in best_trees(unfoldings, target, count=1, dims=dims, below=_TREE_WORTH * least):
+    most = INFERENCE().tree_worth * least
+    for found in best_trees(unfoldings, target, count=1, dims=dims, below=most):
         structure = found.tree.structure(found.ranks)
         if admits(options, problem, state, budget, structure):
             network = tree_svd(problem.dense_target, structure)
             cores = tuple(map(np.asarray, network.cores))
             fit = Fit(network.structure, cores, host_error(problem, network))
-            if problem.num_params(fit.structure) <= _TREE_WORTH * least and budget.meets(fit.error):
+            if problem.num_params(fit.structure) <= most and budget.meets(fit.error):
                 return fit
     return None
 
@@ -248,14 +281,14 @@ def _small_tree(
 def ranks_told(unfoldings: Unfoldings, cuts: list[Cut], dtype: np.dtype) -> Told | None:
     """The ranks of the unfoldings: down to rounding for exact data, above the noise for noisy data,
     and None for all other data."""
-    rounding = max(ROUNDING, _ROUNDING_UNITS * float(jnp.finfo(dtype).eps))
+    rounding = max(INFERENCE().rounding, INFERENCE().rounding_units * float(jnp.finfo(dtype).eps))
     exact = unfoldings.to_error(rounding)
     ranks = {cut: exact.spectrum(cut).least_rank(exact.error) for cut in cuts}
     most = {cut: min(unfolded_shape(unfoldings.dims, cut)) for cut in cuts}
     logs = lambda ranks: sum(math.log(rank) for rank in ranks.values())
-    low = logs(ranks) <= (1 - _LOW) * logs(most)
-    same = sum(exact.spectrum(cut).least_rank(_COARSER * rounding) for cut in cuts)
-    if low and same >= (1 - _SAME) * sum(ranks.values()):
+    low = logs(ranks) <= (1 - INFERENCE().low) * logs(most)
+    same = sum(exact.spectrum(cut).least_rank(INFERENCE().coarser * rounding) for cut in cuts)
+    if low and same >= (1 - INFERENCE().same) * sum(ranks.values()):
         return Told(ranks, exact.error)
     ranks = {cut: _above_noise(unfoldings, cut) for cut in cuts}
     return Told(ranks, None) if _white(unfoldings, ranks) else None
@@ -278,5 +311,5 @@ def _white(unfoldings: Unfoldings, ranks: dict[Cut, int]) -> bool:
         if rank < min(rows, columns):
             free = 1 - rank * (rows + columns - rank) / (rows * columns)
             levels.append(tails[min(rank, len(tails) - 1)] / (free * unfoldings.error**2))
-    least, most = _WHITE
-    return not levels or bool(min(levels) >= least and np.median(levels) <= most)
+    white = INFERENCE().white
+    return not levels or bool(min(levels) >= 1 / white and np.median(levels) <= white)

@@ -1,5 +1,6 @@
 """Smaller structures near the one found: other ways for bonds, internal nodes, hyperedges."""
 
+import abc
 import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -7,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...moves import Merge, Move, Split
 from ...moves.neighbors import chosen, hyperedges, merges, rewirings, splits, stars
 from ...problems import Problem
@@ -14,18 +16,40 @@ from ..spectra.tree_svd import tree_svd
 from ..strategy import Budget, MoveRecord
 from .decide import decided, refitted
 from .fits import Step
-from .measure import DEFINITE
+from .measure import MEASURING
 from .options import Options
 from .phase import Queued
 from .state import GreedyState, Outcome
 from .tries import Batch, admits, affordable, batch_work, batched, run_batch
 
-# Where nothing is known of the cuts, rewiring tries only so many.
-_BLIND_TRIES = 4
-# Stars come before everything else is tried only if they leave so little of the parameters.
-_BOLD = 0.8
-# Fits of a network with a node split, or two merged, may take so many times the solver's steps.
-_NODES_EFFORT = 3.0
+
+@dataclasses.dataclass(frozen=True)
+class Neighbors:
+    """Changes of the graph, once the target is met.
+
+    Attributes:
+        blind_tries: where nothing is known of the cuts, each phase tries only so many.
+        bold: stars come before everything else is tried only if they leave this part of the
+            parameters, or less.
+        nodes_effort: fits of a network with a node split, or two merged, may take so many times the
+            solver's steps.
+        star_tries: stars that are tried before everything else, without a limit by work.
+        rewire_tries: rewirings that are tried.
+        internal_tries: stars that are tried with splits and merges.
+        hyperedge_tries: hyperedges that are tried.
+    """
+
+    blind_tries: int = 4
+    bold: float = 0.8
+    nodes_effort: float = 3.0
+    star_tries: int = 2
+    rewire_tries: int = 16
+    internal_tries: int = 4
+    hyperedge_tries: int = 4
+
+
+NEIGHBORS = tuned("neighbors", Neighbors())
+
 
 Queue = tuple[GreedyState, tuple[Any, ...]]
 
@@ -63,11 +87,15 @@ class Tree(Queued):
 class _Tried(Queued):
     """Structures that are tried several at a time, from random cores."""
 
-    tries: ClassVar[int]
     kind: ClassVar[str]
     # Whether the first start of each has the cores carried over. (Those of bonds do not tell a
     # hyperedge or an internal node.)
     warm: ClassVar[bool] = False
+
+    @property
+    @abc.abstractmethod
+    def tries(self) -> int:
+        """How many structures, at the most."""
 
     def candidates(
         self, options: Options, problem: Problem, state: GreedyState, budget: Budget
@@ -75,7 +103,7 @@ class _Tried(Queued):
         found = self.picked(options, problem, state, budget, self.together(options, problem, state))
         if found:  # a forecast plans contractions, so it is made only if there is something to try
             most = affordable(problem, state.structure, options.num_starts)
-            found = found[: min(most, _BLIND_TRIES) if state.cuts is None else most]
+            found = found[: min(most, NEIGHBORS().blind_tries) if state.cuts is None else most]
         return batched(problem, state, budget, found, options.num_starts)
 
     def together(self, options: Options, problem: Problem, state: GreedyState) -> Iterable[Move]:
@@ -127,7 +155,7 @@ def _free(options: Options) -> bool:
 
 
 def _definite(state: GreedyState) -> bool:
-    return state.cuts is None or state.cuts.definite >= DEFINITE
+    return state.cuts is None or state.cuts.definite >= MEASURING().definite
 
 
 def _worth_trying(problem: Problem, state: GreedyState) -> bool:
@@ -147,7 +175,11 @@ def _smaller_stars(problem: Problem, state: GreedyState, part: float) -> Iterabl
 class Stars(_Tried):
     """Bonds of a node that move to a new internal one, where that saves much."""
 
-    name, kind, tries = "stars", "star", 2
+    name, kind = "stars", "star"
+
+    @property
+    def tries(self) -> int:
+        return NEIGHBORS().star_tries
 
     def enabled(self, options: Options, problem: Problem, state: GreedyState) -> bool:
         return options.internal
@@ -155,13 +187,17 @@ class Stars(_Tried):
     def together(self, options: Options, problem: Problem, state: GreedyState) -> Iterable[Move]:
         if not _free(options) or not _worth_trying(problem, state):
             return ()
-        return _smaller_stars(problem, state, _BOLD)
+        return _smaller_stars(problem, state, NEIGHBORS().bold)
 
 
 class Rewire(_Tried):
     """Ranks that change place, and bonds that are led along other ways."""
 
-    name, kind, tries, warm = "rewire", "rewire", 16, True
+    name, kind, warm = "rewire", "rewire", True
+
+    @property
+    def tries(self) -> int:
+        return NEIGHBORS().rewire_tries
 
     def enabled(self, options: Options, problem: Problem, state: GreedyState) -> bool:
         return options.rewire
@@ -175,7 +211,11 @@ class Rewire(_Tried):
 class Internal(_Tried):
     """A node split in two, or two merged; then stars that save anything."""
 
-    name, kind, tries = "internal", "star", 4
+    name, kind = "internal", "star"
+
+    @property
+    def tries(self) -> int:
+        return NEIGHBORS().internal_tries
 
     def enabled(self, options: Options, problem: Problem, state: GreedyState) -> bool:
         return options.internal
@@ -206,13 +246,19 @@ class Internal(_Tried):
             move = MoveRecord("split", (item.node, found[0].num_nodes - 1), item.rank)
         else:
             move = MoveRecord("merge", (item.a, item.b))
-        return refitted(options, problem, state, budget, found, move, effort=_NODES_EFFORT)
+        return refitted(
+            options, problem, state, budget, found, move, effort=NEIGHBORS().nodes_effort
+        )
 
 
 class Hyperedges(_Tried):
     """One hyperedge in the place of all bonds among some nodes."""
 
-    name, kind, tries = "hyperedges", "hyperedge", 4
+    name, kind = "hyperedges", "hyperedge"
+
+    @property
+    def tries(self) -> int:
+        return NEIGHBORS().hyperedge_tries
 
     def enabled(self, options: Options, problem: Problem, state: GreedyState) -> bool:
         return options.hyperedges

@@ -16,6 +16,7 @@ from ..._init import host_cores
 from ..._network import TensorNetwork
 from ..._status import Status
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...problems import Problem
 from ...solve.limits import as_solver
 from ..fitting.capacity import holds
@@ -28,30 +29,51 @@ from .options import Options
 from .phase import Phase
 from .state import GreedyState, Outcome
 
-# Parameters from which on a network is compared, and the factor between two comparisons.
-_FIRST, _FACTOR = 1000, 1.5
-# The first rank that is fitted.
-_LEAST = 4
-# Effort of a fit, in units of the solver's own steps.
-_EFFORT = 3.0
-# Where few ranks are left to choose from, each is fitted for longer: alternating least squares of
-# such networks gains little in a sweep, and does so for hundreds of them.
-_PATIENCE, _RTOL = 60.0, 1e-6
-# So is one that misses the target by little.
-_NEAR = 0.97
-# A fit goes on past the target, down to this part of it, which helps those of lower ranks.
-_INSIDE = 0.98
-# Errors fall faster than a power of the rank: each growth may end at this part of the forecast. (Of
-# images 0.93 to 1.03 up to rank 123.)
-_BETTER = 0.92
-# Fits of each rank on the way, with other fresh terms: the closest one goes on.
-_TRIES = 3
-# Modes up to which Tucker networks are tried: their core has that order.
-_TUCKER_MODES = 4
-# Ranks up to which making a program takes longer than its runs.
-_SMALL = 32
-# The next rank is so many times the last; the first stride back is this part of it.
-_GROWTH, _STRIDE = 1.5, 6
+
+@dataclasses.dataclass(frozen=True)
+class Rivalry:
+    """The CP network that the growing one is compared with, of data without ranks.
+
+    Attributes:
+        first: parameters from which on a network is compared.
+        factor: and how many times as many it has at the next comparison.
+        least: the first rank that is fitted.
+        effort: effort of a fit, in units of the solver's own steps.
+        patience: the same where few ranks are left to choose from, or the target is missed by
+            little: alternating least squares of such networks gains little in a sweep, and does so
+            for hundreds of them.
+        rtol: relative decrease below which such a fit ends.
+        near: a fit misses the target by little if this part of its error meets it.
+        inside: a fit goes on past the target, down to this part of it, which helps those of lower
+            ranks.
+        better: errors fall faster than a power of the rank: each growth may end at this part of the
+            forecast (of images 0.93 to 1.03 up to rank 123).
+        tries: fits of each rank on the way, with other fresh terms: the closest one goes on.
+        tucker_modes: modes up to which Tucker networks are tried: their core has that order.
+        small: ranks up to which making a program takes longer than its runs.
+        grid: larger ranks are rounded up to this many binary digits, so that programs are shared.
+        growth: the next rank is so many times the last one.
+        stride: the first stride back from a rank that meets the target is the rank over this.
+    """
+
+    first: int = 1000
+    factor: float = 1.5
+    least: int = 4
+    effort: float = 3.0
+    patience: float = 60.0
+    rtol: float = 1e-6
+    near: float = 0.97
+    inside: float = 0.98
+    better: float = 0.92
+    tries: int = 3
+    tucker_modes: int = 4
+    small: int = 32
+    grid: int = 4
+    growth: float = 1.5
+    stride: int = 6
+
+
+RIVALRY = tuned("rival", Rivalry())
 
 
 class Rivals(Phase):
@@ -78,7 +100,9 @@ def due(options: Options, problem: Problem, state: GreedyState) -> bool:
     if state.measured or not wanted(options, problem, state):  # it was made smaller already
         return False
     assert state.rival is not None
-    return problem.num_params(state.structure) >= max(_FIRST, _FACTOR * state.rival.compared)
+    return problem.num_params(state.structure) >= max(
+        RIVALRY().first, RIVALRY().factor * state.rival.compared
+    )
 
 
 def compare(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
@@ -104,15 +128,16 @@ def step(options: Options, problem: Problem, state: GreedyState, budget: Budget)
         return _next(options, problem, state, budget)
     if own and not rival.ended:
         return _ended(options, problem, state, budget)
-    if not rival.tucker and len(problem.shape) <= _TUCKER_MODES:
+    if not rival.tucker and len(problem.shape) <= RIVALRY().tucker_modes:
         state = dataclasses.replace(state, rival=dataclasses.replace(rival, tucker=True))
         return _tucker(options, problem, state, budget)
     info = Info()
     if not own:
         most = problem.num_params(state.structure) - 1
-        wanted = (budget.target_error or 0.0) / _NEAR
+        near = RIVALRY().near
+        wanted = (budget.target_error or 0.0) / near
         fit, info, state = _look(options, problem, state, budget, most, wanted)
-        if fit is not None and not budget.meets(fit.error) and budget.meets(_NEAR * fit.error):
+        if fit is not None and not budget.meets(fit.error) and budget.meets(near * fit.error):
             fit, more, state = _fitted(
                 options, problem, state, budget, fit.structure.ranks[0], patient=True
             )
@@ -191,7 +216,7 @@ def _look(
         if budget.forbids(problem, Structure.cp(problem.shape, size)) is not None:
             break
         tries = []
-        for _ in range(_TRIES):
+        for _ in range(RIVALRY().tries):
             fit, more, state = _fitted(options, problem, state, budget, size)
             info = info + more
             tries.append(fit)
@@ -209,16 +234,17 @@ def _lowest(sizes: list[int], errors: list[float]) -> float:
     if len(errors) < 2 or min(errors) <= 0:
         return 0.0
     (a, b), (before, now) = sizes[len(errors) - 2 : len(errors)], errors[-2:]
-    slope = math.log(now / before) / math.log(b / a) + math.log(_BETTER) / math.log(_GROWTH)
+    slope = math.log(now / before) / math.log(b / a)
+    slope += math.log(RIVALRY().better) / math.log(RIVALRY().growth)
     return now * (sizes[-1] / b) ** slope
 
 
 def _climb(known: int, rank: int) -> list[int]:
     """Ranks on the way to `rank`: a fit is better if it starts from the fit of a lower rank."""
     ranks = []
-    while rank > max(known, _LEAST):
+    while rank > max(known, RIVALRY().least):
         ranks.append(rank)
-        rank = math.ceil(rank / _GROWTH)
+        rank = math.ceil(rank / RIVALRY().growth)
     return ranks[::-1] or [rank]
 
 
@@ -227,11 +253,11 @@ def _taken(budget: Budget, state: GreedyState, fit: Fit) -> GreedyState:
     rival, (rank,) = state.rival, fit.structure.ranks
     assert rival is not None
     if not budget.meets(fit.error):
-        stride = max(1, round((_GROWTH - 1) * rank))
+        stride = max(1, round((RIVALRY().growth - 1) * rank))
     elif budget.meets(state.error) and rival.stride:
         stride = rival.stride
     else:
-        stride = max(1, rank // _STRIDE)
+        stride = max(1, rank // RIVALRY().stride)
     rival = dataclasses.replace(rival, rank=rank, cores=fit.cores, stride=stride, ended=False)
     return dataclasses.replace(
         state,
@@ -273,15 +299,15 @@ def _fitted(
     cores = cores_at(old, structure, state.seed, problem.dtype)
     solver, patient = as_solver(options.solver, problem), patient and options.solver is None
     if patient:
-        solver = dataclasses.replace(solver, rtol=_RTOL)
+        solver = dataclasses.replace(solver, rtol=RIVALRY().rtol)
     fit, info = refit(
         problem,
         solver,
         structure,
         cores,
         capacity=Structure.cp(problem.shape, _roomy(rank)),
-        target_error=_INSIDE * (budget.target_error or 0.0),
-        effort=_PATIENCE if patient else _EFFORT,
+        target_error=RIVALRY().inside * (budget.target_error or 0.0),
+        effort=RIVALRY().patience if patient else RIVALRY().effort,
     )
     return fit, info, dataclasses.replace(state, seed=state.next_seed())
 
@@ -289,7 +315,7 @@ def _fitted(
 def _roomy(rank: int) -> int:
     """The rank that a program is compiled for, so that several ranks share it: the next power of
     two where compiling takes longer than running, else a slightly larger rank."""
-    if rank <= _SMALL:
+    if rank <= RIVALRY().small:
         return 2 ** (rank - 1).bit_length()
-    grid = 2 ** (rank.bit_length() - 4)
+    grid = 2 ** (rank.bit_length() - RIVALRY().grid)
     return -(-rank // grid) * grid

@@ -19,6 +19,7 @@ import numpy as np
 from ... import _compile
 from ..._network import TensorNetwork
 from ..._structure import Edge
+from ..._tuned import tuned
 from ...moves import Grow
 from ...moves.cores import pad
 from ...problems import Problem
@@ -29,8 +30,20 @@ from .fits import Step, advance
 from .options import Options
 from .state import GreedyState
 
-# Random starts of the leading term: alternating least squares may end at a smaller one.
-_STARTS = 4
+
+@dataclasses.dataclass(frozen=True)
+class Saddle:
+    """The way out of a saddle point between orthogonal terms.
+
+    Attributes:
+        starts: random starts of the leading term: alternating least squares may end at a smaller
+            one.
+    """
+
+    starts: int = 4
+
+
+SADDLE = tuned("saddle", Saddle())
 
 
 def is_rounding(problem: Problem, state: GreedyState, gain: float) -> bool:
@@ -51,7 +64,7 @@ def left(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     info, best, term = Info(), 0.0, ()
     network = TensorNetwork(state.capacity, pad(structure, state.cores, state.capacity))
     width = screen_batch_size(problem, state.capacity, 1)
-    for turn in range(_STARTS):
+    for turn in range(SADDLE().starts):
         seed = (*state.seed, turn)
         starts = draw_slices(structure, state.capacity, (edge,), problem.dtype, seed, increment=1)
         args = (problem, options.the_screen(), network, starts)

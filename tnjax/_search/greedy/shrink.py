@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from ..._structure import Edge, Structure
+from ..._tuned import tuned
 from ...moves.cores import shrink
 from ...problems import Problem
 from ..strategy import Budget, Info, MoveRecord
@@ -14,14 +15,28 @@ from .options import Options
 from .phase import Queued
 from .state import GreedyState, Outcome
 
-# A fit with a rank less may take so many times the solver's steps.
-_PRUNE_EFFORT = 3.0
-# A bond is firm if taking a rank away leaves the error at more than so many times the target.
-_FAR = 1.02
-# A swap looks at candidates after so much of a full fit of the shrunken network ...
-_SWAP_EFFORT = 0.25
-# ... and goes on if the best predicted gain, old cores frozen, times this would do.
-_REFIT_FACTOR = 3.0
+
+@dataclasses.dataclass(frozen=True)
+class Shrinking:
+    """Ranks taken away, or moved from one bond to another.
+
+    Attributes:
+        prune_effort: a fit with a rank less may take so many times the solver's steps.
+        far: a bond is firm if taking a rank away leaves the error at more than so many times the
+            target.
+        swap_effort: a swap looks at candidates after so much of a full fit of the shrunken network
+            ...
+        refit_factor: ... and goes on if the best predicted gain, old cores frozen, times this would
+            do: a fit of all cores gains more.
+    """
+
+    prune_effort: float = 3.0
+    far: float = 1.02
+    swap_effort: float = 0.25
+    refit_factor: float = 3.0
+
+
+SHRINKING = tuned("shrinking", Shrinking())
 
 
 def _params_left(problem: Problem, structure: Structure) -> Callable[[Edge], int]:
@@ -53,7 +68,7 @@ class Prune(Queued):
             budget,
             trial,
             move,
-            effort=_PRUNE_EFFORT,
+            effort=SHRINKING().prune_effort,
             do_screen=False,
             give_up=True,
         )
@@ -64,7 +79,7 @@ class Prune(Queued):
             after, queue = self.candidates(options, problem, after, budget)
             queue = tuple(edge for edge in queue if edge in untried)
             return dataclasses.replace(after, queue=queue), info, Outcome.STAY
-        if not budget.meets(trial.error / _FAR):
+        if not budget.meets(trial.error / SHRINKING().far):
             after = dataclasses.replace(after, firm=(*after.firm, item))
         return after, info, Outcome.STAY
 
@@ -98,7 +113,9 @@ class Swap(Queued):
         structure, cores = shrink(state.structure, state.cores, item)
         trial = dataclasses.replace(state, structure=structure, cores=cores)
         move = MoveRecord("swap", item, 1)
-        trial, info, outcome = advance(options, problem, smaller, trial, move, _SWAP_EFFORT)
+        trial, info, outcome = advance(
+            options, problem, smaller, trial, move, SHRINKING().swap_effort
+        )
         to: list[Edge] = []
         if outcome is Outcome.STAY and not _promising(options, problem, trial, smaller):
             return state, dataclasses.replace(info, move=None), Outcome.STAY
@@ -124,4 +141,4 @@ def _promising(options: Options, problem: Problem, state: GreedyState, budget: B
     ]
     best = max((float(state.screened.gain[c]) for c in allowed), default=0.0)
     loss, goal = map(problem.loss_of_error, (state.error, budget.target_error or 0.0))
-    return _REFIT_FACTOR * best >= loss - goal
+    return SHRINKING().refit_factor * best >= loss - goal

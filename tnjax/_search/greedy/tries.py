@@ -5,25 +5,36 @@ from collections.abc import Sequence
 
 from ..._storable import storable
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...moves import Move
 from ...problems import Problem
 from ...solve import LevenbergMarquardt
 from ...solve.limits import limits_of
-from ..fitting.population import BATCH_BYTES, plan_groups
+from ..fitting.population import SHARING, plan_groups
 from ..fitting.races import attempt
-from ..fitting.work import attempt_work
+from ..fitting.work import COSTS, attempt_work
 from ..strategy import Budget, Fit, Info
 from .options import Options
 from .state import GreedyState
 
-# Flops that all tries of a phase may cost.
-_FLOPS = 4e10
-# Steps of an attempt: from random cores a structure that can is there after ten to thirty.
-_STEPS = 32
-# Flops that take as long as compiling a program for attempts does ...
-_COMPILE_FLOPS = 1e9
-# ... and how many structures such a program is made for, if that costs no more than one.
-_TOGETHER = 16
+
+@dataclasses.dataclass(frozen=True)
+class Tries:
+    """Structures near the one found, tried from random cores.
+
+    Attributes:
+        flops: flops that all tries of a phase may cost, some two seconds.
+        steps: steps of an attempt: from random cores a structure that can is there after ten to
+            thirty.
+        together: structures that a program is made for, if all of them cost no more than making it.
+    """
+
+    flops: float = 4e10
+    steps: int = 32
+    together: int = 16
+
+
+TRIES = tuned("tries", Tries())
 
 
 @storable
@@ -48,16 +59,16 @@ def batched(
     state, which knows for which shapes there are programs."""
     if not moves:
         return state, ()
-    solver = LevenbergMarquardt(max_steps=_STEPS)
-    cost = lambda s: _attempt_flops(problem, s, num_starts) / _COMPILE_FLOPS
-    memory = (budget.memory_limit or BATCH_BYTES) // num_starts
+    solver = LevenbergMarquardt(max_steps=TRIES().steps)
+    cost = lambda s: _attempt_flops(problem, s, num_starts) / COSTS().program
+    memory = (budget.memory_limit or SHARING().batch_bytes) // num_starts
     structures = [move.after(state.structure) for move in moves]
     groups, members = plan_groups(problem, solver, structures, state.groups, memory, cost)
     batches: dict[int, Batch] = {}
     for group, own in zip(groups, members, strict=True):
         together = group.batch
-        if cost(group.capacity) * _TOGETHER <= 1:
-            together = min(_TOGETHER, memory // problem.fit_peak_bytes(group.capacity))
+        if cost(group.capacity) * TRIES().together <= 1:
+            together = min(TRIES().together, memory // problem.fit_peak_bytes(group.capacity))
         for first in range(0, len(own), max(1, together)):
             picked = own[first : first + max(1, together)]
             batches[picked[0]] = Batch(
@@ -72,12 +83,12 @@ def batched(
 def affordable(problem: Problem, structure: Structure, num_starts: int) -> int:
     """How many structures about as large as a given one may be tried, each from `num_starts`
     starts."""
-    return int(_FLOPS / _attempt_flops(problem, structure, num_starts))
+    return int(TRIES().flops / _attempt_flops(problem, structure, num_starts))
 
 
 def _attempt_flops(problem: Problem, structure: Structure, num_starts: int) -> int:
     """Forecast of an attempt."""
-    return num_starts * _STEPS * _step_flops(problem, structure)
+    return num_starts * TRIES().steps * _step_flops(problem, structure)
 
 
 def _step_flops(problem: Problem, structure: Structure) -> int:
@@ -89,7 +100,7 @@ def _step_flops(problem: Problem, structure: Structure) -> int:
 def batch_work(problem: Problem, batch: Batch) -> float:
     """What trying it takes, by a forecast: about half of the lanes end early."""
     flops = _step_flops(problem, batch.capacity)
-    return attempt_work(batch.capacity, flops, batch.lanes * _STEPS // 2)
+    return attempt_work(batch.capacity, flops, batch.lanes * TRIES().steps // 2)
 
 
 def run_batch(
@@ -103,7 +114,7 @@ def run_batch(
     Returns:
         The state with another seed, what was done, and the first structure that meets the target.
     """
-    solver = LevenbergMarquardt(max_steps=_STEPS)
+    solver = LevenbergMarquardt(max_steps=TRIES().steps)
     count = len(batch.moves) if budget.fits_left is None else max(1, budget.fits_left)
     moves = batch.moves[:count]
     if warm:

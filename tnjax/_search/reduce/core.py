@@ -26,6 +26,7 @@ from ... import _interrupt
 from ..._network import TensorNetwork, scaled
 from ..._structure import Structure
 from ..._tracing import traced
+from ..._tuned import tuned
 from ...contract.host import dense_slab
 from ...problems import Decomposition, Problem, StreamedDecomposition
 from ...problems.streamed import squared_norm
@@ -35,14 +36,26 @@ from ..result import Progress, SearchResult, Step
 from ..spectra.unfoldings import leading_basis, unfold
 from .project import project_slabs
 
-# The part of the target error that the projection may use up.
-_SHARE = 0.1
-# "auto": only where the core has at most this part of the entries.
-_WORTH = 0.5
-# Sweeps of a final fit.
-_FINAL_STEPS = 20
-# Entries of the whole that are looked at together for the final error.
-_SLAB = 2**22
+
+@dataclasses.dataclass(frozen=True)
+class Reduction:
+    """Search on the HOSVD core.
+
+    Attributes:
+        share: the part of the target error that the projection may use up; in the square it is 1 %.
+        worth: "auto": only where the core has at most this part of the entries.
+        final_steps: sweeps of a final fit to the whole data.
+        slab: entries of the whole that are looked at together for the final error: they stay in the
+            cache.
+    """
+
+    share: float = 0.1
+    worth: float = 0.5
+    final_steps: int = 20
+    slab: int = 2**22
+
+
+REDUCTION = tuned("reduction", Reduction())
 
 
 class CoreDecomposition(Decomposition):
@@ -159,7 +172,7 @@ class Compression(NamedTuple):
                     network,
                     solver=solver,
                     target_error=target_error,
-                    max_steps=_FINAL_STEPS,
+                    max_steps=REDUCTION().final_steps,
                 )
                 network, error, compile_seconds = final.network, final.error, final.compile_seconds
         path = tuple(map(self.step, found.path))
@@ -177,15 +190,16 @@ class Compression(NamedTuple):
 
 
 def compress_problem(
-    problem: Problem, target_error: float, *, share: float = _SHARE
+    problem: Problem, target_error: float, *, share: float | None = None
 ) -> Compression | None:
     """The problem of the HOSVD core, or None if no mode can be made smaller.
 
     Args:
         problem: what is to be decomposed, a `projectable` one.
         target_error: of the search; the projections together lose at most `share` of it.
-        share: of the target error, for the projections.
+        share: of the target error, for the projections; that of `REDUCTION` by default.
     """
+    share = REDUCTION().share if share is None else share
     work = problem.dense_target
     work = work.astype(_wide(work), copy=False)  # what is lost is a small difference
     core, factors, lost = _projected(work, (share * target_error) ** 2)
@@ -195,7 +209,7 @@ def compress_problem(
 
 
 def compress_stream(
-    problem: StreamedDecomposition, target_error: float, *, share: float = _SHARE
+    problem: StreamedDecomposition, target_error: float, *, share: float | None = None
 ) -> Compression:
     """The same for a tensor on disk, which is projected as it is read.
 
@@ -203,6 +217,7 @@ def compress_stream(
         ValueError: if the file is damaged, or holds NaN, infinity or nothing but zeros.
         MemoryLimitError: (a `ValueError`) if the tensor does not become small enough.
     """
+    share = REDUCTION().share if share is None else share
     read = project_slabs(problem, share * target_error / math.sqrt(2))
     half = (share * target_error) ** 2 / 2
     core, inner, lost = _projected(read.core / read.norm, half)
@@ -245,14 +260,15 @@ def worthwhile(compression: Compression | None) -> bool:
     """Whether the core is so much smaller that the detour pays."""
     if compression is None:
         return False
-    return math.prod(compression.problem.shape) <= _WORTH * math.prod(compression.whole.shape)
+    entries = math.prod(compression.whole.shape)
+    return math.prod(compression.problem.shape) <= REDUCTION().worth * entries
 
 
 def host_error(problem: Problem, network: TensorNetwork) -> float:
     """The relative error of a network in units of a dense problem, slab by slab of the first mode
     and without a program."""
     target = problem.dense_target
-    rows = max(1, _SLAB * target.shape[0] // target.size)
+    rows = max(1, REDUCTION().slab * target.shape[0] // target.size)
     cores = [np.asarray(core) for core in network.cores]
     total = 0.0
     for first in range(0, target.shape[0], rows):

@@ -7,10 +7,7 @@ import numpy as np
 from ... import _interrupt
 from ...contract.cost import MemoryLimitError, format_bytes
 from ...problems.streamed import StreamedDecomposition, squared_norm
-from ..spectra.unfoldings import leading_basis
-
-# Relative rounding of squared singular values that come from a Gram matrix.
-_ROUNDING = 1e-14
+from ..spectra.unfoldings import SPECTRA, leading_basis
 
 
 class Projected(NamedTuple):
@@ -106,7 +103,7 @@ def _onto(
     rest = rows - found @ basis.T.astype(work.dtype) if basis.shape[1] else rows
     missed = squared_norm(rest)
     while (missed > allowed and basis.shape[1] < basis.shape[0]) or not basis.shape[1]:
-        least = max(allowed, _ROUNDING * missed)  # what a Gram matrix can tell apart
+        least = max(allowed, SPECTRA().rounding * missed)  # what a Gram matrix can tell apart
         extra = leading_basis(rest.T.astype(_wide(work.dtype)), least)
         extra = extra[:, : basis.shape[0] - basis.shape[1]]
         extra = np.linalg.qr(extra - basis @ (basis.conj().T @ extra))[0]

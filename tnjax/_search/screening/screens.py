@@ -1,7 +1,8 @@
 """Evaluation of all growth candidates together, old cores frozen."""
 
 import abc
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from ... import _mesh
 from ..._network import TensorNetwork, safe_norm
 from ..._structure import Edge
+from ..._tuned import tuned
 from ...problems import LeastSquares, Problem
 from ...solve.gradients import descend
 from ...solve.real import from_real, to_real
@@ -23,8 +26,25 @@ from .candidates import candidate_networks, on_edge, stacked
 
 Cores = tuple[Array, ...]
 
-# Relative ridge of the slices' normal equations.
-_RIDGE = {64: 1e-10, 32: 1e-6}
+
+@dataclasses.dataclass(frozen=True)
+class Screening:
+    """Screens of candidates.
+
+    Attributes:
+        ridge: ridge of the slices' normal equations in double precision, relative to their
+            diagonal.
+        ridge_single: the same in single precision.
+        lengths: multiples of the best step by slope and curvature that are tried: that step may
+            overshoot where the loss is no parabola.
+    """
+
+    ridge: float = 1e-10
+    ridge_single: float = 1e-6
+    lengths: tuple[float, ...] = (0.0, 1.0, 0.25, 0.0625)
+
+
+SCREENING = tuned("screens", Screening(), traced=True)
 
 
 class Screened(eqx.Module):
@@ -256,7 +276,8 @@ def _alternate(problem: LeastSquares, point, old, edges, slices, batch_size, swe
     """
     member = on_edge(old.structure, edges)
     rows = [np.flatnonzero(member[:, node]) for node in range(member.shape[1])]
-    ridge = _RIDGE[jnp.finfo(old.dtype).bits]
+    double = jnp.finfo(old.dtype).bits == 64
+    ridge = SCREENING().ridge if double else SCREENING().ridge_single
 
     def sweep(_, carry):
         gain, cores = carry
@@ -345,7 +366,7 @@ def _line_search(problem, point, delta, order) -> tuple[Array, TensorNetwork]:
     curvature = problem.curvature(point, delta)
     length = -slope / jnp.where(curvature > 0, curvature, jnp.abs(slope))
     length = jnp.where(slope == 0, 0, length)
-    lengths = length * jnp.asarray([0.0, 1.0, 0.25, 0.0625], length.dtype)
+    lengths = length * jnp.asarray(SCREENING().lengths, length.dtype)
     after = lax.map(lambda t: problem.perturbed_loss(point, _scaled(delta, t, order)), lengths)
     after = jnp.where(jnp.isfinite(after), after, jnp.inf)
     best = jnp.argmin(after)
@@ -407,7 +428,13 @@ class _PerEdge(eqx.Module):
         return _PerEdge(jax.tree.map(lambda x: _take(x, rows), self.value))
 
 
-def over_candidates(function, mesh, point, edges, batch_size: int):
+def over_candidates(
+    function: Callable[..., Any],
+    mesh: Mesh | None,
+    point: Any,
+    edges: Sequence[Edge],
+    batch_size: int,
+) -> Callable[..., Any]:
     """`function(point, *args)` over the leading axis of args, `batch_size` at a time on each
     device along the mesh's `candidates`; candidates that fill up a round are repeated ones.
 
@@ -460,6 +487,13 @@ def over_candidates(function, mesh, point, edges, batch_size: int):
 def slices_only(deltas: TensorNetwork, edges: Sequence[Edge]) -> Cores:
     """The cores of candidate networks, zero where an edge does not touch a node: what
     `Screen.improve` gives back.
+
+    Args:
+        deltas: what the candidates add, as `candidate_networks` makes it.
+        edges: one for each candidate.
+
+    Returns:
+        for each node an array [edges, *core].
 
     Example:
         >>> import jax, jax.numpy as jnp

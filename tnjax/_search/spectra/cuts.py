@@ -25,25 +25,41 @@ from ..._deprecated import key_for_seed
 from ..._formats import all_pairs
 from ..._keys import host_seed
 from ..._structure import Structure
+from ..._tuned import tuned
 from .integer import Program, minimize_params
 from .tree_svd import as_tensor, check_error
 from .unfoldings import Cut, Unfoldings, cut_name, unfolded_shape
 
-# Orders up to which all cuts are measured, and how many are otherwise.
-_ALL_CUTS_ORDER = 10
-_SAMPLED_CUTS = 512
-# Multiplications for each entry: of a sketch, and as long as bringing it into its place takes.
-_SKETCHED = 150
-_REORDER = 50
-# Nodes up to which every way to place them on the two sides of a cut is looked at.
-_ALL_SIDES_NODES = 12
-# Ranks up to this are options of their own in the integer program; larger ones share intervals.
-_SINGLE_RANKS = 16
-_INTERVAL = 1.15
-# Nodes of the solver's tree for one round of a certificate.
-CERTIFICATE_NODES = 500
-# Tolerance of comparisons of logarithms of ranks.
-_SLACK = 1e-9
+
+@dataclasses.dataclass(frozen=True)
+class Cuts:
+    """Cut bounds.
+
+    Attributes:
+        all_cuts_order: orders up to which all cuts are measured.
+        sampled_cuts: cuts that are measured otherwise.
+        sketched: multiplications for each entry that a sketch takes.
+        reorder: multiplications that take as long as bringing an entry into its place.
+        all_sides_nodes: nodes up to which every way to place them on the two sides of a cut is
+            looked at.
+        single_ranks: ranks up to this are options of their own in the integer program.
+        interval: ratio of the ends of the intervals that larger ones share.
+        certificate_nodes: nodes of the solver's tree for one round of a certificate.
+        slack: tolerance of comparisons of logarithms of ranks, for rounding.
+    """
+
+    all_cuts_order: int = 10
+    sampled_cuts: int = 512
+    sketched: int = 150
+    reorder: int = 50
+    all_sides_nodes: int = 12
+    single_ranks: int = 16
+    interval: float = 1.15
+    certificate_nodes: int = 500
+    slack: float = 1e-9
+
+
+CUTS = tuned("cuts", Cuts())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,16 +162,16 @@ class CutBounds:
         self,
         *,
         dims: tuple[int, ...] | None = None,
-        nodes: int = CERTIFICATE_NODES,
+        nodes: int | None = None,
         seconds: float | None = None,
     ) -> Certificate:
         """The fewest parameters that satisfy the bounds, by integer programming.
 
         Args:
             dims: mode sizes to count parameters with, if not those of the tensor.
-            nodes: of the solver's tree in each of up to eight rounds, after which the best bound
-                so far is returned; it holds all the same. The same bounds give the same
-                certificate, however busy the machine is.
+            nodes: of the solver's tree in each of up to eight rounds (500 by default), after which
+                the best bound so far is returned; it holds all the same. The same bounds give the
+                same certificate, however busy the machine is.
             seconds: of version 0.1; without effect, and a `DeprecationWarning`.
 
         Returns:
@@ -168,6 +184,7 @@ class CutBounds:
                 DeprecationWarning,
                 stacklevel=2,
             )
+        nodes = CUTS().certificate_nodes if nodes is None else nodes
         dims = self.dims if dims is None else tuple(dims)
         order = len(dims)
         pairs = list(all_pairs(order))
@@ -192,7 +209,7 @@ class CutBounds:
         )
         highs = [np.log([float(high) for _, high in option]) for option in options]
         rows = [
-            ({e: highs[e] for e in crossing[cut]}, math.log(rank) - _SLACK)
+            ({e: highs[e] for e in crossing[cut]}, math.log(rank) - CUTS().slack)
             for cut, rank in self.ranks.items()
         ]
         found = minimize_params(program, at_least=rows, nodes=nodes)
@@ -228,7 +245,7 @@ class CutBounds:
             return []
         cuts, needed = self._table
         capacity = _capacities(structure, cuts)
-        short = np.flatnonzero(capacity < np.log(needed) - _SLACK)
+        short = np.flatnonzero(capacity < np.log(needed) - CUTS().slack)
         names = list(self.ranks)
         short = short[:1] if first else short
         return [
@@ -323,14 +340,14 @@ def bounds_of(
 
 def _choose_cuts(order: int, seed: int) -> tuple[list[Cut], bool]:
     modes = range(order - 1)  # the side without the last mode names the cut
-    if order <= _ALL_CUTS_ORDER:
+    if order <= CUTS().all_cuts_order:
         sizes = range(1, order)
         return [c for size in sizes for c in itertools.combinations(modes, size)], True
     cuts = {c for size in (1, 2) for c in itertools.combinations(modes, size)}
     cuts |= {tuple(range(a, b)) for a in modes for b in range(a + 1, order)}
     cuts |= {tuple(m for m in modes if m != a) for a in modes}
     rng = np.random.default_rng(seed)
-    while len(cuts) < _SAMPLED_CUTS:
+    while len(cuts) < CUTS().sampled_cuts:
         cuts.add(tuple(m for m in modes if rng.random() < 0.5) or (0,))
     return sorted(cuts), False
 
@@ -339,7 +356,7 @@ def telling_cuts(dims: tuple[int, ...], max_work: float) -> list[Cut]:
     """All cuts, or those with at most three modes on a side, whichever can be measured within a
     forecast; none otherwise."""
     order = len(dims)
-    if order > _ALL_CUTS_ORDER:
+    if order > CUTS().all_cuts_order:
         return []
     cuts, _ = _choose_cuts(order, 0)
     few = [cut for cut in cuts if min(len(cut), order - len(cut)) <= 3]
@@ -355,7 +372,7 @@ def _affordable(dims: tuple[int, ...], cuts: list[Cut], max_work: float) -> list
     smaller = np.asarray([min(unfolded_shape(dims, cut)) for cut in cuts])
     order = np.argsort(smaller, kind="stable")
     # Large sides are sketched, and even the smallest cut reorders all entries.
-    work = np.cumsum(entries * (np.minimum(smaller[order], _SKETCHED) + _REORDER))
+    work = np.cumsum(entries * (np.minimum(smaller[order], CUTS().sketched) + CUTS().reorder))
     return [cuts[n] for n in order[work <= max_work]]
 
 
@@ -363,7 +380,7 @@ def _intervals(most: int) -> list[tuple[int, int]]:
     """Ranks 1 to `most`, small ones alone and large ones in intervals (least, most)."""
     out, low = [], 1
     while low <= most:
-        high = low if low <= _SINGLE_RANKS else min(most, int(low * _INTERVAL))
+        high = low if low <= CUTS().single_ranks else min(most, int(low * CUTS().interval))
         out.append((low, high))
         low = high + 1
     return out
@@ -378,7 +395,7 @@ def _capacities(structure: Structure, cuts: np.ndarray) -> np.ndarray:
     owner = np.empty(len(structure.dims), int)
     for node, legs in enumerate(structure.legs):
         owner[list(legs)] = node
-    if nodes <= _ALL_SIDES_NODES:
+    if nodes <= CUTS().all_sides_nodes:
         sides, bonds = _all_sides(structure)
         modes = sides[:, owner].astype(np.float64)  # [ways, modes]
         wanted = cuts.astype(np.float64)
@@ -423,6 +440,6 @@ def _descend(structure: Structure, owner, log_dims, cut: np.ndarray) -> float:
         flipped = side ^ np.eye(count, dtype=bool)
         costs = cost(flipped)
         pick = int(np.argmin(costs))
-        if costs[pick] >= best - _SLACK:
+        if costs[pick] >= best - CUTS().slack:
             return best
         side, best = flipped[pick], float(costs[pick])

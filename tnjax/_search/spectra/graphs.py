@@ -8,6 +8,7 @@ nodes with a mode each, can be inferred without fitting one network: by the grap
 cuts come closest to the measured ranks. Nothing here needs the tensor itself.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -19,23 +20,42 @@ from ..._deprecated import key_for_seed
 from ..._formats import all_pairs
 from ..._keys import host_seed
 from ..._structure import Structure
+from ..._tuned import tuned
 from .unfoldings import Cut, cut_name
 
-# Modes with bonds up to which graphs are inferred: all 2^n ways to place the nodes are looked at.
-MOST_MODES = 10
-# Perturbed descents without a better graph after which the search ends, for each pair of modes (or
-# as many as there are pairs, if that is less), and the multiplications that all of it may take.
-_PATIENCE = 15
-_WORK = 4e10
-# A perturbation makes so many changes, this part of them moves of a bond; after so many in vain the
-# next one begins at a start.
-_SHAKEN, _MOVED = (1, 2, 3), 0.6
-_RESTART = 25
-# Graphs are close enough if their cuts differ from the ranks by this part of all logarithms, and
-# by this part more than those of the closest one.
-_CLOSE = 0.05
-_TIE = 0.0025
-_EXACT = 1e-6
+
+@dataclasses.dataclass(frozen=True)
+class Graphs:
+    """Graphs whose smallest cuts have given ranks.
+
+    Attributes:
+        most_modes: modes with bonds up to which graphs are inferred: all 2^n ways to place the
+            nodes are looked at.
+        patience: perturbed descents without a better graph after which the search ends, for each
+            pair of modes (or as many as there are pairs, if that is less).
+        work: multiplications that all of it may take, some four seconds.
+        shaken: changes that a perturbation makes, drawn evenly.
+        moved: the part of them that moves a bond.
+        restart: after so many perturbations in vain the next one begins at a start.
+        close: graphs are close enough if their cuts differ from the ranks by this part of all
+            logarithms ...
+        tie: ... and by this part more than those of the closest one.
+        exact: differences of logarithms up to this are rounding.
+    """
+
+    most_modes: int = 10
+    patience: int = 15
+    work: float = 4e10
+    shaken: tuple[int, ...] = (1, 2, 3)
+    moved: float = 0.6
+    restart: int = 25
+    close: float = 0.05
+    tie: float = 0.0025
+    exact: float = 1e-6
+
+
+GRAPHS = tuned("graphs", Graphs())
+
 
 Cost = tuple[float, int, int]
 _WORST: Cost = (math.inf, 0, 0)
@@ -107,13 +127,13 @@ def graphs_of(
                 f"of the side without mode {order - 1}, as `cut_bounds` does."
             )
     used = [k for k in range(order) if ranks.get(cut_name((k,), order), 1) > 1]
-    if not 2 <= len(used) <= MOST_MODES:
+    if not 2 <= len(used) <= GRAPHS().most_modes:
         return ()
     counted = dims if counted is None else tuple(counted)
     cuts = _MinCuts(ranks, dims, counted, used, complete)
     found = _closest(cuts, np.random.default_rng([len(used), *seed]))
     total = float(cuts.measured.sum())
-    enough = min(_CLOSE * total, min(found.values())[0] + _TIE * total)
+    enough = min(GRAPHS().close * total, min(found.values())[0] + GRAPHS().tie * total)
     close = sorted((cost[1:], logs) for logs, cost in found.items() if cost[0] <= enough)
     graphs = []
     for _, logs in close[:most]:
@@ -163,7 +183,7 @@ class _MinCuts:
         miss = round(float(np.abs(capacity - self.measured).sum()), 5)
         alone = costs[self.alone, np.arange(len(capacity))]
         params = round(float(np.exp(self.log_counted + self.ends @ graph).sum()))
-        return miss, int(np.sum(alone > capacity + _EXACT)), params
+        return miss, int(np.sum(alone > capacity + GRAPHS().exact)), params
 
     def sparsest(self) -> np.ndarray:
         """The graph with the smallest sum of logarithms whose bonds across every cut carry its
@@ -189,7 +209,7 @@ class _MinCuts:
             others = np.log([float(r) for r in range(1, rank + 3) if r != rank])
             capacity = np.minimum(within, through + (others - graph[pair])[:, None])
             misses = np.abs(capacity - self.measured).sum(1)
-            for pick in np.flatnonzero(misses <= min(misses.min(), best[0]) + _EXACT):
+            for pick in np.flatnonzero(misses <= min(misses.min(), best[0]) + GRAPHS().exact):
                 candidate = graph.copy()
                 candidate[pair] = others[pick]
                 cost = self.cost(candidate)
@@ -216,7 +236,7 @@ class _MinCuts:
         graph, modes = graph.copy(), len(self.ends)
         for _ in range(count):
             bonds = np.flatnonzero(graph)
-            if len(bonds) and rng.random() < _MOVED:
+            if len(bonds) and rng.random() < GRAPHS().moved:
                 bond = int(rng.choice(bonds))
                 kept = self.pairs[bond][int(rng.integers(2))]
                 other = (kept + int(rng.integers(1, modes))) % modes
@@ -240,14 +260,14 @@ def _closest(cuts: _MinCuts, rng: np.random.Generator) -> dict[tuple[float, ...]
         cuts.descend(start, found)
     best, graph = min((cost, graph) for graph, cost in found.items())
     cost, graph, vain = best, np.asarray(graph), 0
-    for _ in range(int(_WORK / cuts.work / 5)):
-        if vain >= min(_PATIENCE, len(graph)) * len(graph) or best[:2] == (0, 0):
+    for _ in range(int(GRAPHS().work / cuts.work / 5)):
+        if vain >= min(GRAPHS().patience, len(graph)) * len(graph) or best[:2] == (0, 0):
             break
-        if vain % _RESTART == _RESTART - 1:
+        if vain % GRAPHS().restart == GRAPHS().restart - 1:
             graph, cost = starts[int(rng.integers(len(starts)))], _WORST
             count = len(graph) // 2
         else:
-            count = int(rng.choice(_SHAKEN))
+            count = int(rng.choice(GRAPHS().shaken))
         shaken = cuts.shaken(graph, count, rng)
         new_cost, new = cuts.descend(shaken, found)
         if new_cost <= cost:

@@ -15,14 +15,29 @@ from collections.abc import Sequence
 import numpy as np
 
 from ... import _interrupt
+from ..._tuned import tuned
 
-# Ratio of neighboring points where the first tangents touch; they are 1 % off between them.
-_TANGENT_RATIO = 1.35
-_ROUNDS = 8
-# Nodes of HiGHS's tree for one program: without a deadline the clock must not decide. Programs of
-# ranks need at most some fifty.
-_NODES = 2000
-_TIGHT = 1e-4
+
+@dataclasses.dataclass(frozen=True)
+class IntegerPrograms:
+    """Integer programs over the ranks of a graph.
+
+    Attributes:
+        tangent_ratio: ratio of neighboring points where the first tangents touch; they are 1 % off
+            between them.
+        rounds: rounds of new tangents.
+        nodes: nodes of HiGHS's tree for one program: the clock must not decide.
+            Programs of ranks need at most some fifty.
+        tight: relative gap at which a program counts as solved.
+    """
+
+    tangent_ratio: float = 1.35
+    rounds: int = 8
+    nodes: int = 2000
+    tight: float = 1e-4
+
+
+INTEGER = tuned("integer", IntegerPrograms())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +72,7 @@ def minimize_params(
     *,
     at_most: tuple[Sequence[np.ndarray], float] | None = None,
     at_least: Sequence[tuple[dict[int, np.ndarray], float]] = (),
-    nodes: int = _NODES,
+    nodes: int | None = None,
 ) -> Solution:
     """The fewest parameters.
 
@@ -65,15 +80,17 @@ def minimize_params(
         program: bonds, options and cores.
         at_most: a number for each option of every bond, and what those chosen may sum up to.
         at_least: rows of the same kind, for some bonds, that must reach a value.
-        nodes: of HiGHS's tree at most, in each round. Not seconds, so that the same program has
-            the same solution however busy the machine is. A deadline (see `_interrupt`) raises.
+        nodes: of HiGHS's tree at most, in each round; by default those of `INTEGER`. Not seconds,
+            so that the same program has the same solution however busy the machine is. A deadline
+            (see `_interrupt`) raises.
     """
+    nodes = INTEGER().nodes if nodes is None else nodes
     return _solve(program, None, None, at_most, at_least, nodes)
 
 
 def minimize_cost(program: Program, costs: Sequence[np.ndarray], max_params: float) -> Solution:
     """The smallest sum of the chosen options' costs with at most `max_params` parameters."""
-    return _solve(program, costs, max_params, None, (), _NODES)
+    return _solve(program, costs, max_params, None, (), INTEGER().nodes)
 
 
 def _solve(program, costs, max_params, at_most, at_least, nodes: int) -> Solution:
@@ -114,7 +131,8 @@ def _solve(program, costs, max_params, at_most, at_least, nodes: int) -> Solutio
         rows.append((row, size / unit * (1 + log - math.log(size)), np.inf))
 
     for node in range(cores):
-        steps = max(1, math.ceil(math.log(high[node] / low[node]) / math.log(_TANGENT_RATIO)))
+        span = math.log(high[node] / low[node])
+        steps = max(1, math.ceil(span / math.log(INTEGER().tangent_ratio)))
         for size in np.unique(np.geomspace(low[node], high[node], steps + 1)):
             tangent(node, float(size))
 
@@ -131,10 +149,10 @@ def _solve(program, costs, max_params, at_most, at_least, nodes: int) -> Solutio
     upper = np.append(np.ones(binaries), high / unit * (1 + 1e-9))
     lower = np.append(np.zeros(binaries), low / unit * (1 - 1e-9))
     best, best_value, bound = None, math.inf, 0.0
-    for _ in range(_ROUNDS):
+    for _ in range(INTEGER().rounds):
         _interrupt.checkpoint()
         matrix, least, most = _assemble(rows, binaries + cores)
-        options = {"mip_rel_gap": _TIGHT, "node_limit": nodes}
+        options = {"mip_rel_gap": INTEGER().tight, "node_limit": nodes}
         left = _interrupt.left()
         if left is not None:
             options["time_limit"] = max(left, 1e-3)
@@ -155,8 +173,9 @@ def _solve(program, costs, max_params, at_most, at_least, nodes: int) -> Solutio
         fits = max_params is None or sizes.sum() <= max_params * (1 + 1e-9)
         if fits and value(chosen) < best_value:
             best, best_value = chosen, value(chosen)
-        loose = [v for v in range(cores) if sizes[v] / unit > found.x[binaries + v] * (1 + _TIGHT)]
-        if found.status != 0 or not loose or best_value <= bound * (1 + _TIGHT):
+        slack = 1 + INTEGER().tight
+        loose = [v for v in range(cores) if sizes[v] / unit > found.x[binaries + v] * slack]
+        if found.status != 0 or not loose or best_value <= bound * slack:
             break
         for node in loose:
             tangent(node, float(sizes[node]))

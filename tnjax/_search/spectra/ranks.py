@@ -6,20 +6,41 @@ sum up to the square of an error, or the smallest sum of tails within a paramete
 star, the Tucker format, the latter is the choice of a core shape under a size budget.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ..._structure import Edge
+from ..._tuned import tuned
 from .integer import Program, minimize_cost, minimize_params
 from .tree_svd import Tree
 from .unfoldings import Unfoldings
 
-# Ranks up to this are options of their own at first; larger ones in steps of this ratio.
-_SINGLE_RANKS = 8
-_RATIO = 1.25
-_REFINEMENTS = 2
+
+@dataclasses.dataclass(frozen=True)
+class RankOptions:
+    """Ranks of a tree by integer programs.
+
+    Attributes:
+        single_ranks: ranks up to this are options of their own at first.
+        ratio: larger ones come in steps of this ratio.
+        refinements: programs that follow with all ranks between the neighbors of those chosen.
+        uneven: one bond alone may drop next to nothing: an even share of the error over this
+            decides on its largest rank.
+        finest: options between two neighbors.
+    """
+
+    single_ranks: int = 8
+    ratio: float = 1.25
+    refinements: int = 2
+    uneven: int = 3
+    finest: int = 16
+
+
+RANKS = tuned("ranks", RankOptions())
+
 
 Ranks = dict[Edge, int]
 
@@ -38,14 +59,16 @@ def ranks_for_error(
     # One bond alone may drop all of the error, or next to nothing of it.
     even = error / math.sqrt(max(1, len(tree.edges)))
     least = {edge: min(spectra[edge].rank(error), limits[edge]) for edge in tree.edges}
-    most = {edge: min(spectra[edge].rank(even / 3), limits[edge]) for edge in tree.edges}
+    most = {
+        edge: min(spectra[edge].rank(even / RANKS().uneven), limits[edge]) for edge in tree.edges
+    }
     tails = {edge: spectrum.tails for edge, spectrum in spectra.items()}
     # The ranks of an even split always fit: an answer if the program has none in time.
     best = {edge: min(spectra[edge].rank(even), limits[edge]) for edge in tree.edges}
     if len(tree.edges) < 2:
         return best
     options = {e: _thinned(least[e], most[e], (best[e],)) for e in tree.edges}
-    for _ in range(1 + _REFINEMENTS):
+    for _ in range(1 + RANKS().refinements):
         program = _program(tree, options, dims)
         dropped = [_tail(tails[edge], options[edge]) for edge in tree.edges]
         found = minimize_params(program, at_most=(dropped, error**2)).chosen
@@ -84,7 +107,7 @@ def ranks_for_budget(
         cost = max(1, tree.num_params(alone, dims) - tree.num_params(best, dims))
         most = min(limit, 1 + max_params // cost, max(1, len(spectrum.squares)))
         options[edge] = _thinned(1, most, ())
-    for _ in range(1 + _REFINEMENTS):
+    for _ in range(1 + RANKS().refinements):
         costs = [_tail(tails[edge], options[edge]) for edge in tree.edges]
         program = _program(tree, options, dims)
         found = minimize_cost(program, costs, float(max_params)).chosen
@@ -123,7 +146,7 @@ def _thinned(least: int, most: int, extra: Sequence[int]) -> list[int]:
     out, rank = {most, *extra}, least
     while rank < most:
         out.add(rank)
-        rank = rank + 1 if rank < _SINGLE_RANKS else max(rank + 1, int(rank * _RATIO))
+        rank = rank + 1 if rank < RANKS().single_ranks else max(rank + 1, int(rank * RANKS().ratio))
     return sorted(out)
 
 
@@ -131,5 +154,5 @@ def _between(options: list[int], rank: int) -> list[int]:
     """All ranks between the neighbors of one option, thinned if there are many; and the ends."""
     place = options.index(rank)
     low, high = options[max(0, place - 1)], options[min(len(options) - 1, place + 1)]
-    step = max(1, (high - low) // 16)
+    step = max(1, (high - low) // RANKS().finest)
     return sorted({*range(low, high + 1, step), high, rank})

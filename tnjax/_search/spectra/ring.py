@@ -12,12 +12,24 @@ import numpy as np
 
 from ... import _interrupt
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...moves.cores import Cores
 from .tree_svd import Tree, decompose
 from .unfoldings import unfold
 
-# Ranks of the closing bond that are tried.
-_CLOSING = (1, 2, 3, 4, 6, 8, 12, 16)
+
+@dataclasses.dataclass(frozen=True)
+class Ring:
+    """Rings by truncated singular value decompositions.
+
+    Attributes:
+        closing: ranks of the closing bond that are tried.
+    """
+
+    closing: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16)
+
+
+RING = tuned("ring", Ring())
 
 
 def ring_structures(
@@ -35,7 +47,7 @@ def ring_structures(
     share = error / math.sqrt(order - 1)
     left, rest = _first(tensor, None, share)
     rank, found = left.shape[1], []
-    for closing in _CLOSING:
+    for closing in RING().closing:
         if closing > rank:
             break
         _interrupt.checkpoint()

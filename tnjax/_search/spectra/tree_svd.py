@@ -23,10 +23,23 @@ from jaxtyping import Array, Shaped
 from ... import _interrupt
 from ..._network import TensorNetwork
 from ..._structure import Edge, Structure
+from ..._tuned import tuned
 from .unfoldings import Cut
 
-# Entries of a matrix past which its singular vectors come from a Gram matrix.
-_GRAM_ENTRIES = 2**22
+
+@dataclasses.dataclass(frozen=True)
+class TreeSvd:
+    """Truncated singular value decompositions along a tree.
+
+    Attributes:
+        gram_entries: entries of a matrix past which its singular vectors come from a Gram matrix,
+            which is faster.
+    """
+
+    gram_entries: int = 2**22
+
+
+TREE_SVD = tuned("tree_svd", TreeSvd())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +160,7 @@ def decompose(
 def _split(matrix: np.ndarray, rank: int | None, dropped: float) -> tuple[np.ndarray, np.ndarray]:
     """Left singular vectors, and what they leave of the matrix."""
     rows, columns = matrix.shape
-    if matrix.size > _GRAM_ENTRIES and rows <= columns:
+    if matrix.size > TREE_SVD().gram_entries and rows <= columns:
         squares, vectors = np.linalg.eigh(matrix @ matrix.conj().T)
         squares, vectors = np.maximum(squares[::-1], 0), vectors[:, ::-1]
         keep = _keep(squares, rank, dropped)

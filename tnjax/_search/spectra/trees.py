@@ -24,19 +24,41 @@ import numpy as np
 
 from ... import _interrupt
 from ..._structure import Edge
+from ..._tuned import tuned
 from .ranks import ranks_for_error
 from .tree_svd import Tree
 from .unfoldings import Unfoldings
 
-# Orders up to which all sets of modes are parts; above, neighboring modes only.
-_ALL_SETS_ORDER = 8
-_OPTIONS = 9
-# Unfoldings whose truncated SVD is looked at.
-_MOST_CUTS = 70
-_MULTIPLIERS = 14
-# Times the parameters that are wanted: there is no tree where the bound is above. (It is not quite
-# one, since not all ranks are among the options.)
-_HOPELESS = 1.25
+
+@dataclasses.dataclass(frozen=True)
+class BestTrees:
+    """Trees of few parameters by dynamic programming.
+
+    Attributes:
+        all_sets_order: orders up to which all sets of modes are parts; above, neighboring modes
+            only.
+        options: ranks that each part chooses from.
+        most_cuts: unfoldings whose truncated SVD is looked at, the squarest ones.
+        multipliers: Lagrange multipliers of the error, each of which gives a tree.
+        hopeless: times the parameters that are wanted: there is no tree where the dual bound is
+            above. (It is not quite one, since not all ranks are among the options.)
+        bracket: the bisection of the multiplier ends at this ratio.
+        step: factor of the multiplier until it is bracketed.
+        least_share: the part of the error that decides on the largest rank of a part.
+    """
+
+    all_sets_order: int = 8
+    options: int = 9
+    most_cuts: int = 70
+    multipliers: int = 14
+    hopeless: float = 1.25
+    bracket: float = 1.02
+    step: int = 8
+    least_share: float = 1 / 4
+
+
+TREES = tuned("trees", BestTrees())
+
 
 Part = tuple[int, ...]
 
@@ -85,10 +107,10 @@ def best_trees(
     low, high = 0.0, math.inf
     multiplier = math.prod(sizes) ** 0.5 / error**2
     splits = _splits(sizes, options)
-    for _ in range(_MULTIPLIERS):
+    for _ in range(TREES().multipliers):
         _interrupt.checkpoint()
         tree, dropped, value = _optimum(sizes, options, splits, multiplier)
-        if below is not None and value - multiplier * error**2 > _HOPELESS * below:
+        if below is not None and value - multiplier * error**2 > TREES().hopeless * below:
             return []
         tree = dataclasses.replace(tree, dims=unfoldings.dims)
         trees[tree] = None
@@ -97,11 +119,12 @@ def best_trees(
         else:
             high = multiplier
         if low > 0 and high < math.inf:
-            if high < low * 1.02:
+            if high < low * TREES().bracket:
                 break
             multiplier = math.sqrt(low * high)
         else:
-            multiplier = multiplier * 8 if high == math.inf else multiplier / 8
+            step = TREES().step
+            multiplier = multiplier * step if high == math.inf else multiplier / step
     found = []
     for tree in two_node_trees(unfoldings.dims):
         ranks = ranks_for_error(tree, unfoldings, error, dims=dims)
@@ -127,7 +150,7 @@ def two_node_trees(dims: tuple[int, ...]) -> list[Tree]:
     total = math.log(math.prod(dims))
     skew = lambda side: abs(2 * math.fsum(math.log(dims[m]) for m in side) - total)
     trees = []
-    for side in sorted(sides, key=skew)[:_MOST_CUTS]:
+    for side in sorted(sides, key=skew)[: TREES().most_cuts]:
         rest = tuple(mode for mode in modes if mode not in side)
         trees.append(Tree(dims, (side, rest) if 0 in side else (rest, side), ((0, 1),)))
     return trees or [Tree(dims, (tuple(modes),), ())]
@@ -136,7 +159,7 @@ def two_node_trees(dims: tuple[int, ...]) -> list[Tree]:
 def _parts(order: int) -> list[Part]:
     """Sets of modes that a bond may cut off, small ones first."""
     modes = range(order)
-    if order <= _ALL_SETS_ORDER:
+    if order <= TREES().all_sets_order:
         return [p for size in range(1, order) for p in itertools.combinations(modes, size)]
     return [tuple(range(a, a + size)) for size in range(1, order) for a in range(order - size + 1)]
 
@@ -146,9 +169,9 @@ def _options(unfoldings: Unfoldings, part: Part, error: float) -> tuple[np.ndarr
     spectrum = unfoldings.spectrum(part)
     rows = math.prod(unfoldings.dims[mode] for mode in part)
     columns = math.prod(unfoldings.dims) // rows
-    most = min(spectrum.rank(error / 4), rows, columns)
+    most = min(spectrum.rank(error * TREES().least_share), rows, columns)
     least = min(spectrum.rank(error), most)
-    ranks = np.unique(np.round(np.geomspace(least, most, _OPTIONS)).astype(int))
+    ranks = np.unique(np.round(np.geomspace(least, most, TREES().options)).astype(int))
     return ranks, spectrum.tails[np.minimum(ranks, len(spectrum.tails) - 1)]
 
 
@@ -178,7 +201,7 @@ def _splits(sizes, options) -> dict[Part, _Splits]:
 
 def _padded(values: np.ndarray, fill: float) -> np.ndarray:
     """As floats, filled up to the number of options and one for the legs."""
-    return np.append(values, np.full(_OPTIONS + 1 - len(values), fill)).astype(float)
+    return np.append(values, np.full(TREES().options + 1 - len(values), fill)).astype(float)
 
 
 def _optimum(sizes, options, splits: dict[Part, _Splits], multiplier):

@@ -13,20 +13,37 @@ from collections.abc import Iterable
 import numpy as np
 
 from ... import _interrupt
+from ..._tuned import tuned
 
 Cut = tuple[int, ...]
 
-# An unfolding with a smaller side up to this is decomposed in full, else sketched at first.
-_FULL_SIDE = 300
-_FIRST_SKETCH = 32
-# A sketch is good enough once what it leaves out is this small beside the tolerated square.
-_LEFT_OUT = 0.02
-# A rank is kept in full if it is so many times what the error needs at most.
-_IN_FULL = 1.5
-# A matrix of more rows than this is sketched before its leading columns are computed.
-_WIDE_SIDE = 400
-# Relative rounding of squared singular values that come from a Gram matrix.
-ROUNDING = 1e-13
+
+@dataclasses.dataclass(frozen=True)
+class Spectra:
+    """Singular values of unfoldings.
+
+    Attributes:
+        full_side: an unfolding with a smaller side up to this is decomposed in full, else sketched
+            at first.
+        first_sketch: columns of the first sketch; it is doubled until it is good enough.
+        left_out: a sketch is good enough once what it leaves out is this small beside the tolerated
+            square.
+        in_full: a rank is kept in full if it is so many times what the error needs at most.
+        wide_side: a matrix of more rows than this is sketched before its leading columns are
+            computed.
+        rounding: relative rounding of squared singular values that come from a Gram matrix in
+            double precision: some hundred units.
+    """
+
+    full_side: int = 300
+    first_sketch: int = 32
+    left_out: float = 0.02
+    in_full: float = 1.5
+    wide_side: int = 400
+    rounding: float = 1e-13
+
+
+SPECTRA = tuned("spectra", Spectra())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +67,7 @@ class Spectrum:
     def rank(self, error: float) -> int:
         """The smallest rank whose truncation stays within a relative error; if even the sketch
         does not, its size."""
-        fits = np.flatnonzero(self.tails <= max(error**2, ROUNDING))
+        fits = np.flatnonzero(self.tails <= max(error**2, SPECTRA().rounding))
         return max(1, int(fits[0])) if len(fits) else len(self.squares)
 
     def least_rank(self, error: float) -> int:
@@ -63,7 +80,7 @@ class Spectrum:
         """
         if error >= 1:
             return 1
-        fits = np.flatnonzero(self.tails - self.missed <= error**2 + ROUNDING)
+        fits = np.flatnonzero(self.tails - self.missed <= error**2 + SPECTRA().rounding)
         return max(1, int(fits[0])) if len(fits) else len(self.squares)
 
 
@@ -113,12 +130,12 @@ class Unfoldings:
     def _measure(self, matrix: np.ndarray) -> Spectrum:
         side = matrix.shape[0]
         total = self.norm**2
-        if side > _FULL_SIDE and self.error > 0:
-            size = _FIRST_SKETCH
+        if side > SPECTRA().full_side and self.error > 0:
+            size = SPECTRA().first_sketch
             while 4 * size < side:
                 _interrupt.checkpoint()
                 found = self._sketch(matrix, size)
-                if found.missed <= _LEFT_OUT * self.error**2:
+                if found.missed <= SPECTRA().left_out * self.error**2:
                     return found
                 size *= 2
         return Spectrum(squared_singular_values(matrix) / total)
@@ -173,15 +190,16 @@ def leading_basis(matrix: np.ndarray, budget: float) -> np.ndarray:
     one. They may be a few more: of a tall matrix, and of one whose rank is hardly larger, which
     they then hold in full."""
     _interrupt.checkpoint()
-    if matrix.shape[0] > _WIDE_SIDE:
+    if matrix.shape[0] > SPECTRA().wide_side:
         matrix, start = _sketched(matrix, budget)
     else:
         start = None
     squares, vectors = np.linalg.eigh(matrix @ matrix.conj().T)
     tails = np.cumsum(np.maximum(squares, 0.0))  # ascending: what the first so many would lose
     dropped = int(np.searchsorted(tails, budget / (1 if start is None else 2), side="right"))
-    null = int(np.searchsorted(tails, ROUNDING * tails[-1], side="right"))
-    if start is None and null and len(squares) - null <= _IN_FULL * (len(squares) - dropped):
+    null = int(np.searchsorted(tails, SPECTRA().rounding * tails[-1], side="right"))
+    most = SPECTRA().in_full * (len(squares) - dropped)
+    if start is None and null and len(squares) - null <= most:
         dropped = null
     basis = vectors[:, min(dropped, len(squares) - 1) :][:, ::-1]
     if start is not None:
@@ -193,7 +211,7 @@ def _sketched(matrix: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray
     """The matrix in a random range that misses at most half the budget, and that range; the
     matrix itself if there is no small one."""
     total = float(np.linalg.norm(matrix)) ** 2
-    rng, size = np.random.default_rng(matrix.shape), 32
+    rng, size = np.random.default_rng(matrix.shape), SPECTRA().first_sketch
     while 4 * size <= matrix.shape[0]:
         _interrupt.checkpoint()
         draw = rng.standard_normal((matrix.shape[1], size))

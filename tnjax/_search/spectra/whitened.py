@@ -10,13 +10,27 @@ from almost every start, and in these coordinates is exact after three to eight 
 This needs data without noise, since what is small grows.
 """
 
+import dataclasses
+
 import numpy as np
 
 from ... import _interrupt
-from .unfoldings import ROUNDING, squared_tails, unfold
+from ..._tuned import tuned
+from .unfoldings import SPECTRA, squared_tails, unfold
 
-# One pass balances the last mode exactly and the others nearly.
-_PASSES = 3
+
+@dataclasses.dataclass(frozen=True)
+class Whitening:
+    """Coordinates in which all directions weigh the same.
+
+    Attributes:
+        passes: passes over the modes; one balances the last mode exactly and the others nearly.
+    """
+
+    passes: int = 3
+
+
+WHITENING = tuned("whitening", Whitening())
 
 
 def whitened(tensor: np.ndarray, error: float) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
@@ -31,8 +45,8 @@ def whitened(tensor: np.ndarray, error: float) -> tuple[np.ndarray, tuple[np.nda
         the matrices B_k [n_k, r_k], so that the products of Y with all of them are the tensor.
     """
     factors: list[np.ndarray] = [np.eye(size) for size in tensor.shape]
-    allowed = max(error**2, ROUNDING) * float(np.linalg.norm(tensor.ravel())) ** 2
-    for turn in range(_PASSES):
+    allowed = max(error**2, SPECTRA().rounding) * float(np.linalg.norm(tensor.ravel())) ** 2
+    for turn in range(WHITENING().passes):
         for mode in range(tensor.ndim):
             _interrupt.checkpoint()
             matrix = unfold(tensor, (mode,))

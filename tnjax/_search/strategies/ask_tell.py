@@ -18,6 +18,7 @@ from ..._network import TensorNetwork
 from ..._status import Status
 from ..._storable import storable
 from ..._structure import Structure, all_edges, as_edge
+from ..._tuned import tuned
 from ...moves.cores import Cores
 from ...problems import Problem
 from ...solve.limits import as_solver, limits_of
@@ -25,11 +26,22 @@ from ..archive import check_cost
 from ..fitting.population import Group, Start, carried, distance, fit_population
 from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy, next_seed
 
-# Steps of a fit, in those of the solver: there is no later fit that would make up for one that
-# has not converged.
-_EFFORT = 3
-# Fitted networks that are kept to start others from.
-_POOL = 24
+
+@dataclasses.dataclass(frozen=True)
+class Asking:
+    """Strategies that ask for fits and are told of them.
+
+    Attributes:
+        effort: steps of a fit, in those of the solver: there is no later fit that would make up for
+            one that has not converged.
+        pool: fitted networks that are kept to start others from.
+    """
+
+    effort: int = 3
+    pool: int = 24
+
+
+ASKING = tuned("ask_tell", Asking())
 
 
 class Scored(NamedTuple):
@@ -290,7 +302,7 @@ class AskTell(Strategy):
                 solver,
                 problem,
                 target_error=budget.target_error,
-                max_steps=_EFFORT * solver.max_steps,
+                max_steps=ASKING().effort * solver.max_steps,
             ),
             memory_limit=budget.memory_limit,
         )
@@ -313,8 +325,8 @@ class AskTell(Strategy):
         pool = (*state.pool, *fits)
         score = lambda fit: self._scored(problem, budget, fit.structure, fit.error).score
         finite = [n for n, fit in enumerate(pool) if math.isfinite(fit.error)]
-        best = sorted(finite, key=lambda n: (score(pool[n]), n))[: _POOL // 2]
-        newest = [n for n in reversed(finite) if n not in best][: _POOL // 2]
+        best = sorted(finite, key=lambda n: (score(pool[n]), n))[: ASKING().pool // 2]
+        newest = [n for n in reversed(finite) if n not in best][: ASKING().pool // 2]
         return tuple(pool[n] for n in sorted({*best, *newest}))
 
     # Scores ---------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 from ..._network import TensorNetwork
 from ..._status import Status
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...moves.cores import Cores
 from ...problems import Problem
 from ..spectra.ranks import ranks_for_budget, ranks_for_error
@@ -18,7 +19,7 @@ from ..spectra.trees import two_node_trees
 from ..spectra.unfoldings import Unfoldings
 from ..strategy import Budget, Info, MoveRecord
 from .ladder import Ladder, LadderState
-from .proposing import Proposing, ProposingState
+from .proposing import FITTING, Proposing, ProposingState
 from .tree import check_limits
 
 FORMATS = ("tt", "tr", "tucker", "ht", "cp", "svd")
@@ -28,8 +29,23 @@ _NAMES = {
     "tucker": Structure.tucker,
     "ht": Structure.hierarchical_tucker,
 }
-# A fit lowers the error that truncation leaves, so that ranks for larger errors are tried too.
-_BOLD = (1.0, 1.12, 1.25, 1.4, 1.6, 1.85, 2.2, 2.7)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixed:
+    """Networks of a fixed format.
+
+    Attributes:
+        budget_errors: errors of rings that are looked at for a parameter budget, between
+            `least_error` and 0.9.
+        least_error: the least of these errors.
+    """
+
+    budget_errors: int = 25
+    least_error: float = 1e-3
+
+
+FIXED = tuned("fixed", Fixed())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +122,7 @@ class FixedFormat(Proposing):
         target, limit = budget.target_error, budget.max_params
         groups: list[tuple[Structure, ...]] = []
         if target is not None:
-            errors = [factor * target for factor in _BOLD if factor * target < 1]
+            errors = [factor * target for factor in FITTING().bold if factor * target < 1]
             if self.format == "tr":
                 ladder = [ring_structures(tensor, error, dims)[0] for error in errors]
             else:
@@ -139,7 +155,7 @@ class FixedFormat(Proposing):
         if self.format == "tr":
             return [
                 s
-                for error in np.geomspace(1e-3, 0.9, 25)
+                for error in np.geomspace(FIXED().least_error, 0.9, FIXED().budget_errors)
                 for s in ring_structures(tensor, float(error), dims)[:1]
                 if dataclasses.replace(s, dims=dims).num_params <= limit
             ][:1]

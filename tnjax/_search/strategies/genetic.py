@@ -8,9 +8,22 @@ import numpy as np
 
 from ..._storable import storable
 from ..._structure import Structure, all_edges
+from ..._tuned import tuned
 from .ask_tell import AskTell, Proposal, Scored, View, with_ranks
 
-_TRIES = 20
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """Children of the genetic search.
+
+    Attributes:
+        tries: draws for each child that may be forbidden or known before a round gives up.
+    """
+
+    tries: int = 20
+
+
+DRAWS = tuned("genetic", Draws())
 
 
 @storable
@@ -72,7 +85,7 @@ class Genetic(AskTell):
         first = view.round == 0
         count = self.population - 1 if first else math.ceil(self.elimination * self.population)
         asked: dict[Structure, None] = {}
-        for _ in range(_TRIES * count):
+        for _ in range(DRAWS().tries * count):
             if len(asked) >= count:
                 break
             child = self._drawn(view) if first else self._bred(memory, view)

@@ -9,17 +9,30 @@ import numpy as np
 from ..._init import core_std, host_cores
 from ..._storable import storable
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...moves.cores import Cores, pad, shrunk
 from ...problems import Problem
 from ..strategy import Budget, Info, MoveRecord, next_seed
 from .proposing import Proposing, ProposingState, better
 
-# A rank that fails is followed by one larger by this factor, until one succeeds.
-_GROWTH = 1.5
-# The bracket is left alone once it is this narrow, relative to the rank.
-_RESOLUTION = 1 / 32
-# New entries of a core that was fitted at a smaller rank, in units of a random start's.
-_FRESH = 0.3
+
+@dataclasses.dataclass(frozen=True)
+class Brackets:
+    """The smallest rank of a format, without spectra.
+
+    Attributes:
+        growth: a rank that fails is followed by one larger by this factor, until one succeeds.
+        resolution: the bracket is left alone once it is this narrow, relative to the rank.
+        fresh: new entries of a core that was fitted at a smaller rank, in units of a random
+            start's.
+    """
+
+    growth: float = 1.5
+    resolution: float = 1 / 32
+    fresh: float = 0.3
+
+
+LADDER = tuned("ladder", Brackets())
 
 
 @storable
@@ -73,9 +86,9 @@ class Ladder:
     def _next(self, state: LadderState) -> int | None:
         low, high = state.low, state.high
         if high is None:
-            rank = max(low + 1, int(low * _GROWTH))
+            rank = max(low + 1, int(low * LADDER().growth))
             return None if self.template(rank) == self.template(low) else rank
-        if high - low <= max(1, int(low * _RESOLUTION)):
+        if high - low <= max(1, int(low * LADDER().resolution)):
             return None
         return (low + high) // 2
 
@@ -101,6 +114,6 @@ def cores_at(
     scale = core_std(structure)
     size = np.mean([np.abs(np.asarray(core)).mean() for core in cores])
     return tuple(
-        part + (1 - mask) * fresh * np.asarray(_FRESH * size / scale, fresh.dtype)
+        part + (1 - mask) * fresh * np.asarray(LADDER().fresh * size / scale, fresh.dtype)
         for part, mask, fresh in zip(old_part, held, random, strict=True)
     )

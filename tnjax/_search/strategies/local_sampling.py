@@ -8,7 +8,22 @@ import numpy as np
 
 from ..._storable import storable
 from ..._structure import Structure
+from ..._tuned import tuned
 from .ask_tell import AskTell, Proposal, Scored, View, check_template, template_edges, with_ranks
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalDraws:
+    """Draws of the local sampling.
+
+    Attributes:
+        tries: draws for each sample that may be forbidden or known before a round gives up.
+    """
+
+    tries: int = 20
+
+
+LOCAL_DRAWS = tuned("local_sampling", LocalDraws())
 
 
 @storable
@@ -84,7 +99,7 @@ class LocalSampling(AskTell):
             return (), memory
         spread = self.spread * self.decay**view.round
         asked = [(memory.places, memory.ranks)]
-        for _ in range(20 * self.samples):
+        for _ in range(LOCAL_DRAWS().tries * self.samples):
             if len(asked) > self.samples:
                 break
             places = _exchanged(memory.places, view.rng.poisson(spread), view.rng)

@@ -12,6 +12,7 @@ from ..._network import TensorNetwork
 from ..._status import Status
 from ..._storable import storable
 from ..._structure import Edge, Structure
+from ..._tuned import tuned
 from ...moves.cores import Cores, pad, shrink
 from ...problems import Problem
 from ...solve import ALS, Solver
@@ -20,12 +21,27 @@ from ..fitting.refit import assess, refit
 from ..spectra.tree_svd import Tree, decompose
 from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy, next_seed
 
-# Effort of a fit, in units of the solver's own steps.
-_EFFORT = 3.0
-# Bonds of one core, all together, past which it is not fitted: its Gram matrix is the square.
-_LARGEST_GRAM = 4096
-# Trimming takes this part of a bond's rank at a time at first, single ranks at the end.
-_STRIDE = 8
+
+@dataclasses.dataclass(frozen=True)
+class Fitting:
+    """Structures that are proposed, fitted and trimmed.
+
+    Attributes:
+        effort: effort of a fit, in units of the solver's own steps.
+        largest_gram: bonds of one core, all together, past which it is not fitted: its Gram matrix
+            is the square.
+        bold: factors of the target error that ranks are chosen for, as long as the target is met: a
+            fit lowers the error that truncation leaves.
+        stride: trimming takes a bond's rank over this at a time at first, single ranks at the end.
+    """
+
+    effort: float = 3.0
+    largest_gram: int = 4096
+    bold: tuple[float, ...] = (1.0, 1.12, 1.25, 1.4, 1.6, 1.85, 2.2, 2.7)
+    stride: int = 8
+
+
+FITTING = tuned("proposing", Fitting())
 
 
 @storable
@@ -183,7 +199,7 @@ class Proposing(Strategy):
         edge, queue = state.queue[0], state.queue[1:]
         state = dataclasses.replace(state, queue=queue)
         rank = state.structure.rank(edge)
-        by = max(1, rank // _STRIDE) if state.coarse else 1
+        by = max(1, rank // FITTING().stride) if state.coarse else 1
         if state.coarse and by == 1:
             return state, Info()  # left to the end
         structure, cores = state.structure, state.cores
@@ -207,7 +223,8 @@ class Proposing(Strategy):
     ) -> tuple[Fit, Info]:
         """Fit a network, or only look at its error where a sweep would be out of proportion."""
         solver: Solver = as_solver(self.solver, problem)
-        if isinstance(solver, ALS) and _largest_gram(capacity or structure) > _LARGEST_GRAM:
+        largest = FITTING().largest_gram
+        if isinstance(solver, ALS) and _largest_gram(capacity or structure) > largest:
             return assess(problem, structure, cores)
         return refit(
             problem,
@@ -216,7 +233,7 @@ class Proposing(Strategy):
             cores,
             capacity=capacity,
             target_error=budget.target_error,
-            effort=_EFFORT,
+            effort=FITTING().effort,
             give_up=give_up,
         )
 

@@ -6,10 +6,22 @@ from typing import Any
 
 from ..._storable import storable
 from ..._structure import all_edges
+from ..._tuned import tuned
 from .ask_tell import AskTell, Proposal, Scored, View, with_ranks
 
-# Draws that may be forbidden before a round gives up.
-_TRIES = 50
+
+@dataclasses.dataclass(frozen=True)
+class RandomDraws:
+    """Draws of the random search.
+
+    Attributes:
+        tries: draws for each sample that may be forbidden or known before a round gives up.
+    """
+
+    tries: int = 50
+
+
+RANDOM_DRAWS = tuned("random", RandomDraws())
 
 
 @storable
@@ -97,7 +109,7 @@ class RandomSearch(AskTell):
             return (), memory
         edges = all_edges(view.best.structure)
         found = []
-        for _ in range(_TRIES * self.samples):
+        for _ in range(RANDOM_DRAWS().tries * self.samples):
             there = view.rng.random(len(edges)) < self.density
             ranks = view.rng.integers(2, max(self.max_rank, 2) + 1, len(edges))
             drawn = {e: int(r) for e, r, t in zip(edges, ranks, there, strict=True) if t}

@@ -17,18 +17,35 @@ from ..._network import TensorNetwork
 from ..._status import Status
 from ..._storable import storable
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...moves.cores import Cores
 from ...problems import LeastSquares, Problem
 from ...solve.limits import as_solver, limits_of
-from ...solve.programs import CHUNK_FLOPS, WHOLE_FLOPS
+from ...solve.programs import LOOKS
 from ...solve.rows import solve_rows
 from ..fitting.population import Fitted, Group, Start, fit_population
 from ..strategy import Budget, Info, MoveRecord, State, Strategy
 
-# Largest product of ranks at a node of the full graph.
-_MAX_BONDS = 300
-_SHRINK_STEPS = 30
-_RIDGE = {64: 1e-10, 32: 1e-6}
+
+@dataclasses.dataclass(frozen=True)
+class Sparse:
+    """Diagonal factors that a penalty makes sparse.
+
+    Attributes:
+        max_bonds: largest product of ranks at a node of the full graph.
+        shrink_steps: steps of the proximal iteration for one diagonal.
+        ridge: ridge of the normal equations in double precision, relative to their diagonal.
+        ridge_single: the same in single precision.
+    """
+
+    max_bonds: int = 300
+    shrink_steps: int = 30
+    ridge: float = 1e-10
+    ridge_single: float = 1e-6
+
+
+SPARSE = tuned("sparse_diagonal", Sparse(), traced=True)
+
 
 Diagonals = tuple[Array, ...]
 
@@ -218,12 +235,12 @@ class SparseDiagonal(Strategy):
         work = passes * full.num_nodes * problem.work
         ran = functools.partial(_compile.run, _sparsify, work=work)
         static = (full, self.sweeps)
-        long = self.sweeps * problem.sweep_flops(full) > WHOLE_FLOPS
+        long = self.sweeps * problem.sweep_flops(full) > LOOKS().whole_flops
         if not (_interrupt.watched() and long) or _compile.interpreted(
             _sparsify, static, args, work=work, passes=passes
         ):
             return ran(static, args, passes=passes)
-        most = max(2, int(CHUNK_FLOPS / problem.sweep_flops(full)))
+        most = max(2, int(LOOKS().chunk_flops / problem.sweep_flops(full)))
         some = max(n for n in range(1, self.sweeps + 1) if self.sweeps % n == 0 and n <= most)
         made, seconds = 0, 0.0
         for _ in range(self.sweeps // some):
@@ -252,7 +269,7 @@ class SparseDiagonal(Strategy):
             full = Structure.fully_connected(problem.shape, rank)
             limit = budget.memory_limit
             fits = limit is None or problem.fit_peak_bytes(full) <= limit
-            if fits and (rank ** (order - 1) <= _MAX_BONDS or rank == 2):
+            if fits and (rank ** (order - 1) <= SPARSE().max_bonds or rank == 2):
                 return full
         return Structure.rank_one(problem.shape)
 
@@ -319,7 +336,8 @@ def _update(structure: Structure, problem: LeastSquares, node: int, cores, diago
     x = cores[node].reshape(rhs.shape)
     bits = jnp.finfo(rhs.dtype).bits // (2 if jnp.iscomplexobj(rhs) else 1)
     system = gram * weights[:, None] * weights + ridge.astype(gram.dtype) * np.eye(len(weights))
-    x = x + solve_rows(system, rhs * weights, x, _RIDGE[bits])
+    ridge_of_rows = SPARSE().ridge if bits == 64 else SPARSE().ridge_single
+    x = x + solve_rows(system, rhs * weights, x, ridge_of_rows)
     ranks = tuple(structure.edges[edge] for edge in own)
     for place, edge in enumerate(own):
         rest = _outer([values[e] if e != edge else jnp.ones_like(values[e]) for e in own])
@@ -358,4 +376,4 @@ def _shrink(quadratic: Array, linear: Array, s: Array, penalty: Array) -> Array:
         moved = s - 2 * (quadratic @ s - linear) / bound
         return jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - penalty / bound, 0)
 
-    return lax.fori_loop(0, _SHRINK_STEPS, step, s)
+    return lax.fori_loop(0, SPARSE().shrink_steps, step, s)

@@ -5,16 +5,27 @@ import math
 from typing import Any
 
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...problems import Problem
 from ..spectra.ranks import ranks_for_budget, ranks_for_error
 from ..spectra.trees import best_trees
 from ..spectra.unfoldings import Unfoldings
 from ..strategy import Budget
-from .proposing import Proposing
+from .proposing import FITTING, Proposing
 
-# A fit lowers the error that truncation leaves, so that ranks for larger errors are tried too.
-_BOLD = (1.0, 1.12, 1.25, 1.4, 1.6, 1.85, 2.2)
-_BISECTIONS = 8
+
+@dataclasses.dataclass(frozen=True)
+class TreeLadder:
+    """Trees that `TreeSearch` chooses by a parameter budget.
+
+    Attributes:
+        bisections: bisections of the error for a parameter budget.
+    """
+
+    bisections: int = 8
+
+
+TREE_LADDER = tuned("tree_search", TreeLadder())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +85,7 @@ class TreeSearch(Proposing):
             unfoldings = Unfoldings(tensor, target)
             for found in best_trees(unfoldings, target, count=self.count, dims=dims):
                 tree, ladder = found.tree, [found.ranks]
-                for factor in _BOLD[1:]:
+                for factor in FITTING().bold[1:]:
                     if factor * target < 1:
                         bold = ranks_for_error(tree, unfoldings, factor * target, dims=dims)
                         ladder.append(bold)
@@ -84,7 +95,7 @@ class TreeSearch(Proposing):
         if limit is not None and not any(map(fits, groups)):
             low, high = (1e-3 if target is None else target), 1.0
             unfoldings = Unfoldings(tensor, low)
-            for _ in range(_BISECTIONS):
+            for _ in range(TREE_LADDER().bisections):
                 error = math.sqrt(low * high)
                 found = best_trees(unfoldings, error, count=1, dims=dims)[0]
                 if found.num_params > limit:

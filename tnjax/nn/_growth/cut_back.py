@@ -8,13 +8,29 @@ from typing import Any
 import numpy as np
 
 from ..._structure import Edge, Structure
+from ..._tuned import tuned
 from .._layout import Layout
 from .._project import rebuild
 from .whiten import Whitening
 
-_SWEEPS = 50  # over all bonds; a tree of n nodes needs about n / 2
-_SETTLED = 1e-6  # change of the weights of all bonds in a sweep
-_NEGLIGIBLE = 1e-10  # singular values below this part of a bond's largest are zeros
+
+@dataclasses.dataclass(frozen=True)
+class CutBack:
+    """Ranks of layers cut back by their loss.
+
+    Attributes:
+        sweeps: sweeps over all bonds at the most; a tree of n nodes needs about n / 2.
+        settled: change of the weights of all bonds in a sweep at which they are settled.
+        negligible: singular values below this part of a bond's largest are zeros.
+    """
+
+    sweeps: int = 50
+    settled: float = 1e-6
+    negligible: float = 1e-10
+
+
+CUT_BACK = tuned("cut_back", CutBack())
+
 
 Bond = tuple[str, Edge]  # of a layer
 
@@ -44,7 +60,7 @@ class Gauged:
         bonds = [edge for edge in structure.edges if len(edge) == 2]
         weights = {edge: np.ones(structure.edges[edge]) for edge in bonds}
         log_scale = 0.0
-        for _ in range(_SWEEPS if len(bonds) > 1 else len(bonds)):
+        for _ in range(CUT_BACK().sweeps if len(bonds) > 1 else len(bonds)):
             change = 0.0
             for edge in bonds:
                 before = weights[edge]
@@ -55,7 +71,7 @@ class Gauged:
                 after = weights[edge]
                 same = len(before) == len(after)
                 change = max(change, float(np.abs(after - before).max()) if same else math.inf)
-            if change < _SETTLED:
+            if change < CUT_BACK().settled:
                 break
         return cls(structure, tuple(out), weights, math.exp(log_scale))
 
@@ -86,7 +102,7 @@ def _around(structure: Structure, cores: list, weights: dict, edge: Edge) -> flo
         parts.append((last.shape[:-1], *np.linalg.qr(last.reshape(-1, last.shape[-1]))))
     (_, _, a), (_, _, b) = parts
     u, s, v = np.linalg.svd((a * weights[edge]) @ b.T)
-    count = min(len(s), max(1, int((s > _NEGLIGIBLE * s[0]).sum())))
+    count = min(len(s), max(1, int((s > CUT_BACK().negligible * s[0]).sum())))
     norm = float(np.linalg.norm(s[:count]))
     if not norm > 0:
         return 0.0

@@ -10,6 +10,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from ..._status import Status
+from ..._tuned import tuned
 from .._layers import FORWARD
 from .._layout import Layout
 from .._linear import Forward
@@ -28,10 +29,22 @@ from .increments import (
 )
 from .screening import GradientScreen, LayerScreen, TrialScreen
 
-# Steps from which on a program is compiled with all optimizations.
-_LONG = 100
-# Of a limit beyond the budget; what is missing there is not worth a move.
-_ENOUGH = 0.9
+
+@dataclasses.dataclass(frozen=True)
+class LayerGrowth:
+    """Growth of the bonds of layers.
+
+    Attributes:
+        long: steps from which on a program is compiled with all optimizations.
+        enough: of a limit beyond the budget; what is missing there is not worth a move.
+    """
+
+    long: int = 100
+    enough: float = 0.9
+
+
+LAYER_GROWTH = tuned("layer_growth", LayerGrowth())
+
 
 _SCREENS = {"gradient": GradientScreen, "trial": TrialScreen}
 
@@ -197,7 +210,7 @@ class _Growth:
     def up_to(self, limit: int, key: PRNGKeyArray) -> None:
         """Grow until nothing more fits into the limit."""
         grow, training = self.grow, self.training
-        enough = limit if grow.overshoot == 1 else _ENOUGH * limit
+        enough = limit if grow.overshoot == 1 else LAYER_GROWTH().enough * limit
         grown: Increments = ()
         for number in itertools.count():
             self._train(training.after_move(self.done), grown)
@@ -228,7 +241,7 @@ class _Growth:
             steps=steps,
             schedule=training.factor(self.done),
             checks=training.checks,
-            tier="full" if steps >= _LONG else "fast",
+            tier="full" if steps >= LAYER_GROWTH().long else "fast",
         )
         if not math.isfinite(found.metric):
             raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._search.screening.candidates import balanced_slices
+from ..._tuned import tuned
 from ...moves.cores import grow as grow_bond
 from .._layout import Layout
 from .._linear import Forward
@@ -15,8 +16,20 @@ from .._task import Task, mean_value
 from ..model import Adapter
 from .screening import Candidate
 
-# Factors of new slices that the line search tries.
-_LENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)
+
+@dataclasses.dataclass(frozen=True)
+class LineSearch:
+    """New slices of layers.
+
+    Attributes:
+        lengths: factors of new slices that the line search tries.
+    """
+
+    lengths: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001)
+
+
+LINE_SEARCH = tuned("layer_increments", LineSearch())
+
 
 Networks = Mapping[str, tuple[Layout, Sequence[Any]]]
 
@@ -85,7 +98,7 @@ def best_length(
     candidates were found one by one, so that together they may go too far; a factor of zero, a
     saddle, is not tried."""
     best, least = None, math.inf
-    for factor in _LENGTHS:
+    for factor in LINE_SEARCH().lengths:
         grown = with_growth(networks, chosen, factor)
         longer = adapter.replaced(model, grown, forward=forward)
         arrays, build = adapter.arrays(longer)

@@ -7,17 +7,37 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..._structure import Edge, Structure
+from ..._tuned import tuned
 from ...contract import host
 from ...contract.equation import Equation, environment_equation, gram_equation, node_labels
 from .._layout import Layout
 from .._project import low_rank_factors, padded_tensor
 from .whiten import Whitening
 
-_EXACT = 256  # up to this size a matrix is decomposed exactly
-_LARGEST_FORMED = 1 << 22  # entries of an environment; larger ones are only multiplied with
-_OVERSAMPLE, _POWER_STEPS = 8, 3
-_LARGEST_GRAM = 1024  # rows of the normal equations of slices
-_RIDGE = 1e-8
+
+@dataclasses.dataclass(frozen=True)
+class Slices:
+    """The best new slices of a layer.
+
+    Attributes:
+        exact: size up to which a matrix is decomposed exactly.
+        largest_formed: entries of an environment; larger ones are only multiplied with.
+        oversample: columns of a sketch beyond those that are wanted.
+        power_steps: power iterations of a sketch.
+        largest_gram: rows of the normal equations of slices.
+        ridge: their ridge, relative to the mean of the diagonal.
+    """
+
+    exact: int = 256
+    largest_formed: int = 1 << 22
+    oversample: int = 8
+    power_steps: int = 3
+    largest_gram: int = 1024
+    ridge: float = 1e-8
+
+
+SLICES = tuned("layer_slices", Slices())
+
 
 Term = tuple[np.ndarray, ...]
 
@@ -84,7 +104,7 @@ class Target:
             return []
         shared = set(sides[0].labels) & set(sides[1].labels)
         bonds = [side.size // side.legs for side in sides]
-        if not shared and max(math.prod(bonds), count * max(bonds)) <= _LARGEST_GRAM:
+        if not shared and max(math.prod(bonds), count * max(bonds)) <= SLICES().largest_gram:
             gram = self._gram(edge, bonds)
             views = (matrix, gram), (matrix.T, gram.transpose(1, 0, 3, 2))
             for turn in range(2 * sweeps):
@@ -114,7 +134,7 @@ class Target:
             sizes[twin] = sizes[label]
         labels = first, tuple(twins.get(label, label) for label in second)
         found = _Environment(tuple(operands), tuple(inputs), sizes, labels)
-        return found.dense() if math.prod(found.shape) <= _LARGEST_FORMED else found
+        return found.dense() if math.prod(found.shape) <= SLICES().largest_formed else found
 
     def _gram(self, edge: Edge, bonds: Sequence[int]) -> np.ndarray:
         """Inner products of the other cores over the bonds of both nodes, twice."""
@@ -182,10 +202,10 @@ def _leading(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A [rows, count] and B [columns, count] of the best A B^T, of equal norms; large matrices by a
     randomized range finder with power steps (Halko, Martinsson, Tropp, arXiv 0909.4061)."""
-    width = count + _OVERSAMPLE
-    if isinstance(matrix, _Environment) or min(matrix.shape) > max(_EXACT, 2 * width):
+    width = count + SLICES().oversample
+    if isinstance(matrix, _Environment) or min(matrix.shape) > max(SLICES().exact, 2 * width):
         basis = rng.standard_normal((matrix.shape[1], min(width, *matrix.shape)))
-        for _ in range(_POWER_STEPS):
+        for _ in range(SLICES().power_steps):
             basis = np.linalg.qr(matrix.T @ np.linalg.qr(matrix @ basis)[0])[0]
         left, right = low_rank_factors(matrix @ basis, count)
         right = right @ basis.T
@@ -211,7 +231,7 @@ def _solved(
     square = np.einsum("lbm,lcn->bmcn", fixed, fixed, optimize=True)
     normal = np.einsum("abdc,bmcn->amdn", gram, square, optimize=True)
     normal = normal.reshape(bonds * count, bonds * count)
-    ridge = _RIDGE * max(np.trace(normal) / len(normal), np.finfo(float).tiny)
+    ridge = SLICES().ridge * max(np.trace(normal) / len(normal), np.finfo(float).tiny)
     right = (matrix @ other).reshape(legs, bonds * count)
     found = np.linalg.solve(normal + ridge * np.eye(len(normal)), right.T).T
     return found.reshape(legs * bonds, count)

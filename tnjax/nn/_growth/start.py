@@ -1,10 +1,12 @@
 """Where a growth begins: layouts for dense layers, and cores fitted to their weights."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..._tuned import tuned
 from .._formats import factor, paired
 from .._layout import Layout
 from .._project import project
@@ -13,10 +15,25 @@ from .grow import Starts
 from .increments import current
 
 
+@dataclasses.dataclass(frozen=True)
+class Digits:
+    """The layout that growth starts from.
+
+    Attributes:
+        digit: size that the digits of rows and columns are near.
+    """
+
+    digit: int = 4
+
+
+DIGITS = tuned("layer_start", Digits())
+
+
 def default_start(slot: Slot) -> Layout:
-    """Digits of sizes near 4, a row and a column digit on every node, padded where needed."""
+    """Digits of small sizes, a row and a column digit on every node, padded where needed."""
     rows, columns = slot.matrix.shape
-    count = max(2, round(np.log(max(min(rows, columns), 4)) / np.log(4)))
+    digit = DIGITS().digit
+    count = max(2, round(np.log(max(min(rows, columns), digit)) / np.log(digit)))
     return paired(
         factor(rows, count, pad=True), factor(columns, count, pad=True), rows=rows, columns=columns
     )

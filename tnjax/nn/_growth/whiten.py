@@ -5,10 +5,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..._tuned import tuned
 from .._allocate import root_pair
 from .._layout import Layout
 
-_DAMPING = 0.1  # of the inputs' covariance, relative to its mean
+
+@dataclasses.dataclass(frozen=True)
+class Damping:
+    """Covariances of layers' inputs.
+
+    Attributes:
+        damping: damping of the inputs' covariance, relative to its mean.
+    """
+
+    damping: float = 0.1
+
+
+LAYER_WHITENING = tuned("layer_whitening", Damping())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +43,9 @@ class Whitening:
     @classmethod
     def of(cls, layout: Layout, second: np.ndarray) -> "Whitening":
         """From A [columns, columns], up to a factor."""
-        pairs = [root_pair(marginal, _DAMPING) for marginal in marginals(layout, second)]
+        pairs = [
+            root_pair(marginal, LAYER_WHITENING().damping) for marginal in marginals(layout, second)
+        ]
         return cls(layout, tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))
 
     def descent(self, tensor: np.ndarray) -> np.ndarray:
