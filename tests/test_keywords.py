@@ -49,6 +49,7 @@ def test_limits_are_a_value_or_keywords_or_both():
     same(fit(problem(), train, key=KEY, limits=Limits(max_steps=3, target_error=0.1)), plain)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_limits_are_named():
     with pytest.raises(ValueError, match="max_steps is given as a keyword and in `limits`"):
         search(problem(), key=KEY, limits=Limits(max_steps=2), max_steps=3)

@@ -13,6 +13,7 @@ SUCCESSES = {
     Status.RUNNING: False,
     Status.TARGET_REACHED: True,
     Status.STAGNATED: True,
+    Status.PRECISION: True,
     Status.MAX_STEPS: True,
     Status.MAX_PARAMS: True,
     Status.MAX_FLOPS: True,

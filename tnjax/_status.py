@@ -57,6 +57,7 @@ _SUCCESSES = frozenset(
     {
         Status.TARGET_REACHED,
         Status.STAGNATED,
+        Status.PRECISION,
         Status.MAX_STEPS,
         Status.MAX_PARAMS,
         Status.MAX_FLOPS,

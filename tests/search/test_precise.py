@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from tnjax import Decomposition, Status, Structure, TensorNetwork, fit, search
+from tnjax import Decomposition, Setup, Status, Structure, TensorNetwork, fit, search
 
 RING = Structure.tensor_ring((5, 5, 5, 5), 2)
 
@@ -22,7 +22,10 @@ def test_a_target_below_the_precision_costs_no_more_parameters(compress, target)
         tensor = np.tensordot(np.eye(20, 5, dtype="float32"), tensor, 1)
     with pytest.warns(UserWarning, match="float32 can tell"):
         found = search(
-            Decomposition(tensor), key=jax.random.key(0), target_error=target, compress=compress
+            Decomposition(tensor),
+            key=jax.random.key(0),
+            target_error=target,
+            setup=Setup(compress=compress),
         )
     assert found.status in (Status.PRECISION, Status.TARGET_REACHED)
     assert (found.status is Status.TARGET_REACHED) == (found.error <= target)
