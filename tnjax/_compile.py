@@ -211,7 +211,7 @@ def compiled(
     Returns:
         `call`, which takes arguments like `args`; and the account.
     """
-    if jax.config.jax_disable_jit:  # step by step, as everything else then
+    if jax.config.jax_disable_jit:  # type: ignore  # step by step, as all else
         return Compiled(None if or_none else _by_itself(function, static), 0, 0.0)
     leaves, treedef = jax.tree.flatten(args)
     avals = tuple(jax.typeof(leaf) for leaf in leaves)

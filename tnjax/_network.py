@@ -277,7 +277,7 @@ def scaled(network: TensorNetwork, factor: ArrayLike) -> TensorNetwork:
         root = jnp.asarray(factor) ** (1 / len(network.cores))
         cores = [core * root.astype(core.dtype) for core in network.cores]
         return TensorNetwork(network.structure, cores)
-    root = float(factor) ** (1 / len(network.cores))
+    root = float(np.asarray(factor)) ** (1 / len(network.cores))
     # On the host: on a device each new shape of a core would compile a program.
     cores = [core * np.asarray(root, core.dtype) for core in map(np.asarray, network.cores)]
     return TensorNetwork(network.structure, cores)

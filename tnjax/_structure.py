@@ -44,8 +44,8 @@ class Ranks(dict):
             "with_rank, grow or shrink."
         )
 
-    __setitem__ = __delitem__ = __ior__ = _fixed
-    clear = pop = popitem = setdefault = update = _fixed
+    __setitem__ = __delitem__ = __ior__ = _fixed  # type: ignore
+    clear = pop = popitem = setdefault = update = _fixed  # type: ignore
 
     def __reduce__(self) -> tuple:
         return type(self), (dict(self),)

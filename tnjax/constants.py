@@ -293,12 +293,13 @@ def _checked(name: str, default: Value, value: Value) -> Value:
         if isinstance(value, tuple | list) and value:
             return tuple(_checked(name, default[0], number) for number in value)  # type: ignore
         raise ValueError(f"constants: {name} is a tuple such as {default}; got {value!r}.")
-    number = isinstance(value, int | float) and not isinstance(value, bool)
     whole = isinstance(default, int)
-    if not number or not math.isfinite(value) or (whole and value != int(value)):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = number and math.isfinite(value)  # type: ignore
+    if not number or (whole and value != int(value)):  # type: ignore
         kind = "an integer" if whole else "a number"
         raise ValueError(f"constants: {name} is {kind} ({default}); got {value!r}.")
-    return type(default)(value)
+    return type(default)(value)  # type: ignore
 
 
 def _docs(kind: type) -> dict[str, str]:

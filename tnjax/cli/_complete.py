@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jax.sharding import Mesh
 
+    from .._network import TensorNetwork
     from .._report.run_complete import Observed
     from .._search.result import SearchResult
     from ..problems import Completion

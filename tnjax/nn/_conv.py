@@ -103,7 +103,10 @@ def convolve(
         kernel = kernel.reshape(layout.rows, channels, *kernel_size)
         return lax.conv_general_dilated(x, kernel, precision=precision, **options)
     patches = lax.conv_general_dilated_patches(
-        x, filter_shape=kernel_size, precision=precision, **options
+        x,
+        filter_shape=kernel_size,
+        precision=precision,  # type: ignore
+        **options,
     )
     patches = jnp.moveaxis(patches, 1, -1)
     out = apply(layout, cores, patches, mode=mode, checkpoint=checkpoint, precision=precision)

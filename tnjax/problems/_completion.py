@@ -207,7 +207,7 @@ class Completion(LeastSquares):
                 "is nothing left to learn."
             )
         if known and relative:
-            check_range(size, dtype, "Completion")
+            check_range(float(size), dtype, "Completion")
         number = (np if known else jnp).asarray
         self._scale = number(size if relative else 1.0)
         self._start_size = number(

@@ -78,14 +78,17 @@ class SampleSource(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of the modes of the tensor."""
+        ...
 
     @property
     def dtype(self) -> np.dtype:
         """Of the values."""
+        ...
 
     @property
     def count(self) -> int:
         """Number of the entries."""
+        ...
 
     def chunks(self, rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Indices [rows, modes] int32 and values [rows], from the first entry to the last."""

@@ -28,7 +28,7 @@ class Scales:
     def restored(self, network: TensorNetwork) -> TensorNetwork:
         """The network of the tensor in its own units, from one of the standardized tensor: exact,
         with the same structure."""
-        cores = list(network.cores)
+        cores: list[Any] = list(network.cores)
         for mode, factor in zip(self.modes, self.factors, strict=True):
             (node,) = (k for k, legs in enumerate(network.structure.legs) if mode in legs)
             core = np.asarray(cores[node])

@@ -63,14 +63,17 @@ class Slabs(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of the modes of the tensor."""
+        ...
 
     @property
     def dtype(self) -> np.dtype:
         """Of its numbers."""
+        ...
 
     @property
     def fortran(self) -> bool:
         """Whether the last mode is the slowest, not the first."""
+        ...
 
     def slabs(self, max_bytes: int) -> Iterator[np.ndarray]:
         """Arrays [rows, *stored_shape[1:]], the slowest mode first, from beginning to end."""

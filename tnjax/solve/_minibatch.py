@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
@@ -110,7 +111,7 @@ class Minibatch(Solver):
         optimizer = optax.with_extra_args_support(self.transformation)
         with promoting():
             return optimizer.init(to_real(network)), jax.random.wrap_key_data(
-                self.key_data, impl=self.key_impl
+                jnp.asarray(self.key_data), impl=self.key_impl
             )
 
     def step(

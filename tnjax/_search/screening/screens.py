@@ -432,7 +432,7 @@ def over_candidates(
     function: Callable[..., Any],
     mesh: Mesh | None,
     point: Any,
-    edges: Sequence[Edge],
+    edges: Sequence[Edge] | np.ndarray,
     batch_size: int,
 ) -> Callable[..., Any]:
     """`function(point, *args)` over the leading axis of args, `batch_size` at a time on each

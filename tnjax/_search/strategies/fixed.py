@@ -194,6 +194,7 @@ class FixedFormat(Proposing):
     def _told(self, problem: Problem, budget: Budget, seed: tuple[int, ...]):
         """The network of the given ranks, fitted."""
         dims, ranks = tuple(problem.shape), self.ranks
+        assert ranks is not None
         if isinstance(ranks, int) or self.format in ("cp", "svd"):
             (rank,) = (ranks,) if isinstance(ranks, int) else ranks
             structure = _template(self.format, dims, rank)
