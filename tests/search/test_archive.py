@@ -72,13 +72,22 @@ def test_fronts_and_choices():
 
 def test_networks_in_the_result_represent_the_data_itself():
     data = 1e3 * np.random.default_rng(1).standard_normal(SHAPE)
-    result = search(Decomposition(data), key=jax.random.key(0), max_params=40)
+    result = search(Decomposition(data), key=jax.random.key(0), max_params=30)
     for record in result.pareto:
         found = np.asarray(record.network.to_dense())
         error = np.linalg.norm(found - data) / np.linalg.norm(data)
         np.testing.assert_allclose(error, record.error, rtol=1e-8)
     assert result.fitted == len(result.archive)
     assert result.choose("error").error == result.error
+
+
+def test_the_tensor_itself_is_in_the_archive_where_it_is_the_result():
+    data = np.random.default_rng(1).standard_normal(SHAPE)
+    result = search(Decomposition(data), key=jax.random.key(0), max_params=data.size + 4)
+    assert result.structure.num_params == data.size
+    chosen = result.choose("error")
+    assert chosen.error == result.error == 0
+    np.testing.assert_allclose(chosen.network.to_dense(), data, rtol=1e-12)
 
 
 def test_values_come_back_as_they_were():

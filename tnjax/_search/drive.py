@@ -39,6 +39,7 @@ def drive(
         plain = tensor_itself(problem, budget)
         if plain is not None and plain.error <= error:
             network, error = TensorNetwork(plain.structure, plain.cores), plain.error
+            journal.archive = journal.archive.add(problem, (plain,))
             stopped = status in (Status.MAX_SECONDS, Status.INTERRUPTED)
             status = Status.TARGET_REACHED if budget.meets(error) and not stopped else status
     else:
