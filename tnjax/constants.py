@@ -75,8 +75,8 @@ HOMES = {
     "offsets": "tnjax.problems.coordinates",
     "paths": "tnjax.contract.path",
     "population": "tnjax._search.fitting.population",
-    "programs": "tnjax._compile",
     "precise": "tnjax._search.precise",
+    "programs": "tnjax._compile",
     "proposing": "tnjax._search.strategies.proposing",
     "races": "tnjax._search.fitting.races",
     "random": "tnjax._search.strategies.random",
@@ -103,6 +103,7 @@ HOMES = {
     "tree_svd": "tnjax._search.spectra.tree_svd",
     "trees": "tnjax._search.spectra.trees",
     "tries": "tnjax._search.greedy.tries",
+    "unevenness": "tnjax.problems.scales",
     "whitening": "tnjax._search.spectra.whitened",
 }
 

@@ -190,7 +190,7 @@ def test_growth_goes_on_without():
     _, problem = planted(1, (0, 2, 4, 1, 3))
     options = {"key": jax.random.key(1), "target_error": 1e-3, "max_steps": 2}
     grown = search(problem, strategy=Greedy(infer=False), **options)
-    assert {step.move.kind for step in grown.path[1:]} == {"grow"}
+    assert {step.move.kind for step in grown.path[1:]} <= {"grow", "refit"}
 
 
 def test_groups_that_may_not_be_kept_are_left():

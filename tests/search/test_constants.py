@@ -34,6 +34,7 @@ NOT_TUNED = {
     "nn._torch_file._MOST_PICKLE_BYTES": "bytes of a file that is read",
     "nn.equinox._UNIFORM_VARIANCE": "of a distribution, exact",
     "nn.flax._LECUN_VARIANCE": "of a distribution, exact",
+    "problems._losses._NAMED": "losses by name, with what their names stand for",
     "problems._losses._NORMAL": "of a distribution, exact",
     "problems._sparse._PIECE": "entries that are held in memory together",
     "problems._streamed_completion.TRAINING": "a label",
@@ -263,7 +264,7 @@ def test_forecasts_are_those_of_the_values():
 
     equation = dense_equation(Structure.tensor_train((2,) * 12, (2, 3, 5, 7, 5, 3, 5, 7, 5, 3, 2)))
     usual = path.plan(equation)
-    with constants.overridden({"paths.exact_operands": 2, "paths.exact_operands_dense": 2}):
+    with constants.overridden({"paths.exact_operands": 2}):
         assert path.plan(equation) is not usual  # found anew
         assert path.plan(equation) is path.plan(equation)  # once
     assert path.plan(equation) is usual

@@ -7,10 +7,22 @@ from typing import Any
 import numpy as np
 
 from .._network import TensorNetwork
+from .._tuned import tuned
 
-# Slices whose sizes differ by more than this are said to do so: at errors of a percent, those of
-# the smallest ones would be noise.
-TELLING = 1e3
+
+@dataclasses.dataclass(frozen=True)
+class Unevenness:
+    """Slices in different units.
+
+    Attributes:
+        telling: slices whose sizes differ by more than this factor are said to do so: at errors of
+            a percent the smallest ones would be noise.
+    """
+
+    telling: float = 1e3
+
+
+UNEVENNESS = tuned("unevenness", Unevenness())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,12 +110,12 @@ def slice_sizes(tensor: np.ndarray, mode: int) -> np.ndarray:
 
 
 def uneven_modes(tensor: np.ndarray) -> dict[int, float]:
-    """Modes whose slices differ in size by more than `TELLING`, and by how much; slices of zeros
+    """Modes whose slices differ in size by more than `unevenness.telling`, and by how much; slices of zeros
     do not count."""
     found = {}
     for mode in range(tensor.ndim):
         sizes = slice_sizes(tensor, mode)
         sizes = sizes[sizes > 0]
-        if len(sizes) > 1 and sizes.max() > TELLING * sizes.min():
+        if len(sizes) > 1 and sizes.max() > UNEVENNESS().telling * sizes.min():
             found[mode] = float(sizes.max() / sizes.min())
     return found
