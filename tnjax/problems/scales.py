@@ -110,8 +110,8 @@ def slice_sizes(tensor: np.ndarray, mode: int) -> np.ndarray:
 
 
 def uneven_modes(tensor: np.ndarray) -> dict[int, float]:
-    """Modes whose slices differ in size by more than `unevenness.telling`, and by how much; slices of zeros
-    do not count."""
+    """Modes whose slices differ in size by more than `unevenness.telling`, and by how much; slices
+    of zeros do not count."""
     found = {}
     for mode in range(tensor.ndim):
         sizes = slice_sizes(tensor, mode)
