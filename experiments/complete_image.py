@@ -141,7 +141,7 @@ def run(options, report: Callable[[dict, np.ndarray], None]) -> None:
     """Report a row and the completed image for every method, budget and seed."""
     truth = image(options.size)
     for seed in range(options.seeds):
-        mask = random_mask(truth.shape, options.share, seed)
+        mask = random_mask(truth.shape, options.share, key=jax.random.key(seed))
         write_image(options.out / "observed.png", np.where(mask, truth, 0), 1.0)
         for name, results in methods(truth, mask, options, seed):
             begin, cpu = time.perf_counter(), time.process_time()

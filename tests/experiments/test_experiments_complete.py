@@ -8,6 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -100,7 +101,7 @@ def test_whole_weeks_of_a_sensor_are_hidden(module):
 
 def test_the_error_is_over_unseen_entries_only(module):
     truth = np.arange(1.0, 13).reshape(3, 4)
-    mask = random_mask((3, 4), 0.5, seed=0)
+    mask = random_mask((3, 4), 0.5, key=jax.random.key(0))
     guess = np.where(mask, -99, truth + 1)
     expected = 6**0.5 / np.linalg.norm(truth[~mask])
     assert module("complete_image").unseen_error(guess, truth, mask) == pytest.approx(expected)

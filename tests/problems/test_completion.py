@@ -262,7 +262,7 @@ def test_nothing_of_the_size_of_the_tensor_is_planned():
 
 def test_a_fit_bears_that_the_held_out_error_rises_before_it_falls():
     truth = np.multiply.outer(np.outer(np.linspace(1, 2, 5), np.linspace(-1.5, 2, 4)), [1.0, 3, 2])
-    indices = np.argwhere(random_mask(truth.shape, 2 / 3, seed=1))
+    indices = np.argwhere(random_mask(truth.shape, 2 / 3, key=jax.random.key(1)))
     values = truth[tuple(indices.T)]
     key = jax.random.key(4)
     problem = Completion(indices, values, truth.shape, validation=0.1, key=key)
@@ -335,7 +335,7 @@ def test_a_planted_ring_is_found_from_five_percent_and_the_benchmark_writes_it(t
 
 def test_a_node_without_legs_and_bonds_is_a_number_that_starts_as_well():
     truth = np.multiply.outer(np.outer([1.0, 2, 3, 4], [1.0, 2, 3]), [1.0, 3, 2])
-    problem = Completion.from_mask(truth, random_mask(truth.shape, 0.9, seed=0))
+    problem = Completion.from_mask(truth, random_mask(truth.shape, 0.9, key=jax.random.key(0)))
     found = fit(problem, Structure.tucker(truth.shape, 1), key=jax.random.key(0), max_steps=50)
     assert found.error < 1e-6
 

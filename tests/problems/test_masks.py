@@ -1,5 +1,6 @@
 """Masks from files and drawn at random."""
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,19 +58,19 @@ def test_nan_in_a_mask_is_refused(tmp_path):
 
 
 def test_a_random_mask_has_its_share_and_follows_its_seed():
-    mask = random_mask((7, 9, 11), 0.1, seed=3)
+    mask = random_mask((7, 9, 11), 0.1, key=jax.random.key(3))
     assert mask.shape == (7, 9, 11)
     assert mask.sum() == round(0.1 * 693)
-    np.testing.assert_array_equal(mask, random_mask((7, 9, 11), 0.1, seed=3))
-    assert (mask != random_mask((7, 9, 11), 0.1, seed=4)).any()
-    assert random_mask((3, 3), 1, seed=0).all()
-    assert random_mask((3, 3), 1e-9, seed=0).sum() == 1
+    np.testing.assert_array_equal(mask, random_mask((7, 9, 11), 0.1, key=jax.random.key(3)))
+    assert (mask != random_mask((7, 9, 11), 0.1, key=jax.random.key(4))).any()
+    assert random_mask((3, 3), 1, key=jax.random.key(0)).all()
+    assert random_mask((3, 3), 1e-9, key=jax.random.key(0)).sum() == 1
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.1, np.nan])
 def test_a_share_out_of_range_is_refused(share):
     with pytest.raises(ValueError, match="share"):
-        random_mask((3, 3), share, seed=0)
+        random_mask((3, 3), share, key=jax.random.key(0))
 
 
 def test_masked_entries_of_numpy_are_not_observed():
