@@ -147,11 +147,13 @@ np.save("bits.npy", np.arange(256.0).reshape((2,) * 8))
 assert main("decompose bits.npy --target-error 0.1 --out run --cache none".split()) == 0
 
 class Model(eqx.Module):
+    embed: eqx.nn.Linear
     blocks: list
     def __call__(self, x):
-        return self.blocks[1](jax.nn.relu(self.blocks[0](x)))
+        return self.blocks[1](jax.nn.relu(self.blocks[0](self.embed(x))))
 
-model = Model([eqx.nn.Linear(64, 64, key=jax.random.key(k)) for k in range(2)])
+embed = eqx.nn.Linear(64, 64, key=jax.random.key(2))
+model = Model(embed, [eqx.nn.Linear(64, 64, key=jax.random.key(k)) for k in range(2)])
 validation = [(rng.standard_normal((8, 64)), rng.standard_normal((8, 64)))]
 batches = validation
 loss = lambda model, batch: ((jax.vmap(model)(batch[0]) - batch[1]) ** 2).mean()
@@ -162,7 +164,7 @@ loss = lambda model, batch: ((jax.vmap(model)(batch[0]) - batch[1]) ** 2).mean()
 def test_readme_examples_run(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = [part.split("```")[0] for part in text.split("```python\n")[1:]]
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     script = "\n".join([README_DATA, *blocks])
     devices = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "MPLBACKEND": "Agg", "XLA_FLAGS": devices}

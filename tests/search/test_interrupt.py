@@ -212,7 +212,13 @@ def test_a_compiled_fit_by_and_by_gives_the_bits_of_one_program(monkeypatch, giv
 
 def test_a_fit_inside_ends_with_what_it_has():
     data = problem()
-    with _interrupt.interruptible(None, stop_at(6)[0]):
+    never, calls = stop_at(10**9)
+    with _interrupt.interruptible(None, never):  # afterwards nothing has to be planned any more
+        fit(data, RING, key=KEY, max_steps=1000)
+    calls.clear()
+    with _interrupt.interruptible(None, never):
+        fit(data, RING, key=KEY, max_steps=1000)
+    with _interrupt.interruptible(None, stop_at(len(calls) // 2)[0]):
         found = fit(data, RING, key=KEY, max_steps=1000)
     assert found.status is Status.INTERRUPTED
     check(data, found)

@@ -141,7 +141,7 @@ def test_structures_of_other_nodes_do_not_share_shapes():
     assert len({group.capacity.legs for group in groups}) == 3
 
 
-def test_a_network_is_carried_to_more_and_fewer_ranks():
+def test_a_network_is_carried_to_more_and_fewer_ranks(override):
     structure = Structure.tensor_train(SHAPE, (2, 2))
     ((_, cores, _),) = starts([structure])
     known = Fit(structure, cores, 0.5)
@@ -150,22 +150,24 @@ def test_a_network_is_carried_to_more_and_fewer_ranks():
     same = carried(known, structure, rng)
     np.testing.assert_array_equal(dense_oracle(structure, same), before)
     grown = Structure.from_edges(SHAPE, {(0, 1): 3, (1, 2): 2, (0, 2): 2})
-    larger = carried(known, grown, rng, noise=0.0)
+    assert all((core != 0).all() for core in carried(known, grown, rng))
+    override({"population.noise": 0.0})
+    larger = carried(known, grown, rng)
     assert [core.shape for core in larger] == [grown.core_shape(k) for k in range(3)]
     np.testing.assert_allclose(dense_oracle(grown, larger), before, atol=1e-14)
-    assert all((core != 0).all() for core in carried(known, grown, rng))
     fewer = Structure.from_edges(SHAPE, {(0, 1): 2})
     smaller = dense_oracle(fewer, carried(known, fewer, rng))
     assert 0 < np.linalg.norm(before - smaller) < np.linalg.norm(before)
 
 
-def test_a_bond_that_is_larger_than_its_cores_loses_nothing_when_it_shrinks():
+def test_a_bond_that_is_larger_than_its_cores_loses_nothing_when_it_shrinks(override):
+    override({"population.noise": 0.0})
     structure = Structure.from_edges((3, 4), {(0, 1): 6})
     cores = host_cores(structure, np.random.default_rng(0), np.dtype("float64"))
     before = dense_oracle(structure, cores)
     for rank in (5, 3):
         fewer = structure.with_rank((0, 1), rank)
-        out = carried(Fit(structure, cores, 0.5), fewer, np.random.default_rng(1), noise=0.0)
+        out = carried(Fit(structure, cores, 0.5), fewer, np.random.default_rng(1))
         np.testing.assert_allclose(dense_oracle(fewer, out), before, atol=1e-14)
 
 
