@@ -29,7 +29,7 @@ def test_minibatches_recover_a_network():
     solver = Minibatch(optax.adam(2e-2), batch_size=16, updates=50, max_steps=100)
     result = fit(problem, TRAIN, key=jax.random.key(0), solver=solver, target_error=1e-2)
     assert result.error < 5e-2
-    with pytest.raises(ValueError, match="needs a Completion"):
+    with pytest.raises(ValueError, match="as of a Completion, got Decomposition"):
         fit(Decomposition(np.ones((2, 3))), Structure.rank_one((2, 3)), solver=solver)
     with pytest.raises(ValueError, match="must be positive"):
         Minibatch(optax.adam(1e-2), batch_size=0)

@@ -29,6 +29,7 @@ from tnjax.solve.limits import limits_of
 
 KEY = jax.random.key(0)
 TRAIN = Structure.tensor_train((4, 4, 4), (2, 2))
+RING = Structure.tensor_ring((4, 5, 4), 2)
 # The same tensors, the bond between 1 and 2 led through 0.
 DETOUR = Structure.from_edges((4, 4, 4), {(0, 1): 4, (0, 2): 2})
 
@@ -44,7 +45,7 @@ def planted(structure, seed=1, dtype=np.float64):
         (TRAIN, DETOUR, "tree", True),
         (TRAIN, DETOUR, "rewire", False),
         (Structure.tucker((5, 5, 5, 5), 2), None, "split", False),
-        (Structure.cp((4, 5, 4), 2), None, "hyperedge", True),
+        (Structure.cp((4, 5, 4), 2), RING, "hyperedge", True),
     ],
 )
 def test_each_phase_finds_what_no_phase_before_it_does(truth, start, kind, trees, override):

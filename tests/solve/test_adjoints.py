@@ -79,7 +79,7 @@ def test_checkpointed_gradients_through_gradient_steps():
 )
 def test_implicit_gradients_are_those_of_the_optimum(solver):
     function = lambda x, adjoint: both(Decomposition(x), solver=solver, adjoint=adjoint)
-    check(function, data(), Implicit())
+    check(function, data(), Implicit(), step=1e-3)  # fits converge to 1e-9 or so
 
 
 def test_implicit_gradients_without_the_hessian_are_the_same():
