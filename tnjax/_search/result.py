@@ -63,7 +63,7 @@ def restored_result(result: "SearchResult", scales: Scales) -> "SearchResult":
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a search stands, for `search(on_progress=)`.
+    """Where a search stands, for `Setup(on_progress=)`.
 
     Attributes:
         doing: what the next step is for, in a few plain words such as "growing".
@@ -77,9 +77,8 @@ class Progress:
         >>> import jax, tnjax
         >>> told = []
         >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
-        >>> _ = tnjax.search(
-        ...     problem, key=jax.random.key(0), target_error=0.1, on_progress=told.append
-        ... )
+        >>> setup = tnjax.Setup(on_progress=told.append)
+        >>> _ = tnjax.search(problem, key=jax.random.key(0), target_error=0.1, setup=setup)
         >>> told[-1].num_params, told[-1].target_met
         (7, True)
     """

@@ -118,7 +118,7 @@ class Display:
         return self.row(_HEAD, words, more if step.programs else "")
 
     def on_progress(self, progress: Progress) -> None:
-        """For `search(on_progress=)`."""
+        """For `Setup(on_progress=)`."""
         try:
             self._on_progress(progress)
         except Exception as error:

@@ -152,7 +152,7 @@ class Swap(Move):
         >>> from tnjax import Structure
         >>> from tnjax.moves import Swap
         >>> Swap((0, 1), (0, 2)).after(Structure.tensor_train((4, 5, 6), 3)).edges
-        mappingproxy({(0, 1): 2, (0, 2): 2, (1, 2): 3})
+        {(0, 1): 2, (0, 2): 2, (1, 2): 3}
     """
 
     edge: Edge

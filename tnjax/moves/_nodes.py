@@ -189,7 +189,7 @@ def insert_node(structure: Structure, edge: Edge) -> Split:
         >>> from tnjax.moves import insert_node
         >>> train = Structure.tensor_train((4, 5), 2)
         >>> insert_node(train, (0, 1)).after(train).edges
-        mappingproxy({(0, 2): 2, (1, 2): 2})
+        {(0, 2): 2, (1, 2): 2}
     """
     edge = as_edge(edge)
     return Split(edge[0], bonds=(edge,), rank=structure.rank(edge))

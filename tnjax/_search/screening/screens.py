@@ -457,7 +457,7 @@ def over_candidates(
         ...         slope = lambda point, delta: problem.slope(point, delta)
         ...         looked = over_candidates(slope, problem.mesh, point, edges, batch_size)
         ...         return jnp.abs(looked(deltas)), slices_only(deltas, edges)
-        >>> problem = Decomposition(np.eye(4))
+        >>> problem = Decomposition(np.random.default_rng(0).standard_normal((8, 8)))
         >>> greedy = Greedy(screen=Steep(), infer=False)
         >>> search(problem, key=jax.random.key(0), strategy=greedy, max_steps=1).structure.ranks
         (2,)
