@@ -1,7 +1,7 @@
 """Decomposition of a sparse tensor: all that is not listed is zero, and nothing is made dense."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -214,7 +214,9 @@ class SparseDecomposition(LeastSquares):
         bonds = math.prod(structure.core_shape(node)[len(legs) :])
         return lax.scan(piece, jnp.zeros((rows, bonds), self.dtype), self._pieces())[0]
 
-    def normal_operator(self, network: TensorNetwork):
+    def normal_operator(
+        self, network: TensorNetwork
+    ) -> tuple[list[Array], Callable[[TensorNetwork], TensorNetwork]]:
         structure, cores = network.structure, network.cores
 
         def pulled_back(right):  # J^H T(right), conjugated
@@ -227,10 +229,10 @@ class SparseDecomposition(LeastSquares):
     def linearize(self, network: TensorNetwork) -> tuple[TensorNetwork, ...]:
         return (network,)
 
-    def shifted(self, point, delta: TensorNetwork) -> tuple[TensorNetwork, ...]:
+    def shifted(self, point: Any, delta: TensorNetwork) -> tuple[TensorNetwork, ...]:
         return (*point, delta)
 
-    def perturbed_loss(self, point, delta: TensorNetwork) -> Array:
+    def perturbed_loss(self, point: Any, delta: TensorNetwork) -> Array:
         return self._loss((*point, delta))
 
 

@@ -32,6 +32,13 @@ class Scales:
     Attributes:
         modes: along which slices were divided by their size.
         factors: the sizes, [slices] for each of these modes.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.problems import standardized
+        >>> _, scales = standardized(np.asarray([[3.0, 300.0], [4.0, 400.0]]), modes=[1])
+        >>> scales.modes, scales.factors[0].round(2).tolist()
+        ((1,), [3.54, 353.55])
     """
 
     modes: tuple[int, ...]
