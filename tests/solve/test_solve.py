@@ -25,7 +25,7 @@ from tnjax import (
     relative_error,
 )
 from tnjax.contract.cost import layers_pay
-from tnjax.problems import _decomposition
+from tnjax.problems import _all_cells
 from tnjax.solve.limits import limits_of
 from tnjax.solve.rows import solve_rows
 from tnjax.solve.solver import drive, start
@@ -74,7 +74,7 @@ def test_sweeps_from_shared_layers_are_those_from_the_cores(structure, dtype, mo
     solver = ALS()
     found = []
     for layered in (True, False):
-        monkeypatch.setattr(_decomposition, "layers_pay", lambda structure, x=layered: x)
+        monkeypatch.setattr(_all_cells, "layers_pay", lambda structure, x=layered: x)
         network = TensorNetwork.random(structure, key=jax.random.key(2), dtype=dtype)
         assert (problem.layers(network) is None) is not layered
         for _ in range(3):
@@ -96,7 +96,7 @@ def test_layers_are_shared_where_that_costs_little():
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])
 def test_normal_operator_is_the_jacobian_and_its_adjoint(dtype, layered, monkeypatch):
     if not layered:
-        monkeypatch.setattr(_decomposition, "layers_pay", lambda structure: False)
+        monkeypatch.setattr(_all_cells, "layers_pay", lambda structure: False)
     structure = Structure.from_edges((3, 2, 3), {(0, 1): 2, (0, 3): 2, (1, 3): 2, (2, 3): 2})
     network = TensorNetwork.random(structure, key=jax.random.key(2), dtype=dtype)
     v = TensorNetwork.random(structure, key=jax.random.key(3), dtype=dtype)

@@ -118,19 +118,17 @@ def _best(
     problem, budget = journal.problem, budget_of(journal.plan.limits)
     with _interrupt.suspended():  # in a search around this one the time may be over as well
         journal.archive = journal.archive.add(problem, cut)
-    if state is None:
-        with _interrupt.suspended():
+        if state is None:
             best = better_of(problem, budget, cut)
             fit = journal.nothing_fitted(network, best, early=early)
-        if not cut:
-            with _interrupt.suspended():
+            if not cut:
                 journal.archive = journal.archive.add(problem, (fit,))
-        return fit, status
+            return fit, status
+        last = Fit(state.structure, state.cores, state.error)
+        best = better_of(problem, budget, (last, *cut)) or last
     if state.tidying and status in (Status.MAX_SECONDS, Status.MAX_FITTED):
         status = state.status  # the target was met; only the tidying was cut short
-    last = Fit(state.structure, state.cores, state.error)
-    with _interrupt.suspended():
-        return better_of(problem, budget, (last, *cut)) or last, status
+    return best, status
 
 
 def _free(plan: Plan) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -19,17 +19,18 @@ from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
 from ..contract import kernels
-from ..contract.cost import layered_flops, layers_pay
+from ..contract.cost import layered_flops
 from ..contract.equation import Equation, dense_equation, node_labels
 from ..contract.equation import sizes as label_sizes
-from ._base import LeastSquares, check_mesh
+from ._all_cells import AllCells
+from ._base import check_mesh
 from ._dtypes import check_range, computed
 from ._slabs import Slabs, slabwise
 
 AnyDecomposition = TypeVar("AnyDecomposition", bound="Decomposition")
 
 
-class Decomposition(LeastSquares):
+class Decomposition(AllCells):
     r"""Approximate a dense tensor: the loss is the squared relative error.
 
     $$L(T) = \|X - T\|_F^2 / \|X\|_F^2$$
@@ -218,13 +219,6 @@ class Decomposition(LeastSquares):
             residual = self.slabs.whole(residual, self.slabs.mode)
         return -2 * residual
 
-    def layers(self, network: TensorNetwork) -> list[Array] | None:
-        structure, cores = network.structure, network.cores
-        return list(kernels.layers(structure, cores, cores)) if layers_pay(structure) else None
-
-    def layer(self, structure: Structure, node: int, core: Array) -> Array:
-        return kernels.layer(structure, node, core, core)
-
     def normal_equations(
         self,
         network: TensorNetwork,
@@ -232,15 +226,11 @@ class Decomposition(LeastSquares):
         point: Array | None = None,
         layers: Sequence[Array] | None = None,
     ) -> tuple[Array, Array]:
-        structure, cores = network.structure, network.cores
+        structure = network.structure
         data = self.target if point is None else point
         rhs = self._environment(network, node, data)
-        if layers is None:
-            gram = kernels.gram(structure, cores, (node,))
-        else:
-            gram = kernels.layered_gram(structure, layers, node)
         rows = math.prod(structure.dims[mode] for mode in structure.legs[node])
-        return gram[None], rhs.reshape(rows, -1)
+        return self._gram(network, node, layers), rhs.reshape(rows, -1)
 
     def _environment(self, network: TensorNetwork, node: int, data: Array) -> Array:
         """The data contracted with the other cores."""
@@ -259,37 +249,6 @@ class Decomposition(LeastSquares):
         slabs = self.slabs
         out = slabs.spec(slabs.mode) if keep and slabs is not None else None
         return slabwise(slabs, function, network, tensors, out=out)
-
-    def normal_operator(
-        self, network: TensorNetwork
-    ) -> tuple[list[Array], Callable[[TensorNetwork], TensorNetwork]]:
-        # By contracting the network with itself: no dense tensor is made.
-        structure, cores = network.structure, network.cores
-        if not layers_pay(structure):
-            return self._blocks(network), self._interleaved(network)
-        grams, change = jax.linearize(
-            lambda pairs: kernels.layer_grams(structure, pairs),
-            kernels.layers(structure, cores, cores),
-        )
-
-        def product(v: TensorNetwork) -> TensorNetwork:
-            changes = change(kernels.layers(structure, cores, v.cores))
-            out = []
-            for core, other, gram, extra in zip(cores, v.cores, grams, changes, strict=True):
-                rows, more = (x.reshape(-1, gram.shape[0]) for x in (other, core))
-                out.append((_times(rows, gram.T) + _times(more, extra.T)).reshape(core.shape))
-            return TensorNetwork(structure, out)
-
-        return [gram[None] for gram in grams], product
-
-    def _interleaved(self, network: TensorNetwork):
-        structure, cores = network.structure, network.cores
-
-        def pulled_back(right):  # J^H T(right), conjugated
-            return jax.grad(lambda left: kernels.inner(structure, left, right).real)(cores)
-
-        _, forward = jax.linearize(pulled_back, cores)
-        return lambda v: TensorNetwork(structure, forward(v.cores)).conj()
 
     def linearize(self, network: TensorNetwork) -> Array:
         return self.residual(network)
@@ -320,10 +279,6 @@ def _pairing_equation(structure: Structure) -> Equation:
     """A tensor and all cores -> a number."""
     inputs = [node_labels(structure, node) for node in range(structure.num_nodes)]
     return Equation.create([dense_equation(structure).output, *inputs], (), label_sizes(structure))
-
-
-def _times(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=kernels.FULL)
 
 
 def _square(x: Array) -> Array:

@@ -1,7 +1,7 @@
 """Decomposition of a sparse tensor: all that is not listed is zero, and nothing is made dense."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -15,8 +15,8 @@ from .._network import TensorNetwork
 from .._structure import Structure
 from ..contract import kernels
 from ..contract.cost import cost as contraction
-from ..contract.cost import gram_equation_of, layered_flops, layers_pay, solve_flops
-from ._base import LeastSquares
+from ..contract.cost import gram_equation_of, layered_flops, solve_flops
+from ._all_cells import AllCells
 from ._dtypes import check_range
 from .coordinates import Duplicates, checked_entries
 from .samples import fit_bytes, sample_flops, sample_loop_entries
@@ -25,7 +25,7 @@ from .samples import fit_bytes, sample_flops, sample_loop_entries
 _PIECE = 2**15
 
 
-class SparseDecomposition(LeastSquares):
+class SparseDecomposition(AllCells):
     r"""Approximate a tensor of which all entries but some are zero: least squares over all cells.
 
     $$L(T) = \frac{\|X - T\|_F^2}{\|X\|_F^2}
@@ -172,13 +172,6 @@ class SparseDecomposition(LeastSquares):
             "The residual of a SparseDecomposition has an entry in each cell."
         )
 
-    def layers(self, network: TensorNetwork) -> list[Array] | None:
-        structure, cores = network.structure, network.cores
-        return list(kernels.layers(structure, cores, cores)) if layers_pay(structure) else None
-
-    def layer(self, structure: Structure, node: int, core: Array) -> Array:
-        return kernels.layer(structure, node, core, core)
-
     def normal_equations(
         self,
         network: TensorNetwork,
@@ -186,15 +179,10 @@ class SparseDecomposition(LeastSquares):
         point: Sequence[TensorNetwork] | None = None,
         layers: Sequence[Array] | None = None,
     ) -> tuple[Array, Array]:
-        structure, cores = network.structure, network.cores
-        if layers is None:
-            gram = kernels.gram(structure, cores, (node,))
-        else:
-            gram = kernels.layered_gram(structure, layers, node)
         rhs = self._environment(network, node)
         for term in point or ():
             rhs = rhs - _overlap(network, term, node).reshape(rhs.shape)
-        return gram[None], rhs
+        return self._gram(network, node, layers), rhs
 
     def _environment(self, network: TensorNetwork, node: int) -> Array:
         """The tensor contracted with the other cores, conjugated: [rows, bonds]."""
@@ -213,18 +201,6 @@ class SparseDecomposition(LeastSquares):
 
         bonds = math.prod(structure.core_shape(node)[len(legs) :])
         return lax.scan(piece, jnp.zeros((rows, bonds), self.dtype), self._pieces())[0]
-
-    def normal_operator(
-        self, network: TensorNetwork
-    ) -> tuple[list[Array], Callable[[TensorNetwork], TensorNetwork]]:
-        structure, cores = network.structure, network.cores
-
-        def pulled_back(right):  # J^H T(right), conjugated
-            return jax.grad(lambda left: kernels.inner(structure, left, right).real)(cores)
-
-        _, forward = jax.linearize(pulled_back, cores)
-        blocks = [kernels.gram(structure, cores, (k,))[None] for k in range(structure.num_nodes)]
-        return blocks, lambda v: TensorNetwork(structure, forward(v.cores)).conj()
 
     def linearize(self, network: TensorNetwork) -> tuple[TensorNetwork, ...]:
         return (network,)
