@@ -9,7 +9,7 @@ is. The result keeps that order too, under axes that are transposed as a view.
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 
@@ -38,6 +38,7 @@ Label = tuple[str, int]
 Value = np.ndarray | np.generic
 
 
+@no_type_check  # called for every operation: checks of types at run time would take most of it
 class Product:
     """The product for given shapes; how it is done is decided once for each layout in memory.
 
@@ -178,6 +179,7 @@ def _stack(labels: Sequence[Label], array: Value, sizes: dict[Label, int]) -> _S
     return _Stack(stack, rows, columns)
 
 
+@no_type_check
 def _matrices(x: np.ndarray) -> np.ndarray:
     """In a layout that BLAS takes: one of the last two axes contiguous."""
     return x if x.itemsize in x.strides[-2:] else np.ascontiguousarray(x)
