@@ -28,6 +28,7 @@ NOT_TUNED = {
     "_script._EVERY": "seconds between lines on the terminal",
     "_search.storage.checkpoint._KEEP": "files that are kept",
     "_search.storage.checkpoint._VERSION": "of a file format",
+    "_search.spectra.choices._ROUNDING": "of sums in double precision",
     "_search.spectra.graphs._WORST": "more than any cost",
     "_structure._JSON_VERSION": "of a file format",
     "nn._files._VERSION": "of a file format",

@@ -26,7 +26,8 @@ from ..._formats import all_pairs
 from ..._keys import host_seed
 from ..._structure import Structure
 from ..._tuned import tuned
-from .integer import Program, minimize_params
+from .choices import Program
+from .integer import minimize_params
 from .tree_svd import as_tensor, check_error
 from .unfoldings import Cut, Unfoldings, cut_name, unfolded_shape
 

@@ -1,4 +1,4 @@
-r"""Integer programs over the ranks of a graph, solved by HiGHS.
+r"""Integer programs over the ranks of a graph, solved by HiGHS, or one by one where they are few.
 
 The parameters of a network, $\sum_v \prod_{m \in v} n_m \prod_{e \ni v} r_e$, are a convex
 function of the logarithms of its ranks. Each bond chooses one of its options by binary variables;
@@ -16,6 +16,7 @@ import numpy as np
 
 from ... import _interrupt
 from ..._tuned import tuned
+from .choices import Limits, Program, Solution, best_choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,42 +30,17 @@ class IntegerPrograms:
         nodes: nodes of HiGHS's tree for one program: the clock must not decide.
             Programs of ranks need at most some fifty.
         tight: relative gap at which a program counts as solved.
+        few: choices that are looked at one by one, without HiGHS.
     """
 
     tangent_ratio: float = 1.35
     rounds: int = 8
     nodes: int = 2000
     tight: float = 1e-4
+    few: int = 20_000
 
 
 INTEGER = tuned("integer", IntegerPrograms())
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """Choose one option for every bond.
-
-    Attributes:
-        nodes: for each core, the logarithm of the product of its mode sizes, and its bonds.
-        logs: for each bond, the logarithm of the rank that each option counts with.
-    """
-
-    nodes: tuple[tuple[float, tuple[int, ...]], ...]
-    logs: tuple[np.ndarray, ...]
-
-    def sizes(self, chosen: Sequence[int]) -> np.ndarray:
-        """Core sizes, given the option of every bond."""
-        ranks = [float(logs[c]) for logs, c in zip(self.logs, chosen, strict=True)]
-        return np.exp([log + math.fsum(ranks[e] for e in bonds) for log, bonds in self.nodes])
-
-
-@dataclasses.dataclass(frozen=True)
-class Solution:
-    """The options found (None if there are none that fit, or the nodes were used up before) and a
-    lower bound of what was minimized."""
-
-    chosen: tuple[int, ...] | None
-    bound: float
 
 
 def minimize_params(
@@ -84,12 +60,16 @@ def minimize_params(
             so that the same program has the same solution however busy the machine is. A deadline
             (see `_interrupt`) raises.
     """
+    if program.choices <= INTEGER().few:
+        return best_choice(program, Limits(None, at_most, at_least))
     nodes = INTEGER().nodes if nodes is None else nodes
     return _solve(program, None, None, at_most, at_least, nodes)
 
 
 def minimize_cost(program: Program, costs: Sequence[np.ndarray], max_params: float) -> Solution:
     """The smallest sum of the chosen options' costs with at most `max_params` parameters."""
+    if program.choices <= INTEGER().few:
+        return best_choice(program, Limits(max_params), costs)
     return _solve(program, costs, max_params, None, (), INTEGER().nodes)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..._structure import Edge
 from ..._tuned import tuned
-from .integer import Program, minimize_cost, minimize_params
+from .choices import Program
+from .integer import minimize_cost, minimize_params
 from .tree_svd import Tree
 from .unfoldings import Unfoldings
 
