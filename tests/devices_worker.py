@@ -20,7 +20,6 @@ from tnjax import (
     Genetic,
     Greedy,
     LevenbergMarquardt,
-    LocalEnumeration,
     Minibatch,
     Objective,
     Setup,
@@ -92,17 +91,10 @@ def fits() -> dict:
     cases = {
         "als": (decomposition, RING, ALS(max_steps=5), double),
         "als float32": (decomposition, RING, ALS(max_steps=5), single),
-        "als complex": (decomposition, RING, ALS(max_steps=5), complex_),
-        "lm": (decomposition, RING, LevenbergMarquardt(max_steps=4), double),
+        "lm complex": (decomposition, RING, LevenbergMarquardt(max_steps=4), complex_),
         "gauss-newton": (decomposition, RING, newton, double),
         "lbfgs": (decomposition, RING, tnjax.Optax(optax.lbfgs(), max_steps=2), double),
         "completion als": (completion, triple, ALS(max_steps=5), double),
-        "completion gauss-newton": (
-            completion,
-            triple,
-            GaussNewton(max_steps=3, cg_steps=5),
-            double,
-        ),
         "completion minibatch": (
             completion,
             triple,
@@ -136,9 +128,7 @@ def strategies() -> dict:
     trial = Greedy(screen="trial", increment=2, max_rank=4, infer=False, prune=False)
     for name, problem, strategy, limits in (
         ("genetic", dense, Genetic(population=6), {"max_fitted": 12, "target_error": 0.05}),
-        ("enumeration", dense, LocalEnumeration(), {"max_fitted": 12, "target_error": 0.05}),
         ("tree", dense, tnjax.TreeSearch(), {"target_error": 0.05}),
-        ("ring", dense, tnjax.FixedFormat("tr"), {"target_error": 0.05}),
         ("objective", objective, Greedy(prune=False), {"max_steps": 2}),
         ("completion", completion, trial, {"max_steps": 2}),
     ):

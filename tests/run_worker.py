@@ -5,7 +5,6 @@ import json
 
 import jax
 import numpy as np
-import optax
 from jax.sharding import PartitionSpec as P
 
 from tnjax import (
@@ -14,9 +13,7 @@ from tnjax import (
     Decomposition,
     GaussNewton,
     Huber,
-    LevenbergMarquardt,
     Objective,
-    Optax,
     Structure,
     TensorNetwork,
 )
@@ -50,9 +47,7 @@ def main() -> dict:
 
     for name, options in {
         "als": {"solver": ALS(max_steps=5)},
-        "levenberg": {"solver": LevenbergMarquardt(max_steps=4)},
         "newton": {"solver": GaussNewton(max_steps=3, cg_steps=5)},
-        "adam": {"solver": Optax(optax.adam(1e-2), max_steps=2)},
         "checkpointed": {"solver": ALS(max_steps=5), "adjoint": Checkpointed()},
         "implicit": {"solver": ALS(max_steps=5), "adjoint": Implicit()},
     }.items():
@@ -61,9 +56,8 @@ def main() -> dict:
     gradient = jax.grad(decomposition)
     checkpointed = dict(solver=ALS(max_steps=4), adjoint=Checkpointed())
     both("gradient", lambda x, key: gradient(x, key, **checkpointed).sum(), check=False)
-    for name, loss in (("squared", "squared"), ("huber", Huber())):
-        entries = lambda x, loss=loss: Completion(INDICES, x.ravel(), RING.dims, loss=loss)
-        both(name, lambda x, key, entries=entries: run(entries(x), start, max_steps=4).error)
+    entries = lambda x: Completion(INDICES, x.ravel(), RING.dims, loss=Huber())
+    both("huber", lambda x, key: run(entries(x), start, max_steps=4).error)
     own = lambda x: Objective(squared, RING.dims, data=x)
     both("objective", lambda x, key: run(own(x), start, max_steps=2).error, check=False)
     return out

@@ -145,7 +145,7 @@ def test_stopped_anywhere_a_search_gives_its_best_and_resumes_to_the_same_bits(n
     for a, b in zip(whole.network.cores, watched.network.cores, strict=True):
         np.testing.assert_array_equal(a, b)
     start = whole.path[0].structure
-    for n, call in enumerate(sorted({int(c) for c in np.linspace(1, len(calls), 4)})[:-1]):
+    for n, call in enumerate(sorted({int(c) for c in np.linspace(1, len(calls), 3)})[:-1]):
         folder = tmp_path / str(n)
         part = search(
             data, **options, max_fitted=40, setup=Setup(stop=stop_at(call)[0], checkpoints=folder)
@@ -163,9 +163,9 @@ def test_stopped_anywhere_a_search_gives_its_best_and_resumes_to_the_same_bits(n
 def test_a_completion_is_stopped_too():
     data = completion()
     never, calls = stop_at(10**9)
-    search(data, key=KEY, target_error=1e-3, max_steps=8, setup=Setup(stop=never))
+    search(data, key=KEY, target_error=1e-3, max_steps=3, setup=Setup(stop=never))
     halfway = Setup(stop=stop_at(len(calls) // 2)[0])
-    part = search(data, key=KEY, target_error=1e-3, max_steps=8, setup=halfway)
+    part = search(data, key=KEY, target_error=1e-3, max_steps=3, setup=halfway)
     assert part.status is Status.INTERRUPTED
     assert part.error < 1
 

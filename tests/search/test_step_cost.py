@@ -16,7 +16,7 @@ WITHIN = 0.25
 @pytest.mark.parametrize("part", ["dense", "sampled", "screened"])
 def test_costs_are_within_a_quarter_of_the_compiled_programs(part):
     found = eight_devices("cost_worker.py", part, hurry=False)[part]
-    assert len(found) >= 7
+    assert len(found) >= 4
     for case, figures in found.items():
         for name, (model, told) in figures.items():
             if name == "collective_bytes":

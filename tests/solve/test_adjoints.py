@@ -170,11 +170,11 @@ def test_across_the_gauge_is_where_the_tensor_moves(name, dtype):
         tensor = kernels.dense(structure, rebuild(unravel(x)).cores).ravel()
         return jnp.concatenate([tensor.real, tensor.imag])
 
-    jacobian = np.asarray(jax.jacobian(dense)(x))
+    jacobian = np.asarray(jax.jit(jax.jacobian(dense))(x))
     _, sizes, rows = np.linalg.svd(jacobian)
     rank = int((sizes > 1e-9 * sizes[0]).sum())
     moving = rows[:rank].T @ rows[:rank]
-    found = jax.vmap(across_gauge(network))(jnp.eye(x.size))
+    found = jax.jit(lambda network, v: jax.vmap(across_gauge(network))(v))(network, jnp.eye(x.size))
     # No motion of the tensor is lost, and where the gauge is all that is free, no other is left.
     np.testing.assert_allclose(found @ moving, moving, atol=1e-9)
     np.testing.assert_allclose(found @ found, found, atol=1e-9)

@@ -9,6 +9,7 @@ import optax
 import pytest
 from jaxtyping import TypeCheckError
 
+from tests.helpers import dense_oracle
 from tnjax import (
     ALS,
     Completion,
@@ -51,16 +52,20 @@ def noisy(structure, seed):
 def test_normal_equations_solve_the_least_squares_problem_of_a_core(dtype):
     problem = Decomposition(planted(RING, 0, dtype) + planted(RING, 1, dtype))
     network = TensorNetwork.random(RING, key=jax.random.key(2), dtype=dtype)
-    for node in range(3):
-        gram, rhs = problem.normal_equations(network, node)
-        step = solve_rows(gram, rhs, jnp.zeros_like(rhs), 1e-14)
+
+    @jax.jit
+    def solved(network):
+        asked = [problem.normal_equations(network, node) for node in range(3)]
+        return [solve_rows(gram, rhs, jnp.zeros_like(rhs), 1e-14) for gram, rhs in asked]
+
+    for node, step in enumerate(solved(network)):
         basis = []
         for index in range(step.size):
             cores = list(network.cores)
             one = np.zeros(step.size, dtype)
             one[index] = 1
             cores[node] = one.reshape(cores[node].shape)
-            basis.append(np.asarray(TensorNetwork(RING, cores).to_dense()).ravel())
+            basis.append(dense_oracle(RING, cores).ravel())
         target = np.asarray(problem.target).ravel()
         exact = np.linalg.lstsq(np.stack(basis, 1), target, rcond=None)[0]
         tolerance = 1e-3 if dtype == np.float32 else 1e-9
@@ -77,8 +82,9 @@ def test_sweeps_from_shared_layers_are_those_from_the_cores(structure, dtype, mo
         monkeypatch.setattr(_all_cells, "layers_pay", lambda structure, x=layered: x)
         network = TensorNetwork.random(structure, key=jax.random.key(2), dtype=dtype)
         assert (problem.layers(network) is None) is not layered
+        sweep = jax.jit(lambda p, n: solver.step(p, n, solver.init(p, n))[0])
         for _ in range(3):
-            network, _ = solver.step(problem, network, solver.init(problem, network))
+            network = sweep(problem, network)
         found.append(np.asarray(network.to_dense()))
     tolerance = 1e-3 if dtype == np.float32 else 1e-9
     np.testing.assert_allclose(*found, rtol=tolerance, atol=tolerance)
@@ -101,20 +107,26 @@ def test_normal_operator_is_the_jacobian_and_its_adjoint(dtype, layered, monkeyp
     network = TensorNetwork.random(structure, key=jax.random.key(2), dtype=dtype)
     v = TensorNetwork.random(structure, key=jax.random.key(3), dtype=dtype)
     problem = Decomposition(planted(structure, 0, dtype))
-    grams, product = problem.normal_operator(network)
+
+    @jax.jit
+    def asked(network, v):
+        grams, product = problem.normal_operator(network)
+        nodes = range(structure.num_nodes)
+        return grams, [problem.normal_equations(network, node)[0] for node in nodes], product(v)
+
+    grams, again, moved = asked(network, v)
     columns = []
     for node, core in enumerate(network.cores):
         for index in range(core.size):
             cores = list(network.cores)
             cores[node] = np.eye(core.size, dtype=dtype)[index].reshape(core.shape)
-            columns.append(np.asarray(TensorNetwork(structure, cores).to_dense()).ravel())
+            columns.append(dense_oracle(structure, cores).ravel())
     jacobian = np.stack(columns, 1)
     flat = lambda network: np.concatenate([np.ravel(core) for core in network.cores])
     expected = jacobian.conj().T @ (jacobian @ flat(v))
-    np.testing.assert_allclose(flat(product(v)), expected, rtol=1e-10, atol=1e-10)
-    for node, gram in enumerate(grams):
-        again = problem.normal_equations(network, node)[0]
-        np.testing.assert_allclose(gram, again, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(flat(moved), expected, rtol=1e-10, atol=1e-10)
+    for gram, other in zip(grams, again, strict=True):
+        np.testing.assert_allclose(gram, other, rtol=1e-10, atol=1e-12)
 
 
 def test_functional_gradient_matches_finite_differences():
@@ -181,15 +193,17 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
-@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
-def test_every_solver_recovers_a_representable_tensor(solver, dtype):
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, np.float64) for name in SOLVERS), ("als", np.complex128), ("lbfgs", np.complex128)],
+)
+def test_every_solver_recovers_a_representable_tensor(name, dtype):
     tensor = planted(TREE, 3, dtype) * 1e-20
     result = fit(
         Decomposition(tensor),
         TREE,
         key=jax.random.key(4),
-        solver=solver,
+        solver=SOLVERS[name],
         target_error=1e-4,
         num_starts=3,
     )
