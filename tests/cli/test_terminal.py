@@ -52,8 +52,11 @@ def check_width(session, columns) -> None:
 
 # Every subcommand, at two widths --------------------------------------------------------------
 
+# The narrower one with the newest and the oldest versions too.
+WIDTHS = pytest.mark.parametrize("columns", [pytest.param(80, marks=pytest.mark.quick), 200])
 
-@pytest.mark.parametrize("columns", [80, 200])
+
+@WIDTHS
 def test_a_search_that_merges_nodes_is_shown_to_its_end(files, columns):
     words = ["decompose", "x.npy", "--target-error", "0.03", "--out", "run", "--cache", "none"]
     done = run_in_terminal(words, columns, folder=files)
@@ -75,7 +78,7 @@ def test_a_search_that_merges_nodes_is_shown_to_its_end(files, columns):
         assert ("target_reached" if command == "show" else "run/report.html") in seen.text
 
 
-@pytest.mark.parametrize("columns", [80, 200])
+@WIDTHS
 def test_a_completion_is_shown(files, columns):
     words = ["complete", "x.npy", "--observed", "0.7", "--max-params", "60", "--out", "run"]
     done = run_in_terminal([*words, "--max-steps", "2", "--cache", "none"], columns, folder=files)
@@ -85,7 +88,7 @@ def test_a_completion_is_shown(files, columns):
     check_width(done, columns)
 
 
-@pytest.mark.parametrize("columns", [80, 200])
+@WIDTHS
 def test_a_compression_with_a_task_is_shown(files, columns):
     words = ["compress", "some_models:model", "--layers", "layers.*", "--budget", "0.7"]
     words += ["--task", "some_models:task", "--steps", "1", "--final-steps", "1"]
@@ -101,7 +104,7 @@ def test_a_compression_with_a_task_is_shown(files, columns):
     check_width(done, columns)
 
 
-@pytest.mark.parametrize("columns", [80, 200])
+@WIDTHS
 def test_a_sweep_is_shown(files, columns):
     pytest.importorskip("ray")
     text = "command: decompose\noptions: {input: x.npy, max_params: 30, max_steps: 1}\nseeds: 2\n"
@@ -116,6 +119,7 @@ def test_a_sweep_is_shown(files, columns):
 # Ends ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("command", "columns"), [("decompose", 80), ("complete", 200)])
 def test_what_fails_ends_in_one_line(files, command, columns):
     words = [command, "bad.npy", "--target-error", "0.03", "--out", "run"]
@@ -140,6 +144,7 @@ tnjax.Greedy.step = step
 """
 
 
+@pytest.mark.quick
 def test_ctrl_c_is_answered_while_a_step_computes_and_the_step_is_kept(files):
     words = ["decompose", "x.npy", "--target-error", "0.001", "--no-infer", "--out", "run"]
     keys = [("step begins", CTRL_C)]
