@@ -1,4 +1,5 @@
-"""The house: no circles of imports, nothing private used from outside, nothing hidden."""
+"""The house: no circles of imports, nothing private used from outside, nothing hidden, no function
+that is too long or takes too much."""
 
 import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -150,6 +151,44 @@ def hidden(house: House) -> list[str]:
     return found
 
 
+# Lines of a function, its docstring apart, and its arguments, `self` apart.
+MOST_LINES, MOST_ARGUMENTS = 60, 8
+# They have the names of the layers that they replace: only the first arguments change.
+LAYERS = {
+    f"tnjax.nn.{framework}.{layer}.__init__"
+    for framework in ("equinox", "flax")
+    for layer in ("TNLinear", "TNConv")
+}
+# Eight beside the model and its task.
+BESIDE_ITS_SUBJECT = {"tnjax.nn._compress.compress"}
+
+
+def functions(house: House) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """All functions by their names, those in classes and in other functions, too."""
+
+    def below(node: ast.AST, name: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef):
+                yield f"{name}.{child.name}", child
+            own = isinstance(child, ast.FunctionDef | ast.ClassDef)
+            yield from below(child, f"{name}.{child.name}" if own else name)
+
+    for module, tree in house.trees.items():
+        yield from below(tree, module)
+
+
+def length(function: ast.FunctionDef) -> int:
+    first = function.body[0]
+    text = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) is not None else 0
+    return function.end_lineno - function.lineno + 1 - text
+
+
+def arguments(function: ast.FunctionDef) -> int:
+    told = function.args
+    names = [arg.arg for arg in (*told.posonlyargs, *told.args, *told.kwonlyargs)]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
 HOUSE = House(Path(tnjax.__file__).parent)
 
 
@@ -167,6 +206,17 @@ def test_what_is_private_is_used_inside_of_its_package_only():
 
 def test_nothing_hides_a_module():
     assert hidden(HOUSE) == []
+
+
+def test_no_function_is_too_long():
+    lines = {name: length(function) for name, function in functions(HOUSE)}
+    assert {name: n for name, n in lines.items() if n > MOST_LINES} == {}
+
+
+def test_no_function_takes_too_many_arguments():
+    counts = {name: arguments(function) for name, function in functions(HOUSE)}
+    many = {name for name, count in counts.items() if count > MOST_ARGUMENTS}
+    assert many == LAYERS | BESIDE_ITS_SUBJECT
 
 
 # The checks themselves, on made-up packages.
@@ -226,3 +276,17 @@ def test_a_function_with_the_name_of_a_module_is_found(tmp_path):
     )
     assert hidden(house) == ["house.find"]
     assert hidden(built(tmp_path, __init__="def find(): ...", find="")) == ["house.find"]
+
+
+def test_lines_and_arguments_are_counted_wherever_a_function_stands(tmp_path):
+    text = '''
+class Box:
+    def put(self, a, /, b, *more, c, **others):
+        """Two
+        lines."""
+        def inside(x):
+            return x
+        return inside
+'''
+    found = {name: (length(f), arguments(f)) for name, f in functions(built(tmp_path, one=text))}
+    assert found == {"house.one.Box.put": (4, 3), "house.one.Box.put.inside": (2, 1)}

@@ -43,9 +43,8 @@ class RayLauncher(Launcher):
     def __init__(
         self, address: str | None, workers: int | None, cpus: float, gpus: float, retries: int
     ):
-        self.options = {"address": address, "workers": workers}
+        self.options = {"address": address, "workers": workers, "retries": retries}
         self.needs = {"cpus": cpus, "gpus": gpus}
-        self.retries = retries
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -75,7 +74,6 @@ class RayLauncher(Launcher):
             folder,
             resources=Resources(**self.needs),
             cluster=Cluster(**self.options),
-            retries=self.retries,
         )
         write_tables(folder, outcomes)
         write_sweep_page(folder / "report.html", self.config.hydra.job.name, outcomes)

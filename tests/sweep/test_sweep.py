@@ -256,11 +256,19 @@ def test_options_of_a_sweep_are_checked():
         lambda: EarlyStopping(grace=0),
         lambda: EarlyStopping(grace=1.5),
         lambda: EarlyStopping(factor=1),
-        lambda: run_sweep([], print, "nowhere", retries=-1),
+        lambda: Cluster(retries=-1),
         lambda: run_sweep([], print, "nowhere", vmap_seeds=True, early_stopping=EarlyStopping()),
     ):
         with pytest.raises(ValueError, match="sweep:"):
             make()
+
+
+def test_retries_are_a_field_of_the_cluster_now():
+    with (
+        pytest.warns(DeprecationWarning, match=r"write Cluster\(retries=\.\.\.\)"),
+        pytest.raises(ValueError, match="retries must be 0 or more"),
+    ):
+        run_sweep([], print, "nowhere", retries=-1)
 
 
 # Bad files ----------------------------------------------------------------------------------
@@ -460,7 +468,7 @@ def rows_of(path) -> list[dict]:
 @pytest.mark.parametrize("saved", [True, False])
 def test_a_trial_goes_on_from_its_checkpoints(tmp_path, monkeypatch, saved):
     pytest.importorskip("ray.tune")
-    from tnjax.sweep._trainable import TrialRun
+    from tnjax.sweep._trainable import Place, TrialRun
 
     monkeypatch.setenv("NPROC", "1")
     monkeypatch.chdir(tmp_path)
@@ -479,9 +487,10 @@ def test_a_trial_goes_on_from_its_checkpoints(tmp_path, monkeypatch, saved):
         for error in (0.5, 0.25):
             watch.on_step(outcome(0, error, 30).path[-1])
 
+    place = Place(str(tmp_path), threads=1, share=0.0)
     run = TrialRun.__new__(TrialRun)  # as Tune makes it, without a cluster
-    options = {"trials": [trial], "task": task, "folder": str(tmp_path), "home": str(tmp_path)}
-    run.setup({"unit": 0}, units=[(0,)], **options, threads=1, share=0.0, wait=True)
+    options = {"trials": [trial], "task": task, "folder": str(tmp_path)}
+    run.setup({"unit": 0}, units=[(0,)], **options, place=place, wait=True)
     assert seen == []  # nothing before the first step
     results = [run.step() for _ in range(3)]
     assert seen == [(0, saved, ["checkpoints", "path.csv"] if saved else None)]
@@ -499,7 +508,7 @@ def test_of_trials_that_share_a_worker_only_those_that_have_not_ended_are_run(
     tmp_path, monkeypatch
 ):
     pytest.importorskip("ray.tune")
-    from tnjax.sweep._trainable import TrialRun
+    from tnjax.sweep._trainable import Place, TrialRun
 
     monkeypatch.setenv("NPROC", "1")
     monkeypatch.chdir(tmp_path)
@@ -513,9 +522,9 @@ def test_of_trials_that_share_a_worker_only_those_that_have_not_ended_are_run(
         if trial.seed == 2:
             raise ValueError("no\nmore")
 
-    run = TrialRun.__new__(TrialRun)
-    options = {"trials": trials, "task": task, "folder": str(tmp_path), "home": str(tmp_path)}
-    run.setup({"unit": 0}, units=[(0, 1, 2)], **options, threads=1, share=0.0, wait=False)
+    run, place = TrialRun.__new__(TrialRun), Place(str(tmp_path), threads=1, share=0.0)
+    options = {"trials": trials, "task": task, "folder": str(tmp_path)}
+    run.setup({"unit": 0}, units=[(0, 1, 2)], **options, place=place, wait=False)
     result = run.step()
     while not result["done"]:
         result = run.step()
@@ -680,9 +689,8 @@ def told(known):
 levels = [float(word) for word in sys.argv[3:]]
 outcomes = run_sweep(
     expand({}, grid={"level": levels}), task, sys.argv[2],
-    cluster=Cluster(workers=1 if sys.argv[1] == "early" else 2),
+    cluster=Cluster(workers=1 if sys.argv[1] == "early" else 2, retries=1),
     early_stopping=EarlyStopping(grace=2, factor=2) if sys.argv[1] == "early" else None,
-    retries=1,
     on_progress=told,
 )
 print(json.dumps([[o.trial.settings["level"], o.state, o.message, o.error] for o in outcomes]))

@@ -71,7 +71,9 @@ def _sweep(options: Sweep) -> int:
     from ..sweep import Cluster, write_sweep_page, write_tables
     from ..sweep.session import need_ray
 
-    cluster = Cluster(options.address, options.workers, options.dashboard, options.open_ports)
+    cluster = Cluster(
+        options.address, options.workers, options.dashboard, options.open_ports, file.retries
+    )
     need_ray(cluster)
     options.out.mkdir(exist_ok=True)
     text = yaml.safe_dump(file.content, sort_keys=False)
@@ -118,7 +120,6 @@ def _run(options: Sweep, file: SweepFile, cluster: Cluster) -> tuple[int, bool]:
                     options.out,
                     resources=file.resources,
                     cluster=cluster,
-                    retries=file.retries,
                     early_stopping=file.early_stopping,
                     vmap_seeds=options.vmap_seeds,
                     on_progress=on_progress,

@@ -37,7 +37,8 @@ class SweepFile:
     Attributes:
         command: decompose or complete.
         trials: all of them.
-        resources, retries, early_stopping: as `run_sweep` takes them.
+        resources, early_stopping: as `run_sweep` takes them.
+        retries: as `Cluster` takes them.
         content: the file as plain values.
     """
 

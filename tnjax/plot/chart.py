@@ -5,6 +5,7 @@ import dataclasses
 import html
 import math
 from collections.abc import Sequence
+from typing import TypedDict, Unpack
 
 from ._axis import Axis, make_axis, short
 
@@ -48,17 +49,23 @@ class Series:
     faint: bool = False
 
 
+class Plane(TypedDict, total=False):
+    """What decides the axes of curves, beside the points; see `curve_svg`."""
+
+    log_x: bool | None
+    log_y: bool | None
+    line: tuple[float, str] | None
+    wide: float
+
+
 def curve_svg(
     series: Sequence[Series],
     *,
     x: str,
     y: str,
     label: str,
-    log_x: bool | None = None,
-    log_y: bool | None = None,
-    line: tuple[float, str] | None = None,
     extra: str = "",
-    wide: float = WIDE,
+    **plane: Unpack[Plane],
 ) -> str:
     """Points and lines over two axes.
 
@@ -66,10 +73,9 @@ def curve_svg(
         series: what to draw, the last one on top.
         x, y: what the axes show.
         label: what a screen reader says.
-        log_x, log_y: whether an axis is logarithmic; chosen by the numbers by default.
-        line: a value of y to mark, and its name.
         extra: more SVG, on top.
-        wide: pixels.
+        plane: `log_x` and `log_y`, whether an axis is logarithmic (chosen by the numbers by
+            default); `line`, a value of y to mark, and its name; `wide`, pixels.
 
     Returns:
         The text of an SVG element.
@@ -80,7 +86,8 @@ def curve_svg(
         >>> picture.startswith("<svg"), picture.count("<circle")
         (True, 2)
     """
-    axes = curve_axes(series, log_x=log_x, log_y=log_y, line=line, wide=wide)
+    axes = curve_axes(series, **plane)
+    line, wide = plane.get("line"), plane.get("wide", WIDE)
     parts = [_grid(*axes, axes[0].ticks(6), x, y, wide)]
     if line is not None and (not axes[1].log or line[0] > 0):
         at = axes[1](line[0])

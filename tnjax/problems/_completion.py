@@ -1,8 +1,8 @@
 """Completion of a tensor from some of its entries."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
 
 import equinox as eqx
 import jax
@@ -20,11 +20,11 @@ from .._tracing import traced
 from .._tuned import tuned
 from ._base import LeastSquares, check_mesh
 from ._dtypes import check_range
-from ._losses import Huber, Loss, as_loss
+from ._losses import Loss, loss_for
+from ._prior import Prior, PriorOptions
 from ._sketch import is_none, sketched
 from ._smoothness import Smoothness
 from .coordinates import (
-    Duplicates,
     Entries,
     Offsets,
     check_ridge,
@@ -100,28 +100,32 @@ class Completion(LeastSquares):
             one of the losses `Huber(delta)`, `Poisson()` (the network is the log of the rate),
             `Bernoulli()` (the log odds), or a differentiable function of (prediction, value) for
             single entries.
-        duplicates: an entry that is given more than once is refused ("refuse"), or its values are
-            added up ("sum") or averaged by their weights ("mean"), or it counts as often as it is
-            given ("keep").
         validation: what is held out: a share of the entries, drawn by `key` so that each slice
             keeps one for training, or the numbers of the entries to hold out. `everything` learns
             from them as well, once the structure is found.
         key: `jax.random.key(seed)` for the split.
-        offsets: None, "mean" (one number) or "modes" (a mean and a bias for each index of each
-            mode), estimated from the training entries and added to the network's prediction.
-        ridge: $\lambda \ge 0$, in units of one entry of mean weight.
-        nonnegative: no core has a negative entry.
-        smooth: strength $\mu_m \ge 0$ for each mode m along which the tensor should be smooth, see
-            `Smoothness`; 1 weighs a mean squared difference as much as a mean squared residual.
-        graphs: for modes in `smooth` whose indices are not a line: pairs of neighbors [pairs, 2].
         mesh: from `tnjax.make_mesh`: its `data` axis shares out the entries, its `candidates` axis
             the networks of a search that are looked at together.
+        options: what is assumed, as further keywords:
+            `duplicates`: an entry that is given more than once is refused ("refuse", the default),
+            or its values are added up ("sum") or averaged by their weights ("mean"), or it counts
+            as often as it is given ("keep").
+            `offsets`: None, "mean" (one number) or "modes" (a mean and a bias for each index of
+            each mode), estimated from the training entries and added to the network's prediction.
+            `ridge`: $\lambda \ge 0$, in units of one entry of mean weight; 0 by default.
+            `nonnegative`: whether no core may have a negative entry.
+            `smooth`: strength $\mu_m \ge 0$ for each mode m along which the tensor should be
+            smooth, see `Smoothness`; 1 weighs a mean squared difference as much as a mean squared
+            residual.
+            `graphs`: for modes in `smooth` whose indices are not a line: pairs of neighbors
+            [pairs, 2].
 
     Raises:
         ValueError: for indices out of range, shapes that do not fit, no observed entry, values
             that are NaN, infinite or not possible under the loss, duplicates that are refused,
             and options out of their range; for offsets, duplicates to be merged or a mesh where
             something is traced.
+        TypeError: for an unknown option.
 
     Example:
         >>> import jax, numpy as np
@@ -159,74 +163,61 @@ class Completion(LeastSquares):
         *,
         weights: Any = None,
         loss: str | Loss | Callable = "squared",
-        duplicates: Duplicates = "refuse",
         validation: float | Sequence[int] | np.ndarray | None = None,
         key: PRNGKeyArray | None = None,
-        offsets: str | None = None,
-        ridge: float = 0.0,
-        nonnegative: bool = False,
-        smooth: Mapping[int, float] | None = None,
-        graphs: Mapping[int, Any] | None = None,
         mesh: Mesh | None = None,
+        **options: Unpack[PriorOptions],
     ):
-        entries = checked_entries(indices, values, shape, weights, duplicates)
-        shape = tuple(int(n) for n in shape)
-        loss = as_loss(loss)
-        known = not traced(entries)
-        if not known and (offsets is not None or mesh is not None):
+        prior = Prior.of(options)
+        entries = checked_entries(indices, values, shape, weights, prior.duplicates)
+        prior.check(entries)
+        if mesh is not None and traced(entries):
             raise ValueError(
-                "Completion: traced entries can have no offsets and lie on no mesh; subtract "
-                "offsets from the values, and share work out around the trace."
+                "Completion: traced entries lie on no mesh; share work out around the trace."
             )
-        loss.check(entries.values) if known else loss.check_dtype(entries.values)
-        if known:
-            loss = loss.for_values(entries.values)
-        elif isinstance(loss, Huber) and loss.relative:
-            raise ValueError(
-                'Completion: "huber" is relative to the spread of the values, which are traced; '
-                "pass Huber(delta) with a delta in their units."
-            )
-        check_ridge(ridge)
-        if nonnegative and np.iscomplexobj(entries.values):
-            raise ValueError("Completion: nonnegative cores need real values.")
+        self._shape = tuple(int(n) for n in shape)
+        self.loss_function = loss_for(entries.values, loss, known=not traced(entries))
         training, held_out = split_held_out(entries, validation, key)
-        what = "zero" if offsets is None else "the offset"
         if not traced(training.indices):
-            warn_unseen(training.indices, shape, what + (" (or their neighbors)" if smooth else ""))
-        self.offsets = None if offsets is None else fit_offsets(training, shape, loss, offsets)
+            warn_unseen(training.indices, self.shape, prior.unseen)
         dtype = jnp.asarray(entries.values[:1]).dtype
-        centered = training.values
-        if self.offsets is not None:
+        self._measure(training, prior, dtype)
+        mesh = None if mesh is None else check_mesh(mesh)
+        seen = self._samples(training, dtype)
+        self.training = Samples.of(seen, mesh)
+        self.held_out = None
+        if held_out is not None:
+            self.held_out = Samples.of(self._samples(held_out, dtype), mesh)
+        self.blocks = seen.blocks(self.shape, mesh)
+        self.penalty = jnp.asarray(prior.ridge / len(training.values), jnp.finfo(dtype).dtype)
+        smooth, graphs = prior.smooth, prior.graphs or {}
+        self.smoothness = Smoothness.of(smooth, graphs, self.shape, dtype) if smooth else None
+        self._nonnegative = bool(prior.nonnegative)
+
+    def _measure(self, training: Entries, prior: Prior, dtype: jnp.dtype) -> None:
+        """The offsets, and the size of what is left: the scale and the size of a start."""
+        loss, known = self.loss_function, not traced(training)
+        self.offsets, centered = None, training.values
+        if prior.offsets is not None:
+            self.offsets = fit_offsets(training, self.shape, loss, prior.offsets)
             centered = centered - self.offsets.at(training.indices)
         root_mean = root_mean_square if known else traced_root_mean_square
         size = root_mean(centered, training.weights)
-        relative = loss.quadratic
-        if known and relative and size == 0:
-            raise ValueError(
-                "Completion: the observed values are all zero (after the offsets), so that there "
-                "is nothing left to learn."
-            )
-        if known and relative:
+        if known and loss.quadratic:
+            if size == 0:
+                raise ValueError(
+                    "Completion: the observed values are all zero (after the offsets), so that "
+                    "there is nothing left to learn."
+                )
             check_range(float(size), dtype, "Completion")
+        start = COMPLETION().link_start if loss.mean is not Loss.mean else size
         number = (np if known else jnp).asarray
-        self._scale = number(size if relative else 1.0)
-        self._start_size = number(
-            1.0 if relative else COMPLETION().link_start if loss.mean is not Loss.mean else size
-        )
-        mesh = None if mesh is None else check_mesh(mesh)
-        seen = self._samples(training, relative, dtype)
-        held = None if held_out is None else self._samples(held_out, relative, dtype)
-        self.training = Samples.of(seen, mesh)
-        self.held_out = None if held is None else Samples.of(held, mesh)
-        self.blocks = seen.blocks(shape, mesh)
-        self.penalty = jnp.asarray(ridge / len(training.values), jnp.finfo(dtype).dtype)
-        self.smoothness = Smoothness.of(smooth, graphs or {}, shape, dtype) if smooth else None
-        self.loss_function = loss
-        self._nonnegative = bool(nonnegative)
-        self._shape = shape
+        self._scale = number(size if loss.quadratic else 1.0)
+        self._start_size = number(1.0 if loss.quadratic else start)
 
-    def _samples(self, entries: Entries, relative: bool, dtype) -> HostSamples:
+    def _samples(self, entries: Entries, dtype: jnp.dtype) -> HostSamples:
         scale, real = self.scale, jnp.finfo(dtype).dtype
+        relative = self.loss_function.quadratic
         if traced(entries):
             norm = traced_root_mean_square(entries.values, entries.weights)
             return HostSamples(

@@ -14,6 +14,7 @@ Reference:
 import abc
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -270,3 +271,23 @@ def as_loss(loss: str | Loss | Callable[[Array, Array], Array]) -> Loss:
         f"loss: expected one of {', '.join(_NAMED)}, Huber(delta), or a function of "
         f"(prediction, value), got {loss!r}."
     )
+
+
+def loss_for(values: Any, loss: str | Loss | Callable[[Array, Array], Array], known: bool) -> Loss:
+    """The loss of given values; what is in them is looked at only if they are known.
+
+    Raises:
+        ValueError: if it is no loss, or the values are not possible under it, or are not known and
+            it needs their spread.
+    """
+    loss = as_loss(loss)
+    if known:
+        loss.check(values)
+        return loss.for_values(values)
+    loss.check_dtype(values)
+    if isinstance(loss, Huber) and loss.relative:
+        raise ValueError(
+            'Completion: "huber" is relative to the spread of the values, which are traced; '
+            "pass Huber(delta) with a delta in their units."
+        )
+    return loss

@@ -1,6 +1,8 @@
 """Fitting to entries that do not fit into memory: read from disk, chunk by chunk."""
 
+import dataclasses
 import functools
+import math
 import time
 from typing import Any, Unpack
 
@@ -22,6 +24,37 @@ from .limits import check_shape
 from .real import from_real, to_real
 
 
+class StreamOptions(StreamLimits, total=False):
+    """What `fit_stream` takes as further keywords, beside an optimizer."""
+
+    epochs: int
+    chunk_size: int
+    batch_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """Passes over the data, and the entries that are read at a time and in one update."""
+
+    epochs: int = 1
+    chunk_size: int = 1_000_000
+    batch_size: int = 4096
+
+    @classmethod
+    def of(cls, options: StreamOptions) -> tuple["_Reading", dict[str, Any]]:
+        """From keywords, and those that are none of these."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        reading = cls(**{name: options[name] for name in names if name in options})
+        for name in names:
+            positive(getattr(reading, name), f"fit_stream: {name}")
+        return reading, {name: value for name, value in options.items() if name not in names}
+
+    def sizes(self, count: int) -> tuple[int, int]:
+        """Of a chunk, and of a batch in it; what is left over waits its turn."""
+        batch = min(self.batch_size, count, self.chunk_size)
+        return min(self.chunk_size, count) // batch * batch, batch
+
+
 def fit_stream(
     problem: Completion,
     indices: Any,
@@ -30,11 +63,8 @@ def fit_stream(
     *,
     key: PRNGKeyArray,
     transformation: optax.GradientTransformation | None = None,
-    epochs: int = 1,
-    chunk_size: int = 1_000_000,
-    batch_size: int = 4096,
     limits: Limits | None = None,
-    **plain_limits: Unpack[StreamLimits],
+    **options: Unpack[StreamOptions],
 ) -> FitResult:
     """Minibatch gradient steps over coordinates that stay on disk.
 
@@ -50,11 +80,10 @@ def fit_stream(
         structure_or_network: a structure to start at random cores, or a network to improve.
         key: for the start and the order of the entries.
         transformation: an optax transformation; `optax.adam(3e-3)` by default.
-        epochs: passes over the data.
-        chunk_size, batch_size: entries read at a time, and in one update.
         limits: `target_error` and `max_seconds`, in one value or as keywords; looked at after every
             chunk. See `Limits`.
-        plain_limits: see `limits`.
+        options: these limits, and `epochs`, passes over the data (1 by default), `chunk_size`,
+            entries read at a time (a million), and `batch_size`, in one update (4096).
 
     Returns:
         a `FitResult` whose steps are chunks.
@@ -78,34 +107,24 @@ def fit_stream(
         1
     """
     begin = time.perf_counter()
-    for value, what in ((epochs, "epochs"), (chunk_size, "chunk_size"), (batch_size, "batch_size")):
-        positive(value, f"fit_stream: {what}")
-    limits = limits_from("fit_stream", limits, dict(plain_limits), StreamLimits)
-    target_error, max_seconds = limits.target_error, limits.max_seconds
+    reading, plain_limits = _Reading.of(options)
+    limits = limits_from("fit_stream", limits, plain_limits, StreamLimits)
     problem = problem.placed(None)
-    count, modes = len(values), len(problem.shape)
-    if np.shape(indices) != (count, modes) or np.ndim(values) != 1 or not count:
-        raise ValueError(
-            f"fit_stream: expected indices [entries, {modes}] and values [entries], got "
-            f"{np.shape(indices)} and {np.shape(values)}."
-        )
-    if problem.offsets is not None:
-        raise ValueError("fit_stream: offsets are not for streamed entries; subtract them before.")
+    _check(problem, indices, values)
     start_key, order_key = jax.random.split(key)
     network = _start(problem, structure_or_network, start_key)
     transformation = optax.adam(3e-3) if transformation is None else transformation
-    batch_size = min(batch_size, count, chunk_size)
-    size = min(chunk_size, count) // batch_size * batch_size  # what is left over waits its turn
+    size, batch_size = reading.sizes(len(values))
     rng = np.random.default_rng(np.asarray(jax.random.key_data(order_key)).ravel())
     optimizer = optax.with_extra_args_support(transformation)
     state = jax.jit(optimizer.init)(to_real(network))
     run = jax.jit(functools.partial(_chunk, transformation, network.structure, batch_size))
     measure = jax.jit(lambda problem, network: problem.error(network))
     best, best_error, history = network, float(measure(problem, network)), []
-    status, compile_seconds = Status.MAX_STEPS, 0.0
-    chunks = _chunks(problem, indices, values, size, epochs, rng)
+    status, compile_seconds = Status.RUNNING, 0.0
+    chunks = _chunks(problem, indices, values, size, reading.epochs, rng)
     waiting = next(chunks, None)
-    while waiting is not None:
+    while waiting is not None and status is Status.RUNNING:
         cores, state = run(problem, to_real(network), state, *waiting)  # returns at once
         waiting = next(chunks, None)
         network = from_real(network.structure, network.dtype)(cores)
@@ -115,24 +134,39 @@ def fit_stream(
         history.append(error)
         if error < best_error:
             best, best_error = network, error
-        if not np.isfinite(error):
-            status = Status.NON_FINITE
-            break
-        if target_error is not None and best_error <= target_error:
-            status = Status.TARGET_REACHED
-            break
-        if max_seconds is not None and time.perf_counter() - begin > max_seconds:
-            status = Status.MAX_SECONDS
-            break
+        status = _status(error, best_error, limits, time.perf_counter() - begin)
     return FitResult(
         scaled(best, problem.scale),
         best_error,
-        status,
+        Status.MAX_STEPS if status is Status.RUNNING else status,
         len(history),
         np.asarray(history),
         time.perf_counter() - begin,
         compile_seconds,
     )
+
+
+def _check(problem: Completion, indices: Any, values: Any) -> None:
+    """Raise `ValueError` for arrays that do not fit, and a problem that is not for a stream."""
+    count, modes = len(values), len(problem.shape)
+    if np.shape(indices) != (count, modes) or np.ndim(values) != 1 or not count:
+        raise ValueError(
+            f"fit_stream: expected indices [entries, {modes}] and values [entries], got "
+            f"{np.shape(indices)} and {np.shape(values)}."
+        )
+    if problem.offsets is not None:
+        raise ValueError("fit_stream: offsets are not for streamed entries; subtract them before.")
+
+
+def _status(error: float, best_error: float, limits: Limits, seconds: float) -> Status:
+    """After a chunk."""
+    if not math.isfinite(error):
+        return Status.NON_FINITE
+    if limits.target_error is not None and best_error <= limits.target_error:
+        return Status.TARGET_REACHED
+    if limits.max_seconds is not None and seconds > limits.max_seconds:
+        return Status.MAX_SECONDS
+    return Status.RUNNING
 
 
 def _start(problem: Completion, given: Structure | TensorNetwork, key) -> TensorNetwork:

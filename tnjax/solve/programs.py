@@ -55,17 +55,15 @@ def fitted(
         (the best network, its error, the steps made); where it was stopped, the result of the steps
         until then.
     """
+    loop = Loop(_whole, _begin, _advance, running=_running)
     return run_loop(
-        (_whole, _begin, _advance),
-        (),
+        loop,
         (problem, solver),
         network,
         limits,
         work=work,
         passes=passes,
         step_flops=sweep_flops,
-        running=lambda state: int(state.status) == Status.RUNNING.code,
-        picked=lambda state: (state.best, state.best_error, state.steps),
     )
 
 
@@ -82,23 +80,46 @@ def fitted_together(
 ) -> _compile.Ran:
     """Fit networks along a leading axis, which the problem has as well if it is `permuted`; see
     `fitted`."""
+    loop = Loop(_whole_batch, _begin_batch, _advance_batch, running=_running, static=(permuted,))
     return run_loop(
-        (_whole_batch, _begin_batch, _advance_batch),
-        (permuted,),
+        loop,
         (problem, solver),
         networks,
         limits,
         work=work,
         passes=passes,
         step_flops=sweep_flops,
-        running=lambda state: bool((np.asarray(state.status) == Status.RUNNING.code).any()),
-        picked=lambda state: (state.best, state.best_error, state.steps),
     )
 
 
+def _running(state: FitState) -> bool:
+    """Whether a fit goes on, or one of several."""
+    return bool((np.asarray(state.status) == Status.RUNNING.code).any())
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """A loop of steps as three programs, each with `static` and the shared arguments first.
+
+    Attributes:
+        whole: (first, limits) to (the best, its error, the steps made).
+        begin: first to the state before the first step, which has these three, too.
+        advance: (state, limits, pause) to the state after some steps.
+        running: whether a state is not the last one.
+        static: arguments that a program is compiled for.
+        chunk: steps that are made together in any case.
+    """
+
+    whole: Callable[..., Any]
+    begin: Callable[..., Any]
+    advance: Callable[..., Any]
+    running: Callable[[Any], bool]
+    static: tuple[Any, ...] = ()
+    chunk: int = 1
+
+
 def run_loop(
-    programs: tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]],
-    static: tuple[Any, ...],
+    loop: Loop,
     shared: tuple[Any, ...],
     first: Any,
     limits: Limits,
@@ -106,28 +127,19 @@ def run_loop(
     work: int,
     passes: int,
     step_flops: float,
-    running: Callable[[Any], bool],
-    picked: Callable[[Any], Any],
-    chunk: int = 1,
 ) -> _compile.Ran:
     """A loop of steps, as one program or by and by.
 
     Args:
-        programs: of the whole loop, (*static, *shared, first, limits) to the result; of its state
-            before the first step, without limits; and of some steps, (*static, *shared, state,
-            limits, pause) to the next state.
-        static, shared, first, limits: see `programs`.
+        loop: its programs.
+        shared, first, limits: their arguments.
         work, passes: of the whole, as of `_compile.run`.
         step_flops: of a step.
-        running: whether a state is not the last one.
-        picked: the result from the state.
-        chunk: steps that are made together in any case.
 
     Returns:
         the result; where it was stopped, the result of the steps until then.
     """
-    whole, begin, advance = programs
-    most = int(limits.max_steps)
+    whole, static, most = loop.whole, loop.static, int(limits.max_steps)
     args = (*shared, first, limits)
     if not _interrupt.watched() or most * step_flops <= LOOKS().whole_flops:
         return _compile.run(whole, static, args, work=work, passes=passes, partial=True)
@@ -137,17 +149,17 @@ def run_loop(
         return ran._replace(
             programs=made.programs + ran.programs, seconds=made.seconds + ran.seconds
         )
-    ran = _compile.run(begin, static, (*shared, first), work=work, passes=None, partial=True)
+    ran = _compile.run(loop.begin, static, (*shared, first), work=work, passes=None, partial=True)
     state, made, seconds, done = ran.value, ran.programs, ran.seconds, 0
-    steps = chunk * max(1, int(LOOKS().chunk_flops / (step_flops * chunk)))
+    steps = loop.chunk * max(1, int(LOOKS().chunk_flops / (step_flops * loop.chunk)))
     while done < most and _interrupt.pending() is None:
         done = min(done + steps, most)
         args = (*shared, state, limits, np.asarray(done, np.int32))
-        ran = _compile.run(advance, static, args, work=work, passes=None, partial=True)
+        ran = _compile.run(loop.advance, static, args, work=work, passes=None, partial=True)
         state, made, seconds = ran.value, made + ran.programs, seconds + ran.seconds
-        if not running(state):
+        if not loop.running(state):
             break
-    return _compile.Ran(picked(state), made, seconds)
+    return _compile.Ran((state.best, state.best_error, state.steps), made, seconds)
 
 
 def _whole(problem: Problem, solver: Solver, network: TensorNetwork, limits: Limits):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._deprecated import with_old_keywords
 from .._signals import handled
 from ._trials import Trial
 from ._watch import Task
@@ -81,6 +82,12 @@ class Progress:
 _MOST_MOVES = 100_000
 
 
+def _translated(old: dict, args: tuple, given: dict) -> dict[str, Any]:
+    cluster = given.get("cluster") or Cluster()
+    return {"cluster": dataclasses.replace(cluster, **old["Cluster"])}
+
+
+@with_old_keywords({"Cluster": {"retries": "retries"}}, _translated, "Pass it as `cluster`.")
 def run_sweep(
     trials: Sequence[Trial],
     task: Task,
@@ -88,7 +95,6 @@ def run_sweep(
     *,
     resources: Resources | None = None,
     cluster: Cluster | None = None,
-    retries: int = 2,
     early_stopping: EarlyStopping | None = None,
     vmap_seeds: bool = False,
     on_progress: Callable[[dict[str, Progress]], None] | None = None,
@@ -110,7 +116,6 @@ def run_sweep(
         folder: of the sweep; on a cluster it must be one that all machines see.
         resources: what each trial gets; one core by default.
         cluster: where they run; on this machine by default.
-        retries: how often a trial may lose its worker.
         early_stopping: stop trials that do worse than others; none by default.
         vmap_seeds: whether seeds share a device; their tasks must not wait for each other.
         on_progress: called with what is known of all trials, by name, whenever that changes.
@@ -135,8 +140,6 @@ def run_sweep(
         >>> run_sweep(trials, task, "sweep")  # doctest: +SKIP
     """
     resources, cluster = resources or Resources(), cluster or Cluster()
-    if isinstance(retries, bool) or retries < 0:
-        raise ValueError(f"sweep: retries must be 0 or more, got {retries!r}.")
     if vmap_seeds and early_stopping is not None:
         raise ValueError(
             "sweep: early stopping judges one trial against the others, but with vmap_seeds all "
@@ -154,7 +157,7 @@ def run_sweep(
         ):
             for n in left:
                 clear_state(trial_folder(folder, trials[n]))
-            _tune(board, units, task, storage, resources, cluster, retries, early_stopping)
+            _tune(board, units, task, storage, resources, cluster, early_stopping)
         board.conclude([trials[n] for n in left])
     return outcomes_of(folder, trials)
 
@@ -166,14 +169,13 @@ def _tune(
     storage: Path,
     resources: Resources,
     cluster: Cluster,
-    retries: int,
     early_stopping: EarlyStopping | None,
 ) -> None:
     """Let Tune run those trials of the board whose numbers are in the units, each in one worker."""
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    from ._trainable import TrialRun
+    from ._trainable import Place, TrialRun
 
     scheduler = None
     if early_stopping is not None:
@@ -192,9 +194,7 @@ def _tune(
         units=units,
         task=task,
         folder=str(board.folder),
-        home=str(Path.cwd()),
-        threads=max(1, int(resources.cpus)),
-        share=resources.gpus,
+        place=Place(str(Path.cwd()), max(1, int(resources.cpus)), resources.gpus),
         wait=early_stopping is not None,
     )
     tune.Tuner(
@@ -208,7 +208,7 @@ def _tune(
             storage_path=str(storage),
             # The search keeps its own checkpoints.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=retries),
+            failure_config=tune.FailureConfig(max_failures=cluster.retries),
             callbacks=[board.callback()],
             verbose=0,
             log_to_file=False,

@@ -1,5 +1,6 @@
 """Trials as Ray Tune runs them, in a worker process. Imported only where Ray is installed."""
 
+import dataclasses
 import functools
 import os
 import queue
@@ -20,6 +21,29 @@ from ._watch import Task, Watch
 from .records import CHECKPOINTS, read_outcome, result_status, trial_folder, write_state
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a worker works.
+
+    Attributes:
+        home: the folder in which the sweep was started.
+        threads: that JAX computes with.
+        share: of a device.
+    """
+
+    home: str
+    threads: int
+    share: float
+
+    def enter(self) -> None:
+        """Before JAX starts: its threads, its part of a device's memory, the folder."""
+        os.environ.setdefault("NPROC", str(self.threads))  # XLA's word for the size of its pool
+        if 0 < self.share < 1:
+            os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 * self.share:.3f}")
+        if Path(self.home).is_dir():
+            os.chdir(self.home)  # paths are meant as where the sweep was started
+
+
 class TrialRun(tune.Trainable):
     """The searches of a unit, which is a trial, or several whose programs are run together, in a
     thread; a step of Tune is one accepted move, or several.
@@ -37,16 +61,10 @@ class TrialRun(tune.Trainable):
         units: Sequence[Sequence[int]],
         task: Task,
         folder: str,
-        home: str,
-        threads: int,
-        share: float,
+        place: Place,
         wait: bool,
     ) -> None:
-        os.environ.setdefault("NPROC", str(threads))  # XLA's word for the threads of its pool
-        if 0 < share < 1:
-            os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 * share:.3f}")
-        if Path(home).is_dir():
-            os.chdir(home)  # paths are meant as where the sweep was started
+        place.enter()
         self._trials, self._units = trials, units
         self._task, self._folder = task, Path(folder)
         self._wait = wait  # after every move, for Tune's word whether to go on

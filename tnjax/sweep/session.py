@@ -76,7 +76,7 @@ class Resources:
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """Where trials run.
+    """Where trials run, and how often one may lose its place.
 
     Args:
         address: of a Ray cluster to use, such as "auto" or "10.0.0.1:6379", that its own versions
@@ -86,6 +86,10 @@ class Cluster:
         dashboard: whether to start Ray's dashboard (on loopback), where Ray is started.
         open_ports: whether others may connect to a Ray that is started; whoever can reach its
             ports can run programs on this machine. By default all are on loopback.
+        retries: how often a trial may lose its worker.
+
+    Raises:
+        ValueError: if there is no worker, or `retries` is not a number of 0 or more.
 
     Example:
         >>> from tnjax.sweep import Cluster
@@ -97,8 +101,11 @@ class Cluster:
     workers: int | None = None
     dashboard: bool = False
     open_ports: bool = False
+    retries: int = 2
 
     def __post_init__(self) -> None:
+        if isinstance(self.retries, bool) or self.retries < 0:
+            raise ValueError(f"sweep: retries must be 0 or more, got {self.retries!r}.")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"sweep: workers must be 1 or more, got {self.workers}.")
 

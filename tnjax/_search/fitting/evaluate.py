@@ -54,21 +54,34 @@ class Evaluated(NamedTuple):
     work: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Screening:
+    """What to screen after a fit.
+
+    Attributes:
+        screen: by which.
+        edges: the candidates.
+        seed: of their starts.
+        increment: ranks that each edge grows by.
+    """
+
+    screen: Screen
+    edges: tuple[Edge, ...]
+    seed: Sequence[int]
+    increment: int = 1
+
+
 def evaluate(
     problem: Problem,
     solver: Solver,
-    screen: Screen,
     structure: Structure,
     cores: Cores,
     capacity: Structure,
-    edges: tuple[Edge, ...],
     *,
     limits: Limits,
-    seed: Sequence[int],
-    do_screen: bool,
-    increment: int = 1,
+    screening: Screening | None,
 ) -> Evaluated:
-    """Fit `cores` and, where wanted and the target is not met, screen `edges`."""
+    """Fit `cores` and, where wanted and the target is not met, screen candidates."""
     network = TensorNetwork(capacity, pad(structure, cores, capacity))
     passes = 2 * solver.expected_passes
     work = passes * problem.loop_entries(capacity)
@@ -84,14 +97,15 @@ def evaluate(
     _interrupt.note(problem, Fit(structure, found, error))
     _interrupt.checkpoint()
     screened, screen_seconds = None, 0.0
-    if do_screen and error > limits.target_error:
+    if screening is not None and error > limits.target_error:
+        edges, seed, increment = screening.edges, screening.seed, screening.increment
         starts = draw_slices(structure, capacity, edges, problem.dtype, seed, increment=increment)
         looked_at = problem.sketch(capacity.num_params)
-        screening = (looked_at, screen, best, starts)
+        args = (looked_at, screening.screen, best, starts)
         batch_size = screen_batch_size(looked_at, capacity, len(edges))
         work = passes * looked_at.loop_entries(capacity)
         begin = time.perf_counter()
-        ran = _compile.run(screen_program, (edges, batch_size), screening, work=work, passes=passes)
+        ran = _compile.run(screen_program, (edges, batch_size), args, work=work, passes=passes)
         screened = jax.device_get(ran.value)
         screen_seconds = time.perf_counter() - begin - ran.seconds
         programs += ran.programs

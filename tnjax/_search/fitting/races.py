@@ -19,7 +19,7 @@ from ..._structure import Structure
 from ..._tuned import tuned
 from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem
-from ...solve.programs import run_loop
+from ...solve.programs import Loop, run_loop
 from ...solve.solver import FitState, Limits, Solver, drive, start
 from ..screening.candidates import stacked
 from ..strategy import Fit
@@ -91,18 +91,15 @@ def attempt(
     cores = _mesh.filled_up([np.stack(parts) for parts in zip(*starts, strict=True)], lanes)
     nobody = np.full(lanes - len(owners), _NOBODY, owners.dtype)
     owners_all = np.append(owners, nobody)
+    still = lambda states: bool(_open(states, owners_all, limits).any())
     ran = run_loop(
-        (_attempt, _begin, _advance),
-        (),
+        Loop(_attempt, _begin, _advance, running=still, chunk=RACES().chunk),
         (problem, solver, owners_all),
         stacked(capacity, cores),
         limits,
         work=len(owners) * solver.expected_passes * problem.work,
         passes=solver.expected_passes,
         step_flops=lanes * step_flops,
-        running=lambda states: bool(_open(states, owners_all, limits).any()),
-        picked=lambda states: (states.best, states.best_error, states.steps),
-        chunk=RACES().chunk,
     )
     found, errors, steps = jax.device_get(ran.value)
     fits = []

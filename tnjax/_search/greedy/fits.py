@@ -6,7 +6,7 @@ import math
 from ..._status import Status
 from ...problems import Problem
 from ...solve.limits import limits_of
-from ..fitting.evaluate import evaluate
+from ..fitting.evaluate import Screening, evaluate
 from ..strategy import Budget, Fit, Info, MoveRecord
 from .options import Options
 from .state import GreedyState, Outcome
@@ -27,15 +27,16 @@ def fit(
 ) -> tuple[GreedyState, Info]:
     """Fit the state's structure within `effort` times the solver's steps, and screen. Where only
     reaching the target counts, `give_up` as soon as that is out of reach."""
-    solver = options.solver_for(problem)
+    solver, screening = options.solver_for(problem), None
+    if do_screen:
+        edges = options.candidates(state.structure)
+        screening = Screening(options.the_screen(), edges, state.seed, options.increment)
     out = evaluate(
         problem,
         solver,
-        options.the_screen(),
         state.structure,
         state.cores,
         state.capacity,
-        options.candidates(state.structure),
         limits=limits_of(
             solver,
             problem,
@@ -43,9 +44,7 @@ def fit(
             max_steps=max(1, round(effort * solver.max_steps)),
             give_up=give_up,
         ),
-        seed=state.seed,
-        do_screen=do_screen,
-        increment=options.increment,
+        screening=screening,
     )
     state = dataclasses.replace(
         state, cores=out.cores, error=out.error, screened=out.screened, seed=state.next_seed()

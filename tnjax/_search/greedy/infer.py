@@ -163,22 +163,109 @@ def found_graph(
     told: Told,
 ) -> tuple[Fit | None, Info]:
     """The first inferred graph that meets the target from random cores, and all that was done."""
-    ranks, exact = told
-    tensor, factors = unfoldings.tensor, [None] * unfoldings.tensor.ndim
-    if exact is not None:
-        tensor, factors = whitened(tensor, exact)
-    inside = Decomposition(jnp.asarray(tensor, problem.dtype))
-    info, failed, spent = Info(), [], 0.0
+    trials = _Trials(options, problem, state, budget, unfoldings, told)
+    found = trials.hyperedge() or trials.graph()
+    return found, trials.info
 
-    def attempted(graph: Structure, starts: int, sweeps: int) -> Fit:
-        nonlocal info, spent
-        solver, shape = ALS(), dataclasses.replace(graph, dims=tensor.shape)
+
+class _Trials:
+    """Inferred graphs, fitted from random cores; `info` tells all that was done.
+
+    Data with exact ranks are fitted in whitened coordinates.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        problem: Problem,
+        state: GreedyState,
+        budget: Budget,
+        unfoldings: Unfoldings,
+        told: Told,
+    ):
+        self.options, self.problem, self.state, self.budget = options, problem, state, budget
+        self.ranks = told.ranks
+        tensor, self.factors = unfoldings.tensor, [None] * unfoldings.tensor.ndim
+        if told.exact is not None:
+            tensor, self.factors = whitened(tensor, told.exact)
+        self.inside = Decomposition(jnp.asarray(tensor, problem.dtype))
+        self.info, self.failed, self.spent = Info(), [], 0.0
+
+    def hyperedge(self) -> Fit | None:
+        """A hyperedge over all modes, if all ranks are equal and it meets the target: no graph of
+        bonds alone has the same rank in every cut."""
+        cp = Structure.cp(self.problem.shape, max(self.ranks.values(), default=1))
+        alike = len(self.problem.shape) > 2 and len(set(self.ranks.values())) == 1
+        if self.options.hyperedges and alike and self._admitted(cp):
+            for tries in (INFERENCE().first, INFERENCE().last):
+                fit = self._attempt(cp, tries) if self._left() else None
+                if fit is not None and self.budget.meets(fit.error):
+                    return fit
+        return None
+
+    def graph(self) -> Fit | None:
+        """The first graph of bonds that meets the target, or a smaller one as close to the ranks;
+        the closest ones of those that failed are tried once more."""
+        for turn in range(INFERENCE().rounds):
+            graphs = self._inferred(turn)
+            for graph in graphs:
+                if graph in self.failed or not self._admitted(graph) or not self._left():
+                    continue
+                fit = self._attempt(graph, INFERENCE().first)
+                if self.budget.meets(fit.error):
+                    return self._smaller(fit, graphs)
+                self.failed.append(graph)
+        for graph in self.failed[: INFERENCE().again]:
+            if self._left():
+                fit = self._attempt(graph, INFERENCE().last)
+                if self.budget.meets(fit.error):
+                    return fit
+        return None
+
+    def _smaller(self, fit: Fit, graphs: tuple[Structure, ...]) -> Fit:
+        """Another graph, as close to the ranks, that does with fewer parameters, of another
+        inference as well where that takes no time, and of those that failed from more starts; or
+        the same."""
+        params, quick = self.problem.num_params, len(self.problem.shape) <= INFERENCE().quick_modes
+        more = self._inferred(INFERENCE().rounds) if quick else ()
+        fewer = [g for g in dict.fromkeys((*more, *graphs)) if params(g) < params(fit.structure)]
+        for graph in list(filter(self._admitted, fewer))[: INFERENCE().smaller]:
+            if self._left():
+                tries = INFERENCE().last if graph in self.failed else INFERENCE().first
+                other = self._attempt(graph, tries)
+                if self.budget.meets(other.error):
+                    return other
+        return fit
+
+    def _inferred(self, turn: int) -> tuple[Structure, ...]:
+        return graphs_of(
+            self.ranks,
+            self.problem.shape,
+            counted=self.problem.counted_shape,
+            complete=False,
+            seed=(*self.state.seed, turn),
+            most=INFERENCE().graphs,
+        )
+
+    def _admitted(self, graph: Structure) -> bool:
+        return admits(self.options, self.problem, self.state, self.budget, graph)
+
+    def _left(self) -> bool:
+        """Whether the budget and the work for all attempts allow another one."""
+        fits_left = self.budget.fits_left
+        fits = fits_left is None or self.info.fitted < fits_left
+        return fits and self.spent < INFERENCE().all_flops
+
+    def _attempt(self, graph: Structure, tries: tuple[int, ...]) -> Fit:
+        """A graph, fitted from so many starts by so many sweeps."""
+        (starts, sweeps), inside, budget = tries, self.inside, self.budget
+        solver, shape = ALS(), dataclasses.replace(graph, dims=inside.shape)
         target = INFERENCE().inside * (budget.target_error or 0.0)
         limits = limits_of(solver, inside, target_error=target, max_steps=sweeps)
         cost = sweeps * inside.sweep_flops(shape)
         memory = (budget.memory_limit or SHARING().batch_bytes) // inside.fit_peak_bytes(shape)
         starts = max(1, min(starts, memory, int(INFERENCE().flops / cost)))
-        spent += starts * cost
+        self.spent += starts * cost
         out = attempt(
             inside,
             solver,
@@ -186,68 +273,14 @@ def found_graph(
             shape,
             limits=limits,
             lanes=starts,
-            seed=state.seed,
+            seed=self.state.seed,
             step_flops=inside.sweep_flops(shape),
         )
-        network = multiplied(TensorNetwork(shape, out.fits[0].cores), factors, graph.dims)
-        fit = Fit(graph, network.cores, host_error(problem, network))
-        _interrupt.note(problem, fit)
-        info = info + Info(None, out.programs, out.compile_seconds, (fit,), work=out.work)
+        network = multiplied(TensorNetwork(shape, out.fits[0].cores), self.factors, graph.dims)
+        fit = Fit(graph, network.cores, host_error(self.problem, network))
+        _interrupt.note(self.problem, fit)
+        self.info += Info(None, out.programs, out.compile_seconds, (fit,), work=out.work)
         return fit
-
-    def left() -> bool:
-        fits = budget.fits_left is None or info.fitted < budget.fits_left
-        return fits and spent < INFERENCE().all_flops
-
-    def inferred(turn: int) -> tuple[Structure, ...]:
-        return graphs_of(
-            ranks,
-            problem.shape,
-            counted=problem.counted_shape,
-            complete=False,
-            seed=(*state.seed, turn),
-            most=INFERENCE().graphs,
-        )
-
-    def smaller(fit: Fit, graphs: tuple[Structure, ...]) -> Fit:
-        """Another graph, as close to the ranks, that does with fewer parameters, of another
-        inference as well where that takes no time, and of those that failed from more starts; or
-        the same."""
-        params, allowed = problem.num_params, lambda g: admits(options, problem, state, budget, g)
-        more = inferred(INFERENCE().rounds) if len(problem.shape) <= INFERENCE().quick_modes else ()
-        fewer = [g for g in dict.fromkeys((*more, *graphs)) if params(g) < params(fit.structure)]
-        for graph in list(filter(allowed, fewer))[: INFERENCE().smaller]:
-            if left():
-                tries = INFERENCE().last if graph in failed else INFERENCE().first
-                other = attempted(graph, *tries)
-                if budget.meets(other.error):
-                    return other
-        return fit
-
-    cp = Structure.cp(problem.shape, max(ranks.values(), default=1))
-    alike = options.hyperedges and len(problem.shape) > 2 and len(set(ranks.values())) == 1
-    alike = alike and admits(options, problem, state, budget, cp)
-    for tries in (INFERENCE().first, INFERENCE().last) if alike else ():
-        # No graph of bonds alone has the same rank in every cut.
-        fit = attempted(cp, *tries) if left() else None
-        if fit is not None and budget.meets(fit.error):
-            return fit, info
-    for turn in range(INFERENCE().rounds):
-        graphs = inferred(turn)
-        for graph in graphs:
-            if graph in failed or not admits(options, problem, state, budget, graph) or not left():
-                continue
-            fit = attempted(graph, *INFERENCE().first)
-            if budget.meets(fit.error):
-                fit = smaller(fit, graphs)
-                return fit, info
-            failed.append(graph)
-    for graph in failed[: INFERENCE().again]:
-        if left():
-            fit = attempted(graph, *INFERENCE().last)
-            if budget.meets(fit.error):
-                return fit, info
-    return None, info
 
 
 def _small_tree(

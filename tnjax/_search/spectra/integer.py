@@ -10,7 +10,8 @@ the program itself.
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -62,104 +63,134 @@ def minimize_params(
     """
     if program.choices <= INTEGER().few:
         return best_choice(program, Limits(None, at_most, at_least))
-    nodes = INTEGER().nodes if nodes is None else nodes
-    return _solve(program, None, None, at_most, at_least, nodes)
+    relaxed = _Relaxation(program)
+    if at_most is not None:
+        values, most = at_most
+        scale = max(most, 1e-300)
+        shares = {bond: np.minimum(v / scale, 2.0) for bond, v in enumerate(values)}
+        relaxed.bound(shares, -np.inf, most / scale)
+    for rows, least in at_least:
+        relaxed.bound(rows, least, np.inf)
+    relaxed.touch_everywhere()
+    objective = np.zeros(relaxed.width)
+    objective[relaxed.binaries :] = 1.0
+    value = lambda chosen: float(program.sizes(chosen).sum()) / relaxed.unit
+    chosen, bound = relaxed.minimize(objective, value, nodes)
+    return Solution(chosen, bound * relaxed.unit)
 
 
 def minimize_cost(program: Program, costs: Sequence[np.ndarray], max_params: float) -> Solution:
     """The smallest sum of the chosen options' costs with at most `max_params` parameters."""
     if program.choices <= INTEGER().few:
         return best_choice(program, Limits(max_params), costs)
-    return _solve(program, costs, max_params, None, (), INTEGER().nodes)
+    relaxed = _Relaxation(program, max_params)
+    relaxed.touch_everywhere()
+    scale = max(float(sum(np.max(c) for c in costs)), 1e-300)
+    objective = np.zeros(relaxed.width)
+    objective[: relaxed.binaries] = np.concatenate(list(costs)) / scale * 1e3
+    cost = lambda chosen: sum(c[o] for c, o in zip(costs, chosen, strict=True))
+    value = lambda chosen: float(cost(chosen) / scale * 1e3)
+    chosen, bound = relaxed.minimize(objective, value)
+    return Solution(chosen, bound * scale / 1e3)
 
 
-def _solve(program, costs, max_params, at_most, at_least, nodes: int) -> Solution:
-    from scipy import optimize  # a third of what a small search imports; not all need it
+class _Relaxation:
+    """A program with a binary variable for each option of each bond, then the size of each core in
+    some unit, which tangents bound from below."""
 
-    starts = np.cumsum([0, *(len(logs) for logs in program.logs)])
-    binaries, cores = int(starts[-1]), len(program.nodes)
-    low = program.sizes([int(np.argmin(logs)) for logs in program.logs])
-    high = program.sizes([int(np.argmax(logs)) for logs in program.logs])
-    unit = float(low.sum()) if max_params is None else float(max_params) / 100
-    rows: list[tuple[dict[int, float], float, float]] = []  # coefficients, least, most
+    def __init__(self, program: Program, max_params: float | None = None):
+        self.program, self.max_params = program, max_params
+        self.starts = np.cumsum([0, *(len(logs) for logs in program.logs)])
+        self.binaries, self.cores = int(self.starts[-1]), len(program.nodes)
+        self.width = self.binaries + self.cores
+        self.low = program.sizes([int(np.argmin(logs)) for logs in program.logs])
+        self.high = program.sizes([int(np.argmax(logs)) for logs in program.logs])
+        self.unit = float(self.low.sum()) if max_params is None else float(max_params) / 100
+        self.rows: list[tuple[dict[int, float], float, float]] = []  # coefficients, least, most
+        for bond, logs in enumerate(program.logs):
+            self.bound({bond: np.ones(len(logs))}, 1.0, 1.0)
 
-    def spread(bond: int, values: np.ndarray) -> dict[int, float]:
-        return {int(starts[bond]) + o: float(value) for o, value in enumerate(values)}
+    def _spread(self, values: Mapping[int, np.ndarray]) -> dict[int, float]:
+        """Coefficients of the options of bonds."""
+        return {
+            int(self.starts[bond]) + option: float(number)
+            for bond, numbers in values.items()
+            for option, number in enumerate(numbers)
+        }
 
-    for bond, logs in enumerate(program.logs):
-        rows.append((spread(bond, np.ones(len(logs))), 1.0, 1.0))
-    if at_most is not None:
-        scale = max(at_most[1], 1e-300)
-        row: dict[int, float] = {}
-        for bond, values in enumerate(at_most[0]):
-            row |= spread(bond, np.minimum(values / scale, 2.0))
-        rows.append((row, -np.inf, at_most[1] / scale))
-    for values, least in at_least:
-        row = {}
-        for bond, numbers in values.items():
-            row |= spread(bond, numbers)
-        rows.append((row, least, np.inf))
-    if max_params is not None:
-        rows.append(({binaries + v: 1.0 for v in range(cores)}, -np.inf, max_params / unit))
+    def bound(self, values: Mapping[int, np.ndarray], least: float, most: float) -> None:
+        """Bounds of the sum of the chosen options' values, for some bonds."""
+        self.rows.append((self._spread(values), least, most))
 
-    def tangent(node: int, size: float) -> None:
+    def touch_everywhere(self) -> None:
+        """The bound of the parameters, and tangents over all sizes that the cores may have."""
+        if self.max_params is not None:
+            total = {self.binaries + node: 1.0 for node in range(self.cores)}
+            self.rows.append((total, -np.inf, self.max_params / self.unit))
+        for node in range(self.cores):
+            span = math.log(self.high[node] / self.low[node])
+            steps = max(1, math.ceil(span / math.log(INTEGER().tangent_ratio)))
+            for size in np.unique(np.geomspace(self.low[node], self.high[node], steps + 1)):
+                self._touch(node, float(size))
+
+    def _touch(self, node: int, size: float) -> None:
         """size_v / unit >= size / unit * (1 + log size_v - log size)"""
-        log, bonds = program.nodes[node]
-        row = {binaries + node: 1.0}
-        for bond in bonds:
-            row |= spread(bond, -size / unit * program.logs[bond])
-        rows.append((row, size / unit * (1 + log - math.log(size)), np.inf))
+        log, bonds = self.program.nodes[node]
+        slopes = {bond: -size / self.unit * self.program.logs[bond] for bond in bonds}
+        row = {self.binaries + node: 1.0} | self._spread(slopes)
+        self.rows.append((row, size / self.unit * (1 + log - math.log(size)), np.inf))
 
-    for node in range(cores):
-        span = math.log(high[node] / low[node])
-        steps = max(1, math.ceil(span / math.log(INTEGER().tangent_ratio)))
-        for size in np.unique(np.geomspace(low[node], high[node], steps + 1)):
-            tangent(node, float(size))
+    def minimize(
+        self,
+        objective: np.ndarray,
+        value: Callable[[Sequence[int]], float],
+        nodes: int | None = None,
+    ) -> tuple[tuple[int, ...] | None, float]:
+        """The best options found and a lower bound, by rounds of new tangents; `value` is the
+        objective with the true sizes."""
+        nodes = INTEGER().nodes if nodes is None else nodes
+        slack = 1 + INTEGER().tight
+        best, best_value, bound = None, math.inf, 0.0
+        for _ in range(INTEGER().rounds):
+            found = self._solved(objective, nodes)
+            if found.mip_dual_bound is not None and math.isfinite(found.mip_dual_bound):
+                bound = max(bound, float(found.mip_dual_bound))
+            if found.x is None:
+                break
+            chosen = tuple(int(np.argmax(found.x[a:b])) for a, b in itertools.pairwise(self.starts))
+            sizes = self.program.sizes(chosen)
+            fits = self.max_params is None or sizes.sum() <= self.max_params * (1 + 1e-9)
+            if fits and value(chosen) < best_value:
+                best, best_value = chosen, value(chosen)
+            told = found.x[self.binaries :] * slack
+            loose = [node for node in range(self.cores) if sizes[node] / self.unit > told[node]]
+            if found.status != 0 or not loose or best_value <= bound * slack:
+                break
+            for node in loose:
+                self._touch(node, float(sizes[node]))
+        return best, bound
 
-    objective = np.zeros(binaries + cores)
-    if costs is None:
-        objective[binaries:] = 1.0
-        value = lambda chosen: float(program.sizes(chosen).sum()) / unit
-    else:
-        scale = max(float(sum(np.max(c) for c in costs)), 1e-300)
-        objective[:binaries] = np.concatenate(list(costs)) / scale * 1e3
-        value = lambda chosen: float(
-            sum(c[o] for c, o in zip(costs, chosen, strict=True)) / scale * 1e3
-        )
-    upper = np.append(np.ones(binaries), high / unit * (1 + 1e-9))
-    lower = np.append(np.zeros(binaries), low / unit * (1 - 1e-9))
-    best, best_value, bound = None, math.inf, 0.0
-    for _ in range(INTEGER().rounds):
+    def _solved(self, objective: np.ndarray, nodes: int) -> Any:
+        """The solution of the relaxation, or what there is of it after so many nodes."""
+        from scipy import optimize  # a third of what a small search imports; not all need it
+
         _interrupt.checkpoint()
-        matrix, least, most = _assemble(rows, binaries + cores)
-        options = {"mip_rel_gap": INTEGER().tight, "node_limit": nodes}
+        matrix, least, most = _assemble(self.rows, self.width)
+        options: dict[str, float] = {"mip_rel_gap": INTEGER().tight, "node_limit": nodes}
         left = _interrupt.left()
         if left is not None:
             options["time_limit"] = max(left, 1e-3)
+        upper = np.append(np.ones(self.binaries), self.high / self.unit * (1 + 1e-9))
+        lower = np.append(np.zeros(self.binaries), self.low / self.unit * (1 - 1e-9))
         found = optimize.milp(
             objective,
-            integrality=np.append(np.ones(binaries), np.zeros(cores)),
+            integrality=np.append(np.ones(self.binaries), np.zeros(self.cores)),
             bounds=optimize.Bounds(lower, upper),  # pyright: ignore[reportArgumentType]
             constraints=optimize.LinearConstraint(matrix, least, most),
             options=options,
         )
         _interrupt.checkpoint()  # nothing is made of a solution that the clock cut short
-        if found.mip_dual_bound is not None and math.isfinite(found.mip_dual_bound):
-            bound = max(bound, float(found.mip_dual_bound))
-        if found.x is None:
-            break
-        chosen = tuple(int(np.argmax(found.x[a:b])) for a, b in itertools.pairwise(starts))
-        sizes = program.sizes(chosen)
-        fits = max_params is None or sizes.sum() <= max_params * (1 + 1e-9)
-        if fits and value(chosen) < best_value:
-            best, best_value = chosen, value(chosen)
-        slack = 1 + INTEGER().tight
-        loose = [v for v in range(cores) if sizes[v] / unit > found.x[binaries + v] * slack]
-        if found.status != 0 or not loose or best_value <= bound * slack:
-            break
-        for node in loose:
-            tangent(node, float(sizes[node]))
-    return Solution(best, bound * unit if costs is None else bound * scale / 1e3)
+        return found
 
 
 def _assemble(rows, width: int):
