@@ -1,5 +1,7 @@
 """Searching on the HOSVD core: exact errors, original sizes, the same structure found."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -134,6 +136,28 @@ def test_the_same_network_is_found_either_way(strategy):
     assert float(relative_error(smallest.network, planted())) == pytest.approx(
         smallest.error, abs=1e-9
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Watching(TreeSearch):
+    """A strategy of a user that notes the shapes it searches on."""
+
+    shapes: list = dataclasses.field(default_factory=list)
+
+    def init(self, problem, start, budget, *, seed):
+        self.shapes.append(problem.shape)
+        return super().init(problem, start, budget, seed=seed)
+
+
+class WatchingTheWhole(Watching):
+    on_core = False
+
+
+@pytest.mark.parametrize(("strategy", "whole"), [(Watching, False), (WatchingTheWhole, True)])
+def test_a_strategy_says_whether_it_searches_on_the_core(strategy, whole):
+    strategy = strategy(count=1)
+    search(Decomposition(planted()), key=KEY, strategy=strategy, target_error=1e-3)
+    assert [shape == DIMS for shape in strategy.shapes] == [whole]
 
 
 def test_a_start_is_projected():

@@ -36,8 +36,7 @@ def searched(
         plan.strategy.check(problem)
         if below_precision(problem, plan):
             return _as_close_as_can_be(problem, plan)
-    if getattr(plan.strategy, "ranks", None) is not None:
-        # Ranks that are given are those of the tensor as it is.
+    if not plan.strategy.on_core:
         plan = dataclasses.replace(plan, setup=dataclasses.replace(plan.setup, compress=False))
     spread = shared(problem.mesh) if isinstance(problem, Problem) else False
     early = False  # stopped before it was known what is searched on, or from where

@@ -69,15 +69,13 @@ def search(
         plain_limits: see `limits`.
 
     Returns:
-        The network found, its error, the path to it, and all structures that were fitted.
+        The network found, its error, every accepted step, and the archive of all structures that
+        were fitted.
 
     Warns:
         UserWarning: where the target lies below what the precision can tell, or below the noise
             that the data show (found by a `Greedy` that may `infer`), and where the network has
             more parameters than the tensor has entries.
-
-    Returns:
-        The network, every accepted step, and the archive of all fitted structures.
 
     Raises:
         ValueError: for a limit that is not positive, no limit at all, a start that does not

@@ -242,6 +242,9 @@ class Strategy(abc.ABC):
     `search` calls `init` once and `step` until the state is done or a limit is met. The same seed
     must give the same states, and the state after `init` must be no worse than the start.
 
+    What a strategy sees may be the HOSVD core of a large tensor (see `Setup.compress`), whose modes
+    are smaller; one whose options are meant for the tensor itself says so by `on_core`.
+
     Example:
         >>> import jax, tnjax
         >>> from tnjax.strategies import AskTell, Greedy, Strategy
@@ -250,6 +253,11 @@ class Strategy(abc.ABC):
         >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
         >>> Greedy().check(problem)  # says nothing: the strategy can treat the problem
     """
+
+    @property
+    def on_core(self) -> bool:
+        """Whether the strategy may search on the HOSVD core in place of the tensor."""
+        return True
 
     @abc.abstractmethod
     def check(self, problem: Problem) -> None:

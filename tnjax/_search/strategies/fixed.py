@@ -112,6 +112,10 @@ class FixedFormat(Proposing):
     def word(self) -> str:
         return self.format
 
+    @property
+    def on_core(self) -> bool:
+        return self.ranks is None  # those that are given are ranks of the tensor itself
+
     def groups(
         self, problem: Problem, budget: Budget, seed: tuple[int, ...]
     ) -> tuple[tuple[Structure, ...], ...]:
