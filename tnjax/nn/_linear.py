@@ -99,6 +99,15 @@ def apply(
     return out.reshape(*x.shape[:-1], layout.rows)
 
 
+def with_bias(out: Array, bias: Array | None, axis: int = -1) -> Array:
+    """Outputs with a bias along an axis, or as they are without one."""
+    if bias is None:
+        return out
+    sizes = [1] * out.ndim
+    sizes[axis] = bias.size
+    return out + bias.reshape(sizes)
+
+
 def _through_weight(
     layout: Layout, cores: Cores, x: Array, *, precision: lax.PrecisionLike
 ) -> Array:

@@ -14,6 +14,7 @@ import optax
 
 from .._status import Status
 from .._tuned import tuned
+from ..solve.gradients import promoting
 from ._task import Task, jit, mean_value
 from .adapters import adapter_for
 from .model import Adapter, Build
@@ -170,8 +171,9 @@ class Trained:
 def _step_program(loss: Callable, build: Build, transformation, tier: str) -> Callable:
     def step(live, frozen, state, batch, factor):
         value, gradient = jax.value_and_grad(lambda x: loss(build({**frozen, **x}), batch))(live)
-        change, state = transformation.update(gradient, state, live)
-        new = jax.tree.map(lambda x, d: x + (factor * d).astype(x.dtype), live, change)
+        with promoting():
+            change, state = transformation.update(gradient, state, live)
+            new = jax.tree.map(lambda x, d: x + (factor * d).astype(x.dtype), live, change)
         return new, state, value
 
     return jit(step, tier)
@@ -211,7 +213,8 @@ class Trainer:
             raise ValueError(f"train: nothing to train; arrays of the model: {', '.join(arrays)}.")
         metric = self._metric(build, frozen, tier)
         step = _step_program(self.task.loss, build, self.transformation, tier)
-        state = self.transformation.init(live)
+        with promoting():
+            state = self.transformation.init(live)
         best, best_metric = live, metric(live)
         if not math.isfinite(best_metric):
             best_metric = math.inf

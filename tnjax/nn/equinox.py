@@ -129,7 +129,7 @@ class TNLinear(eqx.Module):
         """A vector, or a batch of them with leading axes (cheaper than `vmap` of vectors: the
         forecast then sees the batch)."""
         out = _linear.apply(self.layout, self.cores, x, mode=self.mode, checkpoint=self.checkpoint)
-        return out if self.bias is None else out + self.bias
+        return _linear.with_bias(out, self.bias)
 
 
 class TNConv(eqx.Module):
@@ -253,7 +253,7 @@ class TNConv(eqx.Module):
             mode=self.mode,
             checkpoint=self.checkpoint,
         )[0]
-        return out if self.bias is None else out + self.bias.reshape(-1, *(1,) * (out.ndim - 1))
+        return _linear.with_bias(out, self.bias, axis=0)
 
 
 class TNEmbedding(eqx.Module):

@@ -108,7 +108,7 @@ class TNLinear(nnx.Module):
         out = _linear.apply(
             self.layout, _values(self.cores), x, mode=self.mode, checkpoint=self.checkpoint
         )
-        return out if self.bias is None else out + self.bias.get_value()
+        return _linear.with_bias(out, _value(self.bias))
 
 
 class TNConv(nnx.Module):
@@ -227,7 +227,7 @@ class TNConv(nnx.Module):
         )
         out = jnp.moveaxis(out, 1, -1)
         out = out.reshape(*batch, *out.shape[1:])
-        return out if self.bias is None else out + self.bias.get_value()
+        return _linear.with_bias(out, _value(self.bias))
 
 
 class TNEmbedding(nnx.Module):

@@ -233,10 +233,10 @@ class Blocks(eqx.Module):
         first = jnp.cumsum(per_row) - per_row  # block
         begin = jnp.cumsum(lengths) - lengths  # sample
         own = column[order]
-        place = first[own] * size + jnp.arange(count) - begin[own]
+        place = first[own] * size + jnp.arange(count, dtype=np.int32) - begin[own]
         samples = jnp.full(blocks * size, count, np.int32).at[place].set(order)
-        ends = jnp.cumsum(per_row)
-        rows = jnp.minimum(jnp.searchsorted(ends, jnp.arange(blocks), side="right"), dim - 1)
+        ends, numbers = jnp.cumsum(per_row), jnp.arange(blocks, dtype=np.int32)
+        rows = jnp.minimum(jnp.searchsorted(ends, numbers, side="right"), dim - 1)
         return cls(samples.reshape(blocks, size), rows.astype(np.int32))
 
 

@@ -18,6 +18,7 @@ from ..._network import TensorNetwork
 from ..._search.screening.candidates import draw_slices, slice_position
 from ..._structure import Edge, Structure
 from ...contract import kernels
+from ...solve.gradients import promoting
 from .._layout import Layout
 from .._measure import functional_gradients
 from .._project import rebuild
@@ -246,9 +247,12 @@ class TrialScreen(LayerScreen):
             for c, edge in enumerate(edges):
                 drawn = tuple(self.std * np.sqrt(part[0, c].size) * part[0, c] for part in starts)
                 support = tuple(jnp.asarray((s != 0).astype(s.dtype)) for s in drawn)
-                frozen = tuple(core * (k not in edge) for k, core in enumerate(old.cores))
+                frozen = tuple(
+                    jnp.zeros_like(core) if k in edge else core for k, core in enumerate(old.cores)
+                )
                 slices = tuple(map(jnp.asarray, drawn))
-                state = transformation.init(slices)
+                with promoting():
+                    state = transformation.init(slices)
                 for batch in itertools.islice(itertools.cycle(batches), self.steps):
                     slices, state = step(slices, support, frozen, arrays, state, batch)
                 after = metric({**arrays, path: weight(slices, frozen, arrays[path])})
@@ -274,7 +278,8 @@ class TrialScreen(LayerScreen):
                 return task.loss(build({**arrays, path: new}), batch)
 
             gradient = jax.tree.map(jnp.multiply, jax.grad(loss)(slices), support)
-            change, state = transformation.update(gradient, state, slices)
+            with promoting():
+                change, state = transformation.update(gradient, state, slices)
             return jax.tree.map(jnp.add, slices, change), state
 
         return jit(step), jit(weight)
