@@ -27,7 +27,9 @@ if jaxlib.version.__version_info__ < (0, 11):
     _HURRY.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join([*_HURRY, os.environ.get("XLA_FLAGS", "")]).strip()
 
-jax.config.update("jax_enable_x64", True)
+# With TNJAX_TEST_X64=0 the tests run with JAX's own precision, as a new user has it.
+_DOUBLE = os.environ.get("TNJAX_TEST_X64", "1") != "0"
+jax.config.update("jax_enable_x64", _DOUBLE)
 
 hypothesis.settings.register_profile(
     "tnjax", deadline=None, max_examples=30, derandomize=True, database=None
@@ -47,6 +49,13 @@ def pytest_runtest_teardown(item, nextitem):
             sys.modules["tnjax._compile"].clear_cache()
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _same_precision():
+    """Commands that a test runs in this process may switch to double precision."""
+    yield
+    jax.config.update("jax_enable_x64", _DOUBLE)
 
 
 @pytest.fixture

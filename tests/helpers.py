@@ -2,13 +2,25 @@
 
 import math
 import random
+from typing import Any
 
 import hypothesis.strategies as st
+import jax
 import numpy as np
+import pytest
 
 from tnjax import Archive, Record, SearchResult, Status, Step, Structure, TensorNetwork
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
+
+# The tests run in double precision, or as a new user has it: see `conftest.py`.
+DOUBLE = jax.config.jax_enable_x64
+needs_double = pytest.mark.skipif(not DOUBLE, reason="about double precision, which is off")
+
+
+def by_precision(double: Any, single: Any) -> Any:
+    """What is expected of floats as they are by default."""
+    return double if DOUBLE else single
 
 
 @st.composite

@@ -97,7 +97,7 @@ class TensorNetwork(eqx.Module):
             key: from `jax.random.key`.
             dtype: of the cores, floating or complex; float by default.
         """
-        dtype = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)
+        dtype = jnp.zeros((), dtype).dtype  # that which is meant, where JAX holds no doubles
         return cls(structure, random_cores(structure, key=key, dtype=dtype))
 
     @property

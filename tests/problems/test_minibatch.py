@@ -18,7 +18,7 @@ from tnjax import (
 )
 
 TRAIN = Structure.tensor_train((4, 4, 4), 2)
-TRUTH = TensorNetwork.random(TRAIN, key=jax.random.key(1), dtype=np.float64)
+TRUTH = TensorNetwork.random(TRAIN, key=jax.random.key(1))
 INDICES = np.argwhere(np.ones(TRAIN.dims))
 VALUES = 1e3 * np.asarray(TRUTH.entries(INDICES))
 

@@ -24,7 +24,7 @@ RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
 OPTIONS = dict(key=jax.random.key(0), target_error=1e-4, strategy=Greedy(infer=False))
 
 
-def problem(seed=1, dtype=np.float64):
+def problem(seed=1, dtype=float):
     key = jax.random.key(100 + seed)
     return Decomposition(TensorNetwork.random(RING, key=key, dtype=dtype).to_dense())
 
@@ -45,7 +45,7 @@ def assert_same(a, b):
     ]
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.complex64])
+@pytest.mark.parametrize("dtype", [float, np.complex64])
 def test_stopped_at_any_step_and_resumed_it_ends_alike(tmp_path, dtype):
     whole = search(problem(dtype=dtype), **OPTIONS)
     for steps in range(len(whole.path)):

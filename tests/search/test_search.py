@@ -11,6 +11,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 import tnjax
+from tests.helpers import by_precision, needs_double
 from tnjax import (
     ALS,
     Decomposition,
@@ -33,9 +34,10 @@ pytestmark = pytest.mark.quick
 
 RING = Structure.tensor_ring((5, 4, 5, 4), (2, 3, 2, 2))
 KEY = jax.random.key(0)
+EXACT = by_precision(1e-6, 1e-5)  # a target that planted structures meet, and hardly any others
 
 
-def planted(structure, seed, dtype=np.float64):
+def planted(structure, seed, dtype=None):
     key = jax.random.key(100 + seed)
     return np.asarray(TensorNetwork.random(structure, key=key, dtype=dtype).to_dense())
 
@@ -53,7 +55,7 @@ def test_a_planted_ring_is_found(screen):
     assert result.status is Status.TARGET_REACHED
     assert result.num_params <= RING.num_params
     np.testing.assert_allclose(
-        result.error, float(relative_error(result.network, tensor)), rtol=1e-6
+        result.error, float(relative_error(result.network, tensor)), rtol=by_precision(1e-6, 1e-2)
     )
 
 
@@ -110,12 +112,14 @@ def test_pruning_and_swapping_remove_what_is_superfluous():
     truth = Structure.tensor_train((4, 4, 4), 2)
     problem = Decomposition(planted(truth, 3))
     start = Structure.fully_connected((4, 4, 4), 3)
-    tight = search(problem, key=KEY, target_error=1e-6, setup=Setup(start=start))
+    tight = search(problem, key=KEY, target_error=EXACT, setup=Setup(start=start))
     assert {step.move.kind for step in tight.path} == {"start", "prune"}
     assert tight.num_params == truth.num_params
     keep = Greedy(prune=False)
     with pytest.warns(UserWarning, match="108 parameters, more than the 64 entries"):
-        loose = search(problem, key=KEY, target_error=1e-6, setup=Setup(start=start), strategy=keep)
+        loose = search(
+            problem, key=KEY, target_error=EXACT, setup=Setup(start=start), strategy=keep
+        )
     assert loose.num_params == start.num_params
 
 
@@ -125,11 +129,11 @@ def test_a_rank_in_the_wrong_place_is_swapped_away():
     problem = Decomposition(planted(truth, 3))
     one_mode_each = Greedy(internal=False)
     result = search(
-        problem, key=KEY, target_error=1e-6, setup=Setup(start=start), strategy=one_mode_each
+        problem, key=KEY, target_error=EXACT, setup=Setup(start=start), strategy=one_mode_each
     )
     assert result.structure == truth
     # A matrix of 5 x 5 is smaller than its factors of rank 3.
-    merged = search(problem, key=KEY, target_error=1e-6, setup=Setup(start=start))
+    merged = search(problem, key=KEY, target_error=EXACT, setup=Setup(start=start))
     assert merged.structure.legs == ((0, 1), (2, 3))
     assert merged.num_params == 50
 
@@ -183,10 +187,10 @@ def test_memory_limit_refuses_the_start_and_bounds_growth():
     problem = Decomposition(rough())
     with pytest.raises(MemoryLimitError, match="memory limit of 1 KiB"):
         search(problem, key=KEY, max_params=100, memory_limit=1024)
-    start = dense_fit_peak_bytes(Structure.rank_one((4, 3, 4, 3)), np.float64)
+    start = dense_fit_peak_bytes(Structure.rank_one((4, 3, 4, 3)), problem.dtype)
     result = search(problem, key=KEY, max_params=10**4, memory_limit=2 * start)
     assert result.status in (Status.MEMORY_LIMIT, Status.STAGNATED)
-    assert dense_fit_peak_bytes(result.structure, np.float64) <= 2 * start
+    assert dense_fit_peak_bytes(result.structure, problem.dtype) <= 2 * start
 
 
 def test_any_loss_grows_a_network():
@@ -206,7 +210,9 @@ def test_any_loss_grows_a_network():
     assert by_trial.path[1].error < by_trial.path[0].error
 
 
-@pytest.mark.parametrize("dtype", [np.complex128, np.float32, np.complex64])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param(np.complex128, marks=needs_double), np.float32, np.complex64]
+)
 def test_other_dtypes_are_kept(dtype):
     tensor = planted(RING, 2, dtype)
     result = search(Decomposition(tensor), key=KEY, target_error=1e-3)
@@ -222,7 +228,7 @@ def test_hyperedges_and_internal_nodes_of_the_start_grow_too():
     result = search(
         problem,
         key=KEY,
-        target_error=1e-6,
+        target_error=EXACT,
         setup=Setup(start=start),
         strategy=Greedy(edges=((0, 1, 2),), solver=ALS(max_steps=300, rtol=1e-6)),
     )
@@ -231,7 +237,7 @@ def test_hyperedges_and_internal_nodes_of_the_start_grow_too():
     result = search(
         Decomposition(planted(tucker, 5)),
         key=KEY,
-        target_error=1e-6,
+        target_error=EXACT,
         setup=Setup(start=Structure.tucker((4, 4, 4), (2, 2, 2))),
         strategy=Greedy(edges=((0, 3), (1, 3), (2, 3)), solver=ALS(max_steps=200, rtol=1e-6)),
     )
@@ -253,7 +259,7 @@ def test_a_start_network_is_carried_on():
     first = search(problem, key=KEY, max_params=40)
     second = search(problem, key=KEY, max_params=60, setup=Setup(start=first.network))
     assert second.path[0].structure == first.structure
-    assert second.path[0].error <= first.error * (1 + 1e-12)
+    assert second.path[0].error <= first.error * (1 + by_precision(1e-12, 1e-5))
 
 
 @pytest.mark.parametrize(

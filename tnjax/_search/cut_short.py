@@ -69,12 +69,12 @@ def _best_factor(problem: Problem, structure: Structure, cores) -> complex | flo
     """The number that brings a network, times it, closest to the tensor."""
     if problem.nonnegative:
         return 1.0
-    target, inner, square = problem.dense_target, 0.0, 0.0
+    target, inner, square = problem.dense_target, np.zeros((), problem.dtype), 0.0
     for row in range(target.shape[0]):
         guess = dense_slab(structure, cores, {0: slice(row, row + 1)})
-        inner += np.vdot(guess, target[row : row + 1])
+        inner = inner + np.vdot(guess, target[row : row + 1])
         square += float(np.vdot(guess, guess).real)
-    return inner / square if square > 0 else 1.0
+    return (inner / square).item() if square > 0 else 1.0
 
 
 def without_network(
