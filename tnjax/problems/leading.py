@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from .._network import TensorNetwork
 from .._tuned import tuned
+from ._remembered import Remembered
 from .coordinates import entry_keys
 
 
@@ -50,6 +51,9 @@ class InformedStart:
 
 INFORMED = tuned("informed_start", InformedStart())
 
+# All starts of a fit begin with the same vectors, which take longer than a start of a small tensor.
+_KNOWN: Remembered[list[np.ndarray] | None] = Remembered(4)
+
 
 def informed_start(
     network: TensorNetwork,
@@ -74,7 +78,9 @@ def informed_start(
     factor = share * math.exp(math.fsum(map(math.log, dims)) / 2 / len(network.cores))
     vectors = None
     if values is not None and not np.iscomplexobj(values):
-        vectors = _known_vectors(indices, values, weights, dims)
+        indices, values, weights = map(np.asarray, (indices, values, weights))
+        make = lambda: _known_vectors(indices, values, weights, dims)
+        vectors = _KNOWN.get((indices, values, weights), make, (INFORMED(), dims))
     cores = []
     for node, core in enumerate(network.cores):
         legs = structure.legs[node]

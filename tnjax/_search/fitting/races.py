@@ -86,6 +86,7 @@ def attempt(
             cores = host_cores(structure, rng, problem.dtype)
             if len(tries) == 1:  # for many structures it would take longer than the attempt
                 cores = problem.prepared(TensorNetwork.unchecked(structure, cores)).cores
+                _interrupt.checkpoint()
         starts.append(pad(structure, cores, capacity))
     lanes = _mesh.rounded_up(len(owners), _mesh.size(problem.mesh, _mesh.CANDIDATES))
     cores = _mesh.filled_up([np.stack(parts) for parts in zip(*starts, strict=True)], lanes)
