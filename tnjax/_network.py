@@ -49,7 +49,7 @@ class TensorNetwork(eqx.Module):
 
     def __init__(self, structure: Structure, cores: Sequence[Any]):
         self.structure = structure
-        self.cores = tuple(map(_as_array, cores))
+        self.cores = tuple(_as_array(core, node) for node, core in enumerate(cores))
         expected = tuple(structure.core_shape(node) for node in range(structure.num_nodes))
         given = tuple(core.shape for core in self.cores)
         if given != expected:
@@ -283,9 +283,18 @@ def scaled(network: TensorNetwork, factor: ArrayLike) -> TensorNetwork:
     return TensorNetwork(network.structure, cores)
 
 
-def _as_array(core: ArrayLike) -> Array:
+def _as_array(core: Any, node: int) -> Array:
     """A JAX array. `jnp.asarray` would compile a program for each new shape."""
-    return core if isinstance(core, jax.Array) else jax.device_put(np.asarray(core))
+    if isinstance(core, jax.Array):
+        return core
+    array = np.asarray(core)
+    if array.dtype.kind in "OSUMm":
+        what = type(core).__name__ if array.ndim == 0 else f"an array of {array.dtype}"
+        raise ValueError(
+            f"TensorNetwork: core {node} is {what}, but expected an array of floating or complex "
+            "numbers; `TensorNetwork.unchecked` takes anything."
+        )
+    return jax.device_put(array)
 
 
 def relative_error(x: TensorNetwork | ArrayLike, y: TensorNetwork | ArrayLike) -> Array:

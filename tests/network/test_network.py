@@ -69,8 +69,10 @@ def test_cores_may_be_numpy_arrays():
         ((random_cores(TRAIN, "float32")[0], *random_cores(TRAIN)[1:]), "'float32', 'float64'"),
         ([np.ones(core.shape, np.int32) for core in random_cores(TRAIN)], "'int32'"),
         ([np.ones(core.shape, bool) for core in random_cores(TRAIN)], "'bool'"),
+        ((random_cores(TRAIN)[0], None, random_cores(TRAIN)[2]), "core 1 is NoneType"),
+        ((*random_cores(TRAIN)[:2], [["a", "b"]]), "core 2 is an array of <U1"),
     ],
-    ids=["too few", "too many", "shape", "two dtypes", "integers", "booleans"],
+    ids=["too few", "too many", "shape", "two dtypes", "integers", "booleans", "none", "text"],
 )
 def test_cores_that_do_not_fit_are_refused(cores, message):
     with pytest.raises(ValueError, match=message):
