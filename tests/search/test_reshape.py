@@ -222,6 +222,7 @@ def test_modes_of_size_1_can_stay_so():
 
 def test_describe_tells_what_happens():
     assert plan_reshape((8, 8), (4, 16)).describe() == "8x8, reshaped to 4x16"
+    assert plan_reshape((8, 7), (8, 7)).describe() == "8x7"
     plan = plan_reshape((8, 7), (4, 4, 4), digits="interleaved", fit="pad")
     assert plan.describe() == "8x7, padded to 8x8, reshaped to 4x4x4"
     plan = plan_reshape((9, 8), (4, 4, 4), digits="interleaved", fit="crop")

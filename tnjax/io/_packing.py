@@ -78,7 +78,8 @@ class Packing:
             words.append(f"packed numbers are unpacked ({', '.join(named)})")
         if self.missing:
             shown = ", ".join(f"{value:.6g}" for value in self.missing[:3])
-            words.append(f"{shown} stands for missing entries")
+            verb = "stands" if len(self.missing) == 1 else "stand"
+            words.append(f"{shown} {verb} for missing entries")
         if self.valid != (None, None):
             low, high = ("" if value is None else f"{value:.6g}" for value in self.valid)
             words.append(f"entries outside of the valid range {low}..{high} count as missing")

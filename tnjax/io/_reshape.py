@@ -89,7 +89,9 @@ class Reshape:
         if self.padded != self.source:
             verb = "padded" if math.prod(self.padded) > math.prod(self.source) else "cropped"
             change = f", {verb} to {word(self.padded)}"
-        return f"{word(self.source)}{change}, reshaped to {word(self.dims)}"
+        if self.dims != self.padded:
+            change += f", reshaped to {word(self.dims)}"
+        return word(self.source) + change
 
 
 def plan_reshape(
