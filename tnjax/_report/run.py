@@ -21,6 +21,7 @@ from .record import load_result, path_csv, read_record, result_record
 from .search import curve
 from .section_files import read_section, section_record
 from .sections import Pictures, Section, cell_text
+from .slices import dense_sums, slice_table
 
 _LIBRARIES = ("tnjax", "jax", "jaxlib", "numpy", "equinox", "optax", "opt_einsum")
 
@@ -165,8 +166,9 @@ def decomposition_run(
         data: what was read from it; None if it stays on disk.
         plan: how it was reshaped.
         result: of the search, in the new modes.
-        restored: the network's tensor in the shape of the input (what was cropped left out); needed
-            for an image only.
+        restored: the network's tensor in the shape of the input (what was cropped left out), for
+            the pictures of an image and the errors of slices of any other tensor; needed for an
+            image only.
         error: in the shape of the input.
         settings: the options of the run.
     """
@@ -183,7 +185,7 @@ def decomposition_run(
         "precision": str(result.network.dtype),
         "seed": settings.get("seed"),
     }
-    sections = []
+    sections: list[Section] = []
     if data is not None and restored is not None and data.is_image:
         original = plan.cut(data.array).astype(np.float64)
         pictures = {
@@ -193,6 +195,9 @@ def decomposition_run(
         }
         png = {caption: image_png(picture, data.white) for caption, picture in pictures.items()}
         sections.append(Pictures("Images", png, "The difference is absolute: black is none."))
+    elif data is not None and restored is not None:
+        sums = dense_sums(restored, plan.cut(data.array).astype(restored.dtype))
+        sections.append(slice_table({"relative error": sums}, data.modes))
     extra = {"error_in_source_shape": error}
     return Run(f"tnjax: {name}", result, settings, tensor, details, sections, extra)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +15,7 @@ from ..problems import Completion, StreamedCompletion
 from ..problems.coordinates import Entries
 from .run import Run, image_png
 from .sections import Pictures, Section, Table
+from .slices import entry_sums, slice_table
 
 _CHUNK = 2**18
 
@@ -112,7 +113,10 @@ def completion_run(
     sections: list[Section] = []
     if observed.data is not None and observed.data.is_picture and dense is not None:
         sections.append(_pictures(observed, dense))
-    errors = _errors(observed, problem, result.network, refitted or result.network)
+    guesses = _guesses(observed, problem, result.network, refitted or result.network)
+    errors = {key: _error(part.guess, part.values) for key, part in guesses.items()}
+    if not observed.is_image:
+        sections.append(_slices(observed, guesses))
     if refitted is not None:
         result = dataclasses.replace(result, network=refitted)
     cells = math.prod(observed.dims)
@@ -206,20 +210,36 @@ def predicted(problem: Completion, network: TensorNetwork, indices: np.ndarray) 
     return np.concatenate([np.asarray(part) for part in parts])
 
 
-def _errors(
+class _Guesses(NamedTuple):
+    """Entries [entries, modes], what is predicted there [entries], and what was observed."""
+
+    indices: np.ndarray
+    guess: np.ndarray
+    values: np.ndarray
+
+
+def _guesses(
     observed: Observed, problem: Completion, network: TensorNetwork, final: TensorNetwork
-) -> dict[str, dict]:
+) -> dict[str, _Guesses]:
     """Of the network that the search chose; on the test entries, of the one that predicts."""
     sets = {"training": problem.training, "validation": problem.held_out}
     found = {}
     for key, samples in sets.items():
         if samples is not None:
+            indices = np.asarray(samples.indices)
             values = np.asarray(samples.values) * problem.scale
-            found[key] = _error(predicted(problem, network, np.asarray(samples.indices)), values)
+            found[key] = _Guesses(indices, predicted(problem, network, indices), values)
     if observed.test is not None:
-        guess = predicted(problem, final, observed.test.indices)
-        found["test"] = _error(guess, observed.test.values)
+        indices, values = observed.test.indices, observed.test.values
+        found["test"] = _Guesses(indices, predicted(problem, final, indices), values)
     return found
+
+
+def _slices(observed: Observed, guesses: Mapping[str, _Guesses]) -> Table:
+    """The errors along the modes of the network, which have names unless they were reshaped."""
+    plain = observed.dims == observed.source_shape
+    sums = {f"{key} error": entry_sums(*part, observed.dims) for key, part in guesses.items()}
+    return slice_table(sums, observed.modes if plain else None)
 
 
 def _error(guess: np.ndarray, values: np.ndarray) -> dict[str, float | int | None]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .._network import TensorNetwork
     from .._report.run_complete import Observed
     from .._search.result import SearchResult
-    from ..problems import Completion
+    from ..problems import Completion, Scales
     from ..sweep import Watch
     from ._progress import Display
 
@@ -85,17 +85,25 @@ def _complete(options: Complete, watch: Watch | None, display: Display) -> int:
         return complete_streamed(options, file, watch, display)
 
     from .._processes import leads
+    from .._search.result import restored_result
     from ._observed import read_observed
 
     set_up_jax(options)
     observed = read_observed(options)
     wanted = _wanted(options, observed)
-    problem = _problem(options, observed, mesh)
+    even = _even(options, observed)
+    problem = _problem(options, observed if even is None else even.observed, mesh)
     if observed.about and leads(mesh):
         display.line(observed.about)
+    if even is None and leads(mesh):
+        _tell_uneven(observed, display)
     title = f"{options.input.name}: {observed.describe()}"
     result = run_search(options, problem, title, watch, display)
     refitted = _fitted_to_all(problem, result)
+    if even is not None:
+        problem = _problem(options, observed, mesh)
+        result = restored_result(result, even.scales)
+        refitted = None if refitted is None else even.scales.restored(refitted)
     problem = problem.on_host()  # by all processes together
     write = lambda: _write(options, observed, problem, result, refitted, wanted)
     return written_by_first(options, mesh, result, write, display)
@@ -112,6 +120,39 @@ def _wanted(options: Complete, observed: Observed) -> _Wanted | None:
         return _Wanted(asked, observed.placed(asked))
     except ValueError as error:
         raise InputError(f"{options.predict}: {error}") from error
+
+
+class _Even(NamedTuple):
+    """Entries in units in which the slices of some modes are of one size, and the way back."""
+
+    observed: Observed
+    scales: Scales
+
+
+def _even(options: Complete, observed: Observed) -> _Even | None:
+    """What --standardize makes of the training entries; None without."""
+    from ..problems import standardized_entries
+    from ._standardize import modes_to_standardize
+
+    plain = observed.dims == observed.source_shape
+    modes = modes_to_standardize(options.standardize, observed.dims, observed.modes, plain)
+    if not modes:
+        return None
+    entries = observed.training
+    values, scales = standardized_entries(entries.indices, entries.values, observed.dims, modes)
+    training = entries._replace(values=values.astype(entries.values.dtype, copy=False))
+    return _Even(dataclasses.replace(observed, training=training), scales)
+
+
+def _tell_uneven(observed: Observed, display: Display) -> None:
+    """A hint where slices differ much in size."""
+    from ..problems.scales import uneven_entries
+    from ._standardize import tell_uneven
+
+    entries = observed.training
+    if observed.dims == observed.source_shape:
+        found = uneven_entries(entries.indices, entries.values, observed.dims)
+        tell_uneven(found, observed.modes, display)
 
 
 def _problem(options: Complete, observed: Observed, mesh: Mesh | None) -> Completion:

@@ -94,6 +94,16 @@ def check_completion(options: CompleteOptions) -> None:
     if options.subset < 1:
         raise InputError(f"--subset must be 1 or more, got {options.subset}.")
     _smooth_pairs(options.smooth)
+    if options.standardize is not None:
+        for name, value, plain in (
+            ("loss", options.loss, options.loss in ("squared", "huber")),
+            ("offsets", options.offsets, options.offsets == "none"),
+        ):
+            if not plain:
+                raise InputError(
+                    f"--standardize divides values by sizes, which --{name} {value} cannot be "
+                    f"told of: leave out one of the two."
+                )
 
 
 def _smooth_pairs(text: str | None) -> list[tuple[str, float]]:

@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 
     from .._search.result import SearchResult
     from ..io import Reshape, TensorData
-    from ..problems import Scales
     from ..sweep import Watch
     from ._progress import Display
 
-# Entries up to which slices are compared in size for a hint.
+# Entries up to which slices are compared in size for a hint, and their errors are reported.
 _LOOKED_AT = 10**7
 
 
@@ -79,18 +78,18 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
     from .. import Decomposition
     from .._processes import leads
     from .._search.result import restored_result
+    from ..problems import standardized
     from ..problems.scales import uneven_modes
+    from ._standardize import modes_to_standardize, tell_uneven
 
     set_up_jax(options)
+    plain = plan.dims == plan.source
+    modes = modes_to_standardize(options.standardize, plan.dims, data.modes, plain)
     scales = None
-    if options.standardize is not None:
-        values, scales = _standardized(options, values, plan.dims == plan.source)
-    elif plan.dims == plan.source and values.size <= _LOOKED_AT and leads(mesh):
-        for mode, factor in uneven_modes(values).items():
-            display.line(
-                f"slices along mode {mode} differ in size by a factor of {factor:.0e}: an error of "
-                f"the whole says little of the small ones; --standardize {mode} weighs all alike"
-            )
+    if modes:
+        values, scales = standardized(values, modes)
+    elif plain and values.size <= _LOOKED_AT and leads(mesh):
+        tell_uneven(uneven_modes(values), data.modes, display)
     problem = Decomposition(values, mesh=mesh)
     about = about_tensor(options.input, data)
     if about and leads(mesh):
@@ -155,8 +154,10 @@ def _write(
     from ..io import write_labels
 
     restored, error = None, result.error
-    if data.is_image or not plan.source == plan.kept == plan.padded:
+    cut_or_filled = not plan.source == plan.kept == plan.padded
+    if data.is_image or cut_or_filled or data.array.size <= _LOOKED_AT:
         restored = plan.undo(np.asarray(result.network.to_dense()))
+    if restored is not None and (data.is_image or cut_or_filled):
         original = plan.cut(data.array)
         error = float(relative_error(restored, original.astype(kind)))
     run = decomposition_run(
@@ -168,21 +169,6 @@ def _write(
             write_labels(folder / "labels.json", data.modes)
 
     write_together(options.out, run, more)
-
-
-def _standardized(options: Decompose, values: np.ndarray, plain: bool) -> tuple[np.ndarray, Scales]:
-    """The tensor that is learned, and the way back."""
-    from ..problems import standardized
-
-    text = options.standardize or ""
-    if not plain:
-        raise InputError("--standardize needs the modes of the input: leave --reshape out.")
-    try:
-        return standardized(values, [int(word) for word in text.split(",")])
-    except ValueError:
-        raise InputError(
-            f"--standardize {text!r}: expected modes such as 2 or 0,2, of 0..{values.ndim - 1}."
-        ) from None
 
 
 def _certify(

@@ -104,6 +104,10 @@ class InputOptions:
     them unobserved); or drop what is too much."""
     variable: MaybeText = None
     """Name of the array, in files that hold several."""
+    standardize: MaybeText = None
+    """Modes whose slices are in different units, such as 2 or 0,2 (from 0), or sensor where modes
+    have names: each slice is divided by the root mean square of what is known of it,
+    --target-error is that of what results, and the network is written in the units of the data."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,10 +138,6 @@ class CertificateOptions:
 
     GROUP = "result"
 
-    standardize: MaybeText = None
-    """Modes whose slices are in different units, such as 2 or 0,2 (from 0): each slice is divided
-    by its root mean square, --target-error is that of what results, and the network is written in
-    the units of the data."""
     certificate: bool = False
     """Also say, and write to certificate.json, how small a network could be at --target-error, as
     far as the ranks of the data's unfoldings tell."""

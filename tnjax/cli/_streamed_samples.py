@@ -43,7 +43,10 @@ def too_many(options: CompleteOptions) -> SampleFile | None:
         (f"--duplicates {options.duplicates}", options.duplicates in ("sum", "mean")),
         *(
             (f"--{name}", getattr(options, name) is not None)
-            for name in ("observed", "reshape", "variable", "value", "modes", "weights", "labels")
+            for name in (
+                *("observed", "reshape", "variable", "standardize"),
+                *("value", "modes", "weights", "labels"),
+            )
         ),
         ("--devices, --mesh or --coordinator", _shared(options)),
     ):

@@ -20,6 +20,7 @@ from .samples import Sampled as Sampled
 from .samples import Samples as Samples
 from .scales import Scales as Scales
 from .scales import standardized as standardized
+from .scales import standardized_entries as standardized_entries
 from .streamed import Slabs as Slabs
 from .streamed import StreamedDecomposition as StreamedDecomposition
 from .streamed import memory_of_machine as memory_of_machine

@@ -1,7 +1,7 @@
 """Slices in different units, brought to one size before a network is learned."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,11 +88,7 @@ def standardized(tensor: Any, modes: Sequence[int]) -> tuple[np.ndarray, Scales]
         True
     """
     tensor = np.asarray(tensor)
-    modes = tuple(int(mode) for mode in modes)
-    if len(set(modes)) != len(modes) or any(not 0 <= mode < tensor.ndim for mode in modes):
-        raise ValueError(
-            f"standardized: modes {list(modes)}; expected different ones of 0..{tensor.ndim - 1}."
-        )
+    modes = _checked(modes, tensor.ndim, "standardized")
     if tensor.dtype.kind in "iub":
         tensor = tensor.astype(np.float64)
     factors = []
@@ -103,6 +99,63 @@ def standardized(tensor: Any, modes: Sequence[int]) -> tuple[np.ndarray, Scales]
         tensor = tensor / size.reshape(shape).astype(np.real(tensor).dtype)
         factors.append(size)
     return tensor, Scales(modes, tuple(factors))
+
+
+def standardized_entries(
+    indices: Any, values: Any, shape: Sequence[int], modes: Sequence[int]
+) -> tuple[np.ndarray, Scales]:
+    """Some entries of a tensor, divided so that those of each slice along some modes have the root
+    mean square 1: `standardized` for a list of entries.
+
+    Args:
+        indices: integers [entries, modes], counted from 0.
+        values: real or complex, [entries].
+        shape: of the tensor.
+        modes: numbers from 0; divided by one after the other. Slices of which no entry is given,
+            or only zeros, stay.
+
+    Returns:
+        the values, for `Completion`, and what undoes it.
+
+    Raises:
+        ValueError: for a mode that the tensor does not have, or one named twice.
+
+    Example:
+        >>> from tnjax.problems import standardized_entries
+        >>> indices, values = [[0, 0], [0, 1], [1, 1]], [3.0, 4e5, 4e5]
+        >>> values, scales = standardized_entries(indices, values, (2, 2), [1])
+        >>> values.tolist(), scales.factors[0].tolist()
+        ([1.0, 1.0, 1.0], [3.0, 400000.0])
+    """
+    indices, values = np.asarray(indices), np.asarray(values)
+    if values.dtype.kind in "iub":
+        values = values.astype(np.float64)
+    modes = _checked(modes, len(shape), "standardized_entries")
+    factors = []
+    for mode in modes:
+        size = entry_sizes(indices[:, mode], values, shape[mode])
+        size = np.where(size > 0, size, 1)
+        values = values / size[indices[:, mode]].astype(np.real(values).dtype)
+        factors.append(size)
+    return values, Scales(modes, tuple(factors))
+
+
+def _checked(modes: Sequence[int], order: int, what: str) -> tuple[int, ...]:
+    modes = tuple(int(mode) for mode in modes)
+    if len(set(modes)) != len(modes) or any(not 0 <= mode < order for mode in modes):
+        raise ValueError(f"{what}: modes {list(modes)}; expected different ones of 0..{order - 1}.")
+    return modes
+
+
+def entry_sizes(places: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    """The root mean square of the entries of each slice [count], given the slice of each entry; 0
+    where there is none."""
+    sizes = np.abs(values).astype(np.float64)
+    largest = np.zeros(count)
+    np.maximum.at(largest, places, sizes)
+    safe = np.where(largest > 0, largest, 1)
+    square = np.bincount(places, weights=(sizes / safe[places]) ** 2, minlength=count)
+    return safe * np.sqrt(square / np.maximum(np.bincount(places, minlength=count), 1))
 
 
 def slice_sizes(tensor: np.ndarray, mode: int) -> np.ndarray:
@@ -119,10 +172,20 @@ def slice_sizes(tensor: np.ndarray, mode: int) -> np.ndarray:
 def uneven_modes(tensor: np.ndarray) -> dict[int, float]:
     """Modes whose slices differ in size by more than `unevenness.telling`, and by how much; slices
     of zeros do not count."""
+    return _uneven(slice_sizes(tensor, mode) for mode in range(tensor.ndim))
+
+
+def uneven_entries(
+    indices: np.ndarray, values: np.ndarray, shape: Sequence[int]
+) -> dict[int, float]:
+    """`uneven_modes` of entries [entries, modes]."""
+    return _uneven(entry_sizes(indices[:, k], values, count) for k, count in enumerate(shape))
+
+
+def _uneven(sizes: Iterable[np.ndarray]) -> dict[int, float]:
     found = {}
-    for mode in range(tensor.ndim):
-        sizes = slice_sizes(tensor, mode)
-        sizes = sizes[sizes > 0]
-        if len(sizes) > 1 and sizes.max() > UNEVENNESS().telling * sizes.min():
-            found[mode] = float(sizes.max() / sizes.min())
+    for mode, size in enumerate(sizes):
+        size = size[size > 0]
+        if len(size) > 1 and size.max() > UNEVENNESS().telling * size.min():
+            found[mode] = float(size.max() / size.min())
     return found
