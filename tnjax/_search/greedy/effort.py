@@ -12,16 +12,19 @@ EFFORTS = ("quick", "normal", "thorough")
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """The work of `effort="normal"` once the target is met.
+    """The work that is done once the target is met, unless `effort="thorough"`.
 
     Attributes:
         floor: what is always allowed, in flops by the forecast of `fitting.work`: about five
             seconds of one core.
-        again: what else is, as a multiple of what it took to meet the target.
+        again: what else is with "normal", as a multiple of what it took to meet the target.
+        pruning: what may be done beyond to take ranks away, which what was changed last needs, as
+            another such multiple.
     """
 
     floor: float = 3e9
     again: float = 1.0
+    pruning: float = 0.5
 
 
 EFFORT = tuned("effort", Effort())
@@ -59,6 +62,8 @@ def affords(effort: str, state: GreedyState, work: float) -> bool:
 
 
 def spent(effort: str, state: GreedyState) -> bool:
-    """Whether a phase must end before its queue does. Taking ranks away is cheap, and what was
-    changed last needs it."""
-    return state.phase != "prune" and left(effort, state) <= 0
+    """Whether a phase must end before its queue does."""
+    beyond = 0.0
+    if state.phase == "prune" and state.grown is not None:
+        beyond = max(EFFORT().floor, EFFORT().pruning * state.grown)
+    return left(effort, state) + beyond <= 0
