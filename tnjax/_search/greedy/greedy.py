@@ -92,9 +92,10 @@ class Greedy(Options, Strategy):
             tried as well (up to four modes).
         num_starts: starts of each of these structures.
         effort: what is done once the target is met. "quick": ranks are taken away, for at most
-            half of the work that it took to meet the target. "normal": all of this, until it has taken about as much work as it took to meet the
-            target, by a forecast of flops, which every machine makes alike; a small problem is
-            always looked at in full. "thorough": all of this, to its end.
+            half of the work that it took to meet the target. "normal": all of this, until it has
+            taken about as much work as it took to meet the target, by a forecast of flops, which
+            every machine makes alike; a small problem is always looked at in full. "thorough":
+            all of this, to its end.
         solver: for the cores, as in `fit`; ALS for least squares, L-BFGS for other losses.
 
     Raises:

@@ -69,9 +69,10 @@ def best_choice(
     """
     options = np.indices([len(logs) for logs in program.logs])
     options = options.reshape(len(program.logs), -1)
-    total = lambda values: sum(np.asarray(v)[options[bond]] for bond, v in values)
+    total = lambda values: np.sum([v[options[bond]] for bond, v in values], axis=0)
     logs = [values[options[bond]] for bond, values in enumerate(program.logs)]
-    params = sum(np.exp(log + sum(logs[e] for e in bonds)) for log, bonds in program.nodes)
+    sizes = [np.exp(log + sum(logs[e] for e in bonds)) for log, bonds in program.nodes]
+    params = np.sum(sizes, axis=0)
     fits = np.ones(options.shape[1], bool)
     if limits.max_params is not None:
         fits &= params <= limits.max_params * (1 + _ROUNDING)
