@@ -34,7 +34,7 @@ def counted(effort: str, state: GreedyState, info: Info) -> GreedyState:
     """The state with the work of a step; done, if that was the last one that its effort allows."""
     work = state.work + info.work
     grown = state.grown
-    if grown is None and state.tidying and state.phase != "rival":
+    if grown is None and state.tidying:
         grown = work
     state = dataclasses.replace(state, work=work, grown=grown)
     rival = state.phase == "rival" and state.rival is not None and not state.rival.stride
@@ -61,9 +61,14 @@ def affords(effort: str, state: GreedyState, work: float) -> bool:
     return left(effort, state) > 0 and work <= allowed(effort, state)
 
 
+def left_for_ranks(effort: str, state: GreedyState) -> float:
+    """What may still be done to take ranks away."""
+    if state.grown is None:
+        return math.inf
+    return left(effort, state) + max(EFFORT().floor, EFFORT().pruning * state.grown)
+
+
 def spent(effort: str, state: GreedyState) -> bool:
     """Whether a phase must end before its queue does."""
-    beyond = 0.0
-    if state.phase == "prune" and state.grown is not None:
-        beyond = max(EFFORT().floor, EFFORT().pruning * state.grown)
-    return left(effort, state) + beyond <= 0
+    still = left_for_ranks if state.phase == "prune" else left
+    return still(effort, state) <= 0

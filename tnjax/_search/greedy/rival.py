@@ -21,9 +21,11 @@ from ...problems import Problem
 from ...solve.limits import as_solver
 from ..fitting.capacity import holds
 from ..fitting.refit import refit
+from ..fitting.work import fit_work
 from ..strategies.fixed import FixedFormat
 from ..strategies.ladder import cores_at
 from ..strategy import Budget, Fit, Info, MoveRecord
+from .effort import left_for_ranks
 from .fits import Step, holding
 from .options import Options
 from .phase import Phase
@@ -157,6 +159,9 @@ def _next(options: Options, problem: Problem, state: GreedyState, budget: Budget
     rival, met = state.rival, budget.meets(state.error)
     assert rival is not None
     shorter = dataclasses.replace(state, rival=dataclasses.replace(rival, stride=rival.stride // 2))
+    if met and left_for_ranks(options.effort, state) <= 0:
+        done = dataclasses.replace(rival, stride=0)
+        return dataclasses.replace(state, rival=done), Info(), Outcome.STAY
     rank = rival.rank + (-rival.stride if met else rival.stride)
     structure = Structure.cp(problem.shape, rank) if rank > 1 else state.structure
     allowed = rank > 1 and (options.max_rank is None or rank <= options.max_rank)
@@ -297,17 +302,21 @@ def _fitted(
     assert rival is not None
     old = (Structure.cp(problem.shape, rival.rank), rival.cores) if rival.cores else None
     cores = cores_at(old, structure, state.seed, problem.dtype)
-    solver, patient = as_solver(options.solver, problem), patient and options.solver is None
-    if patient:
+    solver, capacity = as_solver(options.solver, problem), Structure.cp(problem.shape, _roomy(rank))
+    effort = RIVALRY().effort
+    if patient and options.solver is None:
+        one = fit_work(capacity, problem.sweep_flops(capacity), solver.max_steps)
+        affordable = left_for_ranks(options.effort, state) / one
+        effort = min(RIVALRY().patience, max(effort, affordable))
         solver = dataclasses.replace(solver, rtol=RIVALRY().rtol)
     fit, info = refit(
         problem,
         solver,
         structure,
         cores,
-        capacity=Structure.cp(problem.shape, _roomy(rank)),
+        capacity=capacity,
         target_error=RIVALRY().inside * (budget.target_error or 0.0),
-        effort=RIVALRY().patience if patient else RIVALRY().effort,
+        effort=effort,
     )
     return fit, info, dataclasses.replace(state, seed=state.next_seed())
 
