@@ -137,7 +137,7 @@ import numpy as np, tnjax
 before = tnjax.Greedy.step
 def step(self, *args):
     print("step begins", flush=True)
-    np.linalg.svd(np.random.default_rng(0).standard_normal((700, 700)))
+    np.linalg.svd(np.random.default_rng(0).standard_normal((SIZE, SIZE)))
     print("step ends", flush=True)
     return before(self, *args)
 tnjax.Greedy.step = step
@@ -149,7 +149,7 @@ def test_ctrl_c_is_answered_while_a_step_computes_and_the_step_is_kept(files):
     words = ["decompose", "x.npy", "--target-error", "0.001", "--no-infer", "--out", "run"]
     keys = [("step begins", CTRL_C)]
     words += ["--cache", "none"]
-    done = run_in_terminal(words, 80, folder=files, keys=keys, before=BUSY)
+    done = run_in_terminal(words, 80, folder=files, keys=keys, before=BUSY.replace("SIZE", "700"))
     assert done.status == 130, done.text
     answer = "stopping after this step; Ctrl-C again stops at once ..."
     assert done.drawn.index(answer) < done.drawn.index("step ends")
@@ -163,7 +163,8 @@ def test_ctrl_c_is_answered_while_a_step_computes_and_the_step_is_kept(files):
 def test_ctrl_c_again_stops_at_once(files):
     words = ["decompose", "x.npy", "--target-error", "0.001", "--no-infer", "--out", "run"]
     keys = [("step begins", CTRL_C), ("stopping after this step", CTRL_C)]
-    done = run_in_terminal(words, 200, folder=files, keys=keys, before=BUSY)
+    busy = BUSY.replace("SIZE", "3000")  # a minute, which nobody waits for
+    done = run_in_terminal(words, 200, folder=files, keys=keys, before=busy)
     assert done.status == 130, done.text
     assert "stopping at once" in done.text
     assert "step ends" not in done.drawn

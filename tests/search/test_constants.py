@@ -30,6 +30,7 @@ NOT_TUNED = {
     "_search.storage.checkpoint._VERSION": "of a file format",
     "_search.spectra.choices._ROUNDING": "of sums in double precision",
     "_search.spectra.graphs._WORST": "more than any cost",
+    "problems.leading._KNOWN": "results that are kept",
     "_structure._JSON_VERSION": "of a file format",
     "nn._files._VERSION": "of a file format",
     "nn._torch_file._MOST_PICKLE_BYTES": "bytes of a file that is read",
