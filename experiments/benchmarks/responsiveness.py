@@ -127,7 +127,9 @@ CASES = {
     "genetic 8^5": Case(
         "decompose {input} --target-error 0.5 --strategy genetic", _noise(*(8,) * 5)
     ),
-    "ratings": Case("complete {input} --validation 0.1 --target-error 0.05", ratings),
+    "ratings": Case(
+        "complete {input} --validation 0.1 --target-error 0.05 --duplicates mean", ratings
+    ),
     "compression": Case(
         "compress {input} --layers layers.* --budget 0.1 --task a_model:task", model, False
     ),
