@@ -6,6 +6,7 @@ import re
 import pytest
 import yaml
 
+from tests.cli_helpers import without_progress
 from tnjax.cli import main
 
 pytestmark = pytest.mark.quick
@@ -122,7 +123,7 @@ def test_bad_input_is_one_line(here, capsys, words, message):
         if flag not in words:
             words = [*words, flag, value]
     assert run(*words) == 2
-    said = capsys.readouterr().err
+    said = without_progress(capsys.readouterr().err)
     assert said.count("\n") == 1
     assert re.search(message, said)
     assert not (here / "run").exists()
