@@ -13,10 +13,10 @@ from tnjax.distributed import dense_screen, dense_sweep, sample_sweep
 WITHIN = 0.25
 
 
-@pytest.mark.parametrize("part", ["dense", "sampled", "screened"])
-def test_costs_are_within_a_quarter_of_the_compiled_programs(part):
+@pytest.mark.parametrize(("part", "cases"), [("dense", 6), ("sampled", 4), ("screened", 4)])
+def test_costs_are_within_a_quarter_of_the_compiled_programs(part, cases):
     found = eight_devices("cost_worker.py", part, hurry=False)[part]
-    assert len(found) >= 4
+    assert len(found) == cases
     for case, figures in found.items():
         for name, (model, told) in figures.items():
             if name == "collective_bytes":

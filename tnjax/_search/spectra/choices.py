@@ -34,21 +34,6 @@ class Program:
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
-    """What the chosen options must fulfil.
-
-    Attributes:
-        max_params: parameters at most.
-        at_most: a number for each option of every bond, and what those chosen may sum up to.
-        at_least: rows of the same kind, for some bonds, that must reach a value.
-    """
-
-    max_params: float | None = None
-    at_most: tuple[Sequence[np.ndarray], float] | None = None
-    at_least: Sequence[tuple[dict[int, np.ndarray], float]] = ()
-
-
-@dataclasses.dataclass(frozen=True)
 class Solution:
     """The options found (None if there are none that fit, or the nodes were used up before) and a
     lower bound of what was minimized."""
@@ -58,14 +43,21 @@ class Solution:
 
 
 def best_choice(
-    program: Program, limits: Limits, costs: Sequence[np.ndarray] | None = None
+    program: Program,
+    *,
+    costs: Sequence[np.ndarray] | None = None,
+    max_params: float | None = None,
+    at_most: tuple[Sequence[np.ndarray], float] | None = None,
+    at_least: Sequence[tuple[dict[int, np.ndarray], float]] = (),
 ) -> Solution:
     """The choice with the fewest parameters, or the smallest sum of costs, of all there are.
 
     Args:
         program: with so few choices that a number for each is no burden.
-        limits: what the choice must fulfil.
         costs: for each option of every bond; the parameters are minimized without.
+        max_params: parameters at most.
+        at_most: a number for each option of every bond, and what those chosen may sum up to.
+        at_least: rows of the same kind, for some bonds, that must reach a value.
     """
     options = np.indices([len(logs) for logs in program.logs])
     options = options.reshape(len(program.logs), -1)
@@ -74,12 +66,12 @@ def best_choice(
     sizes = [np.exp(log + sum(logs[e] for e in bonds)) for log, bonds in program.nodes]
     params = np.sum(sizes, axis=0)
     fits = np.ones(options.shape[1], bool)
-    if limits.max_params is not None:
-        fits &= params <= limits.max_params * (1 + _ROUNDING)
-    if limits.at_most is not None:
-        values, most = limits.at_most
+    if max_params is not None:
+        fits &= params <= max_params * (1 + _ROUNDING)
+    if at_most is not None:
+        values, most = at_most
         fits &= total(enumerate(values)) <= most * (1 + _ROUNDING)
-    for row, least in limits.at_least:
+    for row, least in at_least:
         fits &= total(row.items()) >= least - _ROUNDING
     if not fits.any():
         return Solution(None, 0.0)

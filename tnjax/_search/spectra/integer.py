@@ -17,7 +17,7 @@ import numpy as np
 
 from ... import _interrupt
 from ..._tuned import tuned
-from .choices import Limits, Program, Solution, best_choice
+from .choices import Program, Solution, best_choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ def minimize_params(
             (see `_interrupt`) raises.
     """
     if program.choices <= INTEGER().few:
-        return best_choice(program, Limits(None, at_most, at_least))
+        return best_choice(program, at_most=at_most, at_least=at_least)
     relaxed = _Relaxation(program)
     if at_most is not None:
         values, most = at_most
@@ -82,7 +82,7 @@ def minimize_params(
 def minimize_cost(program: Program, costs: Sequence[np.ndarray], max_params: float) -> Solution:
     """The smallest sum of the chosen options' costs with at most `max_params` parameters."""
     if program.choices <= INTEGER().few:
-        return best_choice(program, Limits(max_params), costs)
+        return best_choice(program, costs=costs, max_params=max_params)
     relaxed = _Relaxation(program, max_params)
     relaxed.touch_everywhere()
     scale = max(float(sum(np.max(c) for c in costs)), 1e-300)
