@@ -140,8 +140,8 @@ def listed(*parts: str) -> tuple[Constant, ...]:
 
     Example:
         >>> from tnjax import constants
-        >>> [c.name for c in constants.listed("effort")]
-        ['effort.floor', 'effort.again']
+        >>> "effort.again" in [c.name for c in constants.listed("effort")]
+        True
     """
     found = []
     for part in parts or HOMES:
