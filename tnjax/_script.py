@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 # Subcommands that take longer than their import.
@@ -16,12 +17,13 @@ _ERASE = "\r\x1b[2K"
 
 def main() -> int:
     """Run the command line; returns the exit status."""
+    begin = time.perf_counter()
     with _told(starting(sys.argv[1:])):
         from tnjax._collector import allow
         from tnjax.cli import main
 
         allow()  # this process is the command's own
-    status = main()
+    status = main(begin=begin)
     _leave_compilations(status)
     return status
 

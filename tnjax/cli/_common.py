@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._clock import left
 from ._devices import InputError, check_device_options, make_mesh
 from ._imports import find_modules_here, import_all
 from ._interrupt import stop_on_signals
@@ -217,9 +218,9 @@ def run_search(
     tidy = _no_empty(options.out) if first else contextlib.nullcontext()
     display.title(title)
     with stop_on_signals(display.line, display.close) as stop, tidy:
-        on_step = display.on_step
+        on_step, seconds = display.on_step, left(options.max_seconds)
         if watch is not None:
-            on_step, stop = watch.on_step, watch.stop
+            on_step, stop, seconds = watch.on_step, watch.stop, options.max_seconds
         result = search(
             problem,
             key=jax.random.key(options.seed),
@@ -227,7 +228,7 @@ def run_search(
             target_error=options.target_error,
             max_params=options.max_params,
             max_steps=1 if options.ranks and not options.max_steps else options.max_steps,
-            max_seconds=options.max_seconds,
+            max_seconds=seconds,
             memory_limit=limit,
             on_step=on_step,
             setup=Setup(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import tyro
 
+from ._clock import counting
 from ._complete import Complete
 from ._compress import Compress
 from ._decompose import Decompose
@@ -28,8 +30,17 @@ _COMMANDS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0, or 2 on bad input)."""
+def main(arguments: Sequence[str] | None = None, *, begin: float | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: the words after `tnjax`; those of this process by default.
+        begin: when the command began, as `time.perf_counter` counts; now by default.
+
+    Returns:
+        the exit status (0, or 2 on bad input).
+    """
+    begin = time.perf_counter() if begin is None else begin
     words = list(sys.argv[1:] if arguments is None else arguments)
     parsed: Any = tyro.extras.subcommand_cli_from_dict(
         {k: grouped(v) if words[:1] == [k] else listed(v) for k, v in _COMMANDS.items()},
@@ -38,9 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args=words,
     )
     command = parsed.flat()
-    if getattr(command, "coordinator", None) is not None:
-        return watched(command, lambda: _run(command))
-    return _run(command)
+    with counting(begin):
+        if getattr(command, "coordinator", None) is not None:
+            return watched(command, lambda: _run(command))
+        return _run(command)
 
 
 def _run(command) -> int:

@@ -34,7 +34,7 @@ class UsualOptions:
     max_params: MaybeInt = None
     """Never use more core entries than this."""
     max_seconds: MaybeFloat = None
-    """Stop after so much time."""
+    """Stop searching so long after the command began; loading JAX and data count, up to half."""
     effort: Annotated[
         Literal["quick", "normal", "thorough"] | None,
         tyro.conf.arg(metavar="{quick,normal,thorough}", help_behavior_hint=""),
