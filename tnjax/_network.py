@@ -319,6 +319,9 @@ def relative_error(x: TensorNetwork | ArrayLike, y: TensorNetwork | ArrayLike) -
     x, y = (v.to_dense() if isinstance(v, TensorNetwork) else jnp.asarray(v) for v in (x, y))
     if x.shape != y.shape:
         raise ValueError(f"relative_error: shapes differ, {x.shape} and {y.shape}.")
+    with jax.numpy_dtype_promotion("standard"):  # a network and its data may differ in precision
+        dtype = jnp.promote_types(x.dtype, y.dtype)
+    x, y = x.astype(dtype), y.astype(dtype)
     scale = jnp.abs(y).max() if y.size else jnp.zeros(())
     scale = jnp.where(scale > 0, scale, jnp.ones_like(scale)).astype(y.dtype)
     return jnp.linalg.norm(((x - y) / scale).ravel()) / jnp.linalg.norm((y / scale).ravel())

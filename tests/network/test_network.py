@@ -14,6 +14,7 @@ from tests.helpers import (
     dense_oracle,
     einsum,
     labels,
+    needs_double,
     normal,
     random_cores,
     random_network,
@@ -444,6 +445,14 @@ def test_relative_error_of_arrays_and_networks(dtype):
         found = relative_error(x, y)
         assert found.dtype == real(dtype)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@needs_double
+def test_relative_error_of_a_network_and_data_of_another_precision():
+    x, y = (normal((4, 3, 2), dtype, seed=5 + k) for k, dtype in enumerate(("float32", "float64")))
+    found = relative_error(x, y)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, np.linalg.norm(x - y) / np.linalg.norm(y), rtol=1e-12)
 
 
 def test_relative_error_needs_equal_shapes():

@@ -298,6 +298,13 @@ def test_modes_are_reshaped_as_they_are_read(tmp_path, leading):
     assert problem.relative_error(network) == pytest.approx(float(expected))
 
 
+def test_arrays_are_no_sources(unchecked):
+    with pytest.raises(ValueError, match="got ndarray; a tensor in memory is for Decomposition"):
+        StreamedDecomposition(planted())
+    with pytest.raises(ValueError, match="got ndarray; entries in memory are for Completion"):
+        tnjax.StreamedCompletion(planted(), key=KEY)
+
+
 def test_bad_tensors_and_limits_are_refused(tmp_path):
     path = save_npy(tmp_path, planted())
     for dims, word in (((7, 2, 9, 10, 12), "does not keep"), ((126, 10, 11), "does not keep")):
@@ -313,6 +320,9 @@ def test_bad_tensors_and_limits_are_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match="needs a target_error below 1"):
             search(problem, key=KEY, **options)
+    told = tnjax.FixedFormat("tt", ranks=2)
+    with pytest.raises(ValueError, match="ranks, are meant for the tensor itself"):
+        search(problem, key=KEY, strategy=told, target_error=0.5)
     with pytest.raises(ValueError, match="shape"):
         problem.relative_error(TensorNetwork.random(Structure.rank_one((2, 3)), key=KEY))
     noise = slab_problem(save_npy(tmp_path, normal((40, 30, 30))), memory_limit=900_000)

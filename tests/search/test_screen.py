@@ -104,6 +104,18 @@ def test_growing_by_the_slices_lowers_the_loss_by_the_gain(dtype, increment):
         assert abs(before - after - gain) <= tolerance * before
 
 
+def test_slices_of_a_higher_precision_leave_the_network_in_its_own():
+    structure = Structure.tensor_train((3, 4, 3), (2, 2))
+    cores = random_cores(structure, 1, np.float32)
+    for edge in ((0, 1), (0, 2)):
+        shapes = [structure.core_shape(node) for node in edge]
+        if edge in structure.edges:
+            axes = [structure.axis(node, edge) for node in edge]
+            shapes = [s[:a] + s[a + 1 :] for s, a in zip(shapes, axes, strict=True)]
+        _, grown = grow(structure, cores, edge, [[np.ones(shape) for shape in shapes]])
+        assert {core.dtype for core in grown} == {np.dtype(np.float32)}
+
+
 def test_the_gain_of_a_pair_is_its_best_two_node_fit():
     """Oracle: NumPy alternating least squares on the environment, many random starts."""
     structure = Structure.tensor_train((3, 4, 3), (2, 2))

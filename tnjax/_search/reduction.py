@@ -37,6 +37,12 @@ def searched(
         if below_precision(problem, plan):
             return _as_close_as_can_be(problem, plan)
     if not plan.strategy.on_core:
+        if not isinstance(problem, Problem):
+            raise ValueError(
+                "search: a StreamedDecomposition is searched on a smaller tensor that stands for "
+                f"it, and the options of this {type(plan.strategy).__name__}, such as ranks, are "
+                "meant for the tensor itself; leave them out, or read it into memory."
+            )
         plan = dataclasses.replace(plan, setup=dataclasses.replace(plan.setup, compress=False))
     spread = shared(problem.mesh) if isinstance(problem, Problem) else False
     early = False  # stopped before it was known what is searched on, or from where

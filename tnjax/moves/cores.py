@@ -24,7 +24,8 @@ def grow(
     for position, node in enumerate(edge):
         axis = new.axis(node, edge)
         core = out[node] if edge in structure.edges else np.expand_dims(out[node], axis)
-        fresh = [np.expand_dims(pair[position], axis) for pair in slices]
+        # A slice that was found in a higher precision must not carry it into the network.
+        fresh = [np.expand_dims(pair[position], axis).astype(core.dtype) for pair in slices]
         out[node] = np.concatenate([core, *fresh], axis)
     return new, tuple(out)
 

@@ -189,6 +189,12 @@ class StreamedCompletion:
     _last: list[Any] = dataclasses.field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.source, SampleSource):
+            raise ValueError(
+                "StreamedCompletion: expected a source that is read in chunks, such as "
+                f"tnjax.io.open_samples gives, got {type(self.source).__name__}; entries in memory "
+                "are for Completion."
+            )
         for name in ("validation", "test"):
             share = getattr(self, name)
             if not 0 <= share < 1:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from .._network import TensorNetwork
@@ -104,13 +104,13 @@ class StreamedDecomposition:
 
     Args:
         source: the tensor, from `tnjax.io.open_tensor`.
-        dtype: of the cores; double precision by default.
+        dtype: of the cores; the default is double precision, where JAX has that switched on.
         dims: sizes of the modes to work in, as NumPy reshapes, which keep the slowest mode apart;
             those of the source by default.
         memory_limit: bytes for all arrays; half of this machine's memory by default.
 
     Raises:
-        ValueError: if the source has no entries, or cannot be reshaped so.
+        ValueError: if the source is none, has no entries, or cannot be reshaped so.
         MemoryLimitError: (a `ValueError`) if not even one slab fits.
 
     Example:
@@ -137,10 +137,16 @@ class StreamedDecomposition:
     memory_limit: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.source, Slabs):
+            raise ValueError(
+                "StreamedDecomposition: expected a source that is read in slabs, such as "
+                f"tnjax.io.open_tensor gives, got {type(self.source).__name__}; a tensor in memory "
+                "is for Decomposition."
+            )
         shape = tuple(self.source.shape)
         if not shape or not math.prod(shape):
             raise ValueError(f"StreamedDecomposition: a tensor of shape {shape} has no entries.")
-        real = jnp.zeros((), self.dtype).dtype
+        real = jax.dtypes.canonicalize_dtype(self.dtype)  # as JAX holds it
         if np.dtype(self.source.dtype).kind == "c":
             real = np.result_type(real, np.complex64)
         object.__setattr__(self, "dtype", np.dtype(real))

@@ -12,14 +12,17 @@ from ..._structure import Structure
 from ..._tuned import tuned
 from ...moves.cores import Cores
 from ...problems import Problem
+from ...solve.limits import as_solver
+from ..fitting.work import fit_work
+from ..reach import least_error
 from ..spectra.ranks import ranks_for_budget, ranks_for_error
 from ..spectra.ring import ring_structures, ring_svd
 from ..spectra.tree_svd import Tree
 from ..spectra.trees import two_node_trees
 from ..spectra.unfoldings import Unfoldings
-from ..strategy import Budget, Info, MoveRecord
+from ..strategy import Budget, Fit, Info, MoveRecord
 from .ladder import Ladder, LadderState
-from .proposing import FITTING, Proposing, ProposingState
+from .proposing import FITTING, Proposing, ProposingState, tree_of
 from .tree import check_limits
 
 FORMATS = ("tt", "tr", "tucker", "ht", "cp", "svd")
@@ -39,10 +42,13 @@ class Fixed:
         budget_errors: errors of rings that are looked at for a parameter budget, between
             `least_error` and 0.9.
         least_error: the least of these errors.
+        starts: random starts of a network whose ranks are given, as long as all of them together
+            take no more sweeps than one fit may: one that ends early is at a saddle, or done.
     """
 
     budget_errors: int = 25
     least_error: float = 1e-3
+    starts: int = 8
 
 
 FIXED = tuned("fixed", Fixed())
@@ -66,7 +72,8 @@ class FixedFormat(Proposing):
         solver: for the cores, as in `fit`.
         ranks: the ranks themselves instead: one for all bonds (less where the tensor can use
             less), or one for each in the order of the constructor, such as
-            `Structure.tensor_train`. That network is fitted and nothing else.
+            `Structure.tensor_train`. That network is fitted and nothing else, from several starts
+            where they are random and the fits end early.
 
     Raises:
         ValueError: for an unknown format, and for ranks that are not positive or, in a search, too
@@ -209,9 +216,7 @@ class FixedFormat(Proposing):
             raise ValueError(
                 f"FixedFormat: {structure} has the ranks that were given, but {why.message}."
             )
-        state = ProposingState(structure, (), math.inf, seed)
-        cores = self.start_cores(problem, structure, state)
-        fit, info = self._fit(problem, structure, cores, budget)
+        fit, info = self._best_of_starts(problem, structure, budget, seed)
         status = Status.TARGET_REACHED if budget.meets(fit.error) else Status.STAGNATED
         if not math.isfinite(fit.error):
             status = Status.NON_FINITE
@@ -219,6 +224,38 @@ class FixedFormat(Proposing):
             fit.structure, fit.cores, fit.error, (*seed, 1), phase="done", status=status
         )
         return state, dataclasses.replace(info, move=MoveRecord(self.format))
+
+    def _best_of_starts(
+        self, problem: Problem, structure: Structure, budget: Budget, seed: tuple[int, ...]
+    ) -> tuple[Fit, Info]:
+        """The best fit of a structure: of one start, where that is not random."""
+        state = ProposingState(structure, (), math.inf, seed)
+        cores = self.start_cores(problem, structure, state)
+        fit, info = self._fit(problem, structure, cores, budget)
+        if not self._random_start(problem, structure):
+            return fit, info
+        enough = max(budget.target_error or 0.0, least_error(problem))
+        solver = as_solver(self.solver, problem)
+        none, most = (
+            fit_work(structure, problem.sweep_flops(structure), round(steps))
+            for steps in (0, FITTING().effort * solver.max_steps)
+        )
+        spent = info.work - none
+        for turn in range(1, FIXED().starts):
+            if fit.error <= enough or spent >= most - none:
+                break
+            state = dataclasses.replace(state, seed=(*seed, turn))
+            cores = self.start_cores(problem, structure, state)
+            other, more = self._fit(problem, structure, cores, budget)
+            info, spent = info + more, spent + more.work - none
+            if math.isfinite(other.error) and not fit.error <= other.error:
+                fit = other
+        return fit, info
+
+    def _random_start(self, problem: Problem, structure: Structure) -> bool:
+        """Whether `start_cores` draws the cores."""
+        ring = self.format == "tr" and problem.is_dense
+        return not ring and tree_of(problem, structure) is None
 
     def step(
         self, problem: Problem, state: ProposingState, budget: Budget

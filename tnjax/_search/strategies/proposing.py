@@ -100,15 +100,11 @@ class Proposing(Strategy):
     def start_cores(self, problem: Problem, structure: Structure, state: ProposingState) -> Cores:
         """Where the fit of a proposed structure starts: truncated SVDs of the data where there
         are data and no loops, else cores drawn at random."""
-        if problem.is_dense:
-            try:
-                tree = Tree.of(structure)
-            except ValueError:
-                pass
-            else:
-                ranks = {edge: structure.rank(edge) for edge in tree.edges}
-                network = decompose(problem.dense_target, tree, ranks=ranks)
-                return pad(network.structure, network.cores, structure)
+        tree = tree_of(problem, structure)
+        if tree is not None:
+            ranks = {edge: structure.rank(edge) for edge in tree.edges}
+            network = decompose(problem.dense_target, tree, ranks=ranks)
+            return pad(network.structure, network.cores, structure)
         return host_cores(structure, np.random.default_rng(state.seed), problem.dtype)
 
     def check(self, problem: Problem) -> None:
@@ -236,6 +232,17 @@ class Proposing(Strategy):
             effort=FITTING().effort,
             give_up=give_up,
         )
+
+
+def tree_of(problem: Problem, structure: Structure) -> Tree | None:
+    """The tree by which truncated SVDs of the data give the cores of a structure; None where
+    there are no data, or there is a loop."""
+    if not problem.is_dense:
+        return None
+    try:
+        return Tree.of(structure)
+    except ValueError:
+        return None
 
 
 def _largest_gram(structure: Structure) -> int:
