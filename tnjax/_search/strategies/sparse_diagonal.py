@@ -332,16 +332,19 @@ def _update(structure: Structure, problem: LeastSquares, node: int, cores, diago
     gram, rhs = problem.normal_equations(TensorNetwork(structure, around), node)
     own = structure.core_edges(node)
     values = {edge: diagonals[edges.index(edge)] for edge in own}
-    weights = _outer([values[edge] for edge in own]).astype(rhs.dtype)
+    weights = _last(_outer([values[edge] for edge in own]).astype(rhs.dtype), rhs)
     x = cores[node].reshape(rhs.shape)
     bits = jnp.finfo(rhs.dtype).bits // (2 if jnp.iscomplexobj(rhs) else 1)
-    system = gram * weights[:, None] * weights + ridge.astype(gram.dtype) * np.eye(len(weights))
+    eye = np.eye(rhs.shape[-1]).reshape((1,) * (gram.ndim - 2) + gram.shape[-2:])
+    system = gram * weights[..., :, None] * weights[..., None, :] + ridge.astype(gram.dtype) * eye
     ridge_of_rows = SPARSE().ridge if bits == 64 else SPARSE().ridge_single
     x = x + solve_rows(system, rhs * weights, x, ridge_of_rows)
     ranks = tuple(structure.edges[edge] for edge in own)
     for place, edge in enumerate(own):
         rest = _outer([values[e] if e != edge else jnp.ones_like(values[e]) for e in own])
-        parts = (x * rest.astype(x.dtype)).reshape(-1, *ranks)  # core with the other diagonals
+        parts = (x * _last(rest.astype(x.dtype), x)).reshape(
+            -1, *ranks
+        )  # core with the other diagonals
         index = np.eye(ranks[place]).reshape(
             ranks[place], 1, *[ranks[place] if p == place else 1 for p in range(len(ranks))]
         )
@@ -364,8 +367,13 @@ def _outer(vectors: list[Array]) -> Array:
     """All products of one entry of each, in the order of a core's bonds."""
     out = jnp.ones((1,), vectors[0].dtype)
     for vector in vectors:
-        out = (out[:, None] * vector).reshape(-1)
+        out = (out[:, None] * vector[None, :]).reshape(-1)
     return out
+
+
+def _last(vector: Array, array: Array) -> Array:
+    """A vector as an array of the same rank as another one, along its last axis."""
+    return vector.reshape((1,) * (array.ndim - 1) + (-1,))
 
 
 def _shrink(quadratic: Array, linear: Array, s: Array, penalty: Array) -> Array:
