@@ -31,6 +31,12 @@ os.environ["XLA_FLAGS"] = " ".join([*_HURRY, os.environ.get("XLA_FLAGS", "")]).s
 _DOUBLE = os.environ.get("TNJAX_TEST_X64", "1") != "0"
 jax.config.update("jax_enable_x64", _DOUBLE)
 
+# Nothing of ours counts on promotion: of dtypes, or of ranks. Commands that tests start as well.
+_EXACT = {"jax_numpy_dtype_promotion": "strict", "jax_numpy_rank_promotion": "raise"}
+for _name, _value in _EXACT.items():
+    os.environ[_name.upper()] = _value
+    jax.config.update(_name, _value)
+
 hypothesis.settings.register_profile(
     "tnjax", deadline=None, max_examples=30, derandomize=True, database=None
 )
@@ -56,6 +62,15 @@ def _same_precision():
     """Commands that a test runs in this process may switch to double precision."""
     yield
     jax.config.update("jax_enable_x64", _DOUBLE)
+
+
+@pytest.fixture
+def usual_promotion(monkeypatch):
+    """Models and notebooks are written as users write them, with biases that are broadcast."""
+    for name in _EXACT:
+        monkeypatch.delenv(name.upper())
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 @pytest.fixture

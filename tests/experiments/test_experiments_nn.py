@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "experiments"
 
+pytestmark = pytest.mark.usefixtures("usual_promotion")
+
 
 @pytest.fixture
 def experiment(monkeypatch):

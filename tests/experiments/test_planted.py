@@ -118,7 +118,7 @@ def test_image_experiment_runs_in_a_small_setting(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_notebook_runs_and_is_stored_without_outputs(path, tmp_path):
+def test_notebook_runs_and_is_stored_without_outputs(path, tmp_path, usual_promotion):
     import nbclient
     import nbformat
 
