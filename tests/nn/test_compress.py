@@ -96,7 +96,7 @@ def test_vectors_without_influence_are_not_counted(net):
     adapter = tnn.adapter_for(net)
     slots = _model.pick(adapter.slots(net), "hidden")
     index = jnp.asarray([[0, 1, 2, 3], [4, 3, 2, 1]])
-    masked = lambda model, batch: jax.vmap(model)(batch) * jnp.array([[1.0], [0.0]])
+    masked = lambda model, batch: jax.vmap(model)(batch) * jnp.array([[1.0], [0.0]], jnp.float32)
     found = _measure.moments(adapter, net, slots, tnn.Calibration(masked, [index]), key=KEY)
     assert found["hidden"].count == 1
 

@@ -4,7 +4,7 @@
 >>> from tnjax.nn import tt_matrix
 >>> from tnjax.nn.equinox import TNLinear
 >>> layer = TNLinear(tt_matrix((4, 8), (4, 8), 3), key=jax.random.key(0))
->>> layer(jax.numpy.ones(32)).shape
+>>> layer(jax.numpy.ones(32, "float32")).shape
 (32,)
 """
 
@@ -57,7 +57,7 @@ class TNLinear(eqx.Module):
         >>> from tnjax.nn.equinox import TNLinear
         >>> dense = eqx.nn.Linear(8, 6, key=jax.random.key(0))
         >>> layer = TNLinear.from_dense(dense, low_rank(6, 8, 2))
-        >>> layer(jax.numpy.ones((5, 8))).shape
+        >>> layer(jax.numpy.ones((5, 8), "float32")).shape
         (5, 6)
     """
 
@@ -151,7 +151,7 @@ class TNConv(eqx.Module):
         >>> from tnjax.nn import low_rank
         >>> from tnjax.nn.equinox import TNConv
         >>> layer = TNConv(low_rank(8, 27, 4), (3, 3), padding=1, key=jax.random.key(0))
-        >>> layer(jax.numpy.ones((3, 5, 5))).shape
+        >>> layer(jax.numpy.ones((3, 5, 5), "float32")).shape
         (8, 5, 5)
     """
 
@@ -360,7 +360,8 @@ def from_flax(layer: Any) -> Layer:
         >>> from tnjax.nn import flax, low_rank
         >>> from tnjax.nn.equinox import from_flax
         >>> there = flax.TNLinear(low_rank(3, 4, 2), rngs=nnx.Rngs(0))
-        >>> bool(jnp.allclose(from_flax(there)(jnp.ones(4)), there(jnp.ones(4))))
+        >>> x = jnp.ones(4, "float32")
+        >>> bool(jnp.allclose(from_flax(there)(x), there(x)))
         True
     """
     return from_parts(layer.parts)

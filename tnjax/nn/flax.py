@@ -5,7 +5,7 @@
 >>> from tnjax.nn import tt_matrix
 >>> from tnjax.nn.flax import TNLinear
 >>> layer = TNLinear(tt_matrix((4, 8), (4, 8), 3), rngs=nnx.Rngs(0))
->>> layer(jnp.ones((5, 32))).shape
+>>> layer(jnp.ones((5, 32), "float32")).shape
 (5, 32)
 """
 
@@ -53,7 +53,7 @@ class TNLinear(nnx.Module):
         >>> from tnjax.nn import low_rank
         >>> from tnjax.nn.flax import TNLinear
         >>> dense = nnx.Linear(8, 6, rngs=nnx.Rngs(0))
-        >>> TNLinear.from_dense(dense, low_rank(6, 8, 2))(jnp.ones((5, 8))).shape
+        >>> TNLinear.from_dense(dense, low_rank(6, 8, 2))(jnp.ones((5, 8), "float32")).shape
         (5, 6)
     """
 
@@ -130,7 +130,7 @@ class TNConv(nnx.Module):
         >>> from tnjax.nn import low_rank
         >>> from tnjax.nn.flax import TNConv
         >>> layer = TNConv(low_rank(8, 27, 4), (3, 3), padding="SAME", rngs=nnx.Rngs(0))
-        >>> layer(jnp.ones((2, 5, 5, 3))).shape
+        >>> layer(jnp.ones((2, 5, 5, 3), "float32")).shape
         (2, 5, 5, 8)
     """
 
@@ -338,7 +338,8 @@ def from_equinox(layer: Any) -> Layer:
         >>> from tnjax.nn import equinox, low_rank
         >>> from tnjax.nn.flax import from_equinox
         >>> there = equinox.TNLinear(low_rank(3, 4, 2), key=jax.random.key(0))
-        >>> bool(jnp.allclose(from_equinox(there)(jnp.ones(4)), there(jnp.ones(4))))
+        >>> x = jnp.ones(4, "float32")
+        >>> bool(jnp.allclose(from_equinox(there)(x), there(x)))
         True
     """
     return from_parts(layer.parts)

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -245,7 +246,7 @@ class TrialScreen(LayerScreen):
 
             step, weight = self._programs(layout, path, build, task, transformation)
             for c, edge in enumerate(edges):
-                drawn = tuple(self.std * np.sqrt(part[0, c].size) * part[0, c] for part in starts)
+                drawn = tuple(self.std * math.sqrt(part[0, c].size) * part[0, c] for part in starts)
                 support = tuple(jnp.asarray((s != 0).astype(s.dtype)) for s in drawn)
                 frozen = tuple(
                     jnp.zeros_like(core) if k in edge else core for k, core in enumerate(old.cores)
