@@ -32,7 +32,8 @@ def drive(
     fit, status = _best(journal, network, state, status, cut, early)
     budget = budget_of(plan.limits)
     network, error = TensorNetwork(fit.structure, fit.cores), fit.error
-    if status is Status.MAX_SECONDS and budget.meets(error):
+    unmet = (Status.MAX_SECONDS, Status.MAX_STEPS, Status.MAX_FITTED)
+    if status in unmet and budget.meets(error):
         status = Status.TARGET_REACHED
     if journal.is_useless(fit) and _free(plan):
         journal.look_at_size(problem.num_params(fit.structure), useless=True)
@@ -125,7 +126,8 @@ def _best(
                 journal.archive = journal.archive.add(problem, (fit,))
             return fit, status
         last = Fit(state.structure, state.cores, state.error)
-        best = better_of(problem, budget, (last, *cut)) or last
+        held = () if state.held is None else (state.held,)
+        best = better_of(problem, budget, (last, *held, *cut)) or last
     if state.tidying and status in (Status.MAX_SECONDS, Status.MAX_FITTED):
         status = state.status  # the target was met; only the tidying was cut short
     return best, status

@@ -138,10 +138,23 @@ class Journal:
         on_progress, structure = self.plan.setup.on_progress, state.structure
         if on_progress is None:
             return
-        num_params = self.problem.num_params(structure)
-        met = budget_of(self.plan.limits).meets(state.error)
-        fitted, seconds = self.totals.fitted, self.seconds
-        on_progress(Progress(state.doing, structure, num_params, state.error, fitted, seconds, met))
+        num_params, held = self.problem.num_params(structure), state.held
+        best = None
+        if budget_of(self.plan.limits).meets(state.error):
+            best = num_params
+        elif held is not None:
+            best = self.problem.num_params(held.structure)
+        on_progress(
+            Progress(
+                state.doing,
+                structure,
+                num_params,
+                state.error,
+                self.totals.fitted,
+                self.seconds,
+                best,
+            )
+        )
 
     def nothing_fitted(self, network: TensorNetwork, best: Fit | None, *, early: bool) -> Fit:
         """The end of a search that was stopped before its start was ready: the best that was

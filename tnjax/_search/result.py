@@ -71,7 +71,9 @@ class Progress:
             are counted with the sizes of the data, as in the result.
         fitted: structures fitted so far, rejected ones included.
         seconds: since the search began, earlier runs that it resumes included.
-        target_met: whether there is a target error and `error` is at or below it.
+        best_params: parameters of a network that meets the target error, which the search returns
+            if it ends here: of this one, or of another one that it holds. None as long as there is
+            none, and without a target error.
 
     Example:
         >>> import jax, tnjax
@@ -89,7 +91,12 @@ class Progress:
     error: float
     fitted: int
     seconds: float
-    target_met: bool
+    best_params: int | None = None
+
+    @property
+    def target_met(self) -> bool:
+        """Whether a network meets the target error."""
+        return self.best_params is not None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -223,6 +223,12 @@ class State(abc.ABC):
         """Whether there is no next step."""
 
     @property
+    def held(self) -> Fit | None:
+        """Another network, which meets the target while that of the state does not: then the search
+        returns it if it ends here. None by default."""
+        return None
+
+    @property
     def tidying(self) -> bool:
         """Whether all that was asked for is reached, and steps only make the network cheaper:
         then neither `max_steps` nor `max_seconds` changes the status."""

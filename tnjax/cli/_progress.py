@@ -133,7 +133,7 @@ class Display:
             self._met = True
             more = f"; {progress.doing}; {self._keeps} keeps what is there"
             self.line(
-                f"target met with {progress.num_params} parameters after {progress.seconds:.1f} s "
+                f"target met with {progress.best_params} parameters after {progress.seconds:.1f} s "
                 f"of search{'' if progress.doing == 'finished' else more}"
             )
         self.status(f"{progress.doing}: {numbers}")

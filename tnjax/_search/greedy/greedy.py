@@ -11,7 +11,7 @@ from ..._network import TensorNetwork
 from ..._status import Status
 from ...problems import Problem
 from ..strategy import Budget, Info, MoveRecord, Strategy
-from . import grouped, infer, neighbors, train
+from . import grouped, incumbent, infer, neighbors, train
 from .effort import counted, left
 from .fits import advance, fit, holding, judged
 from .grow import Growing
@@ -27,6 +27,7 @@ PHASES: dict[str, Phase] = {
     for phase in (
         infer.Infer(),
         grouped.Grouped(),
+        incumbent.Incumbent(),
         Growing(),
         Prune(),
         Swap(),
@@ -37,7 +38,8 @@ PHASES: dict[str, Phase] = {
 
 # What comes after a phase that has nothing more to try, if it is enabled, or else after that one.
 FOLLOWS = {
-    "infer": "grow",
+    "infer": "incumbent",
+    "incumbent": "grow",
     "grouped": "grow",
     **dict(zip(TIDYING, (*TIDYING[1:], "rival"), strict=True)),
     "rival": "done",
@@ -147,6 +149,8 @@ class Greedy(Options, Strategy):
             state, info, outcome = advance(self, problem, budget, state, move)
             if outcome is Outcome.STAY and grouped.applies(self, problem, state):
                 state = dataclasses.replace(state, phase="grouped")
+            elif outcome is Outcome.STAY and incumbent.applies(self, problem, structure, budget):
+                state = dataclasses.replace(state, phase="incumbent")
         return self._after(problem, state, info, outcome, budget), info
 
     def step(

@@ -15,7 +15,7 @@ from ...moves.cores import connected_parts, pad_core
 from ...problems import Problem
 from ..screening.candidates import balanced_slices, slice_position
 from ..strategy import Budget, Info, MoveRecord
-from . import rival, saddle, stuck
+from . import incumbent, rival, saddle, stuck
 from .fits import Step, advance
 from .options import Options
 from .phase import Phase
@@ -69,7 +69,9 @@ class Growing(Phase):
     name = "grow"
 
     def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
-        return grow(options, problem, state, budget)
+        step = incumbent.turn(options, problem, state, budget)
+        step = step or grow(options, problem, state, budget)
+        return incumbent.settled(options, problem, step)
 
 
 def grow(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:

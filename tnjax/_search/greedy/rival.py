@@ -25,6 +25,7 @@ from ..fitting.work import fit_work
 from ..strategies.fixed import FixedFormat
 from ..strategies.ladder import cores_at
 from ..strategy import Budget, Fit, Info, MoveRecord
+from . import incumbent
 from .effort import left_for_ranks
 from .fits import Step, holding
 from .options import Options
@@ -87,7 +88,9 @@ class Rivals(Phase):
         return wanted(options, problem, state)
 
     def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
-        return step(options, problem, state, budget)
+        taken = incumbent.turn(options, problem, state, budget)
+        taken = taken or step(options, problem, state, budget)
+        return incumbent.settled(options, problem, taken)
 
 
 def wanted(options: Options, problem: Problem, state: GreedyState) -> bool:

@@ -12,7 +12,8 @@ from ...moves.cores import Cores
 from ..fitting.population import Group
 from ..screening.screens import Screened
 from ..spectra.cuts import CutBounds
-from ..strategy import State, next_seed
+from ..strategies.proposing import ProposingState
+from ..strategy import Fit, State, next_seed
 
 # Phases that only make a network smaller, in their order.
 TIDYING = ("prune", "swap", "tree", "stars", "rewire", "internal", "hyperedges")
@@ -20,6 +21,7 @@ TIDYING = ("prune", "swap", "tree", "stars", "rewire", "internal", "hyperedges")
 _DOING = {
     "infer": "inferring the graph from ranks",
     "grouped": "completing with modes in groups",
+    "incumbent": "reading trees off the spectra",
     "grow": "growing",
     "rival": "comparing with a CP network",
 }
@@ -75,7 +77,7 @@ class GreedyState(State):
         capacity: the ranks that programs are compiled for.
         screened: gains and slices of all candidate edges, in the shapes of `capacity`.
         seed: of the run, with the number of evaluations so far.
-        phase: "infer", "grouped", "grow", "rival", one of `TIDYING`, or "done".
+        phase: "infer", "grouped", "incumbent", "grow", "rival", one of `TIDYING`, or "done".
         queue: what the phase has not tried yet: bonds, or moves.
         firm: bonds that missed the target by far when a rank was taken away, and have not changed.
         status: why growth ended, once it has.
@@ -89,6 +91,9 @@ class GreedyState(State):
         work: what all steps so far took, in flops by a forecast.
         grown: what they took until the target was met.
         groups: shapes for which there are programs to try structures with.
+        incumbent: a network that meets the target while growth does not yet.
+        incumbent_work: what making it smaller took, in the same flops.
+        trail: parameters and errors of the networks that growth went through.
     """
 
     structure: Structure
@@ -112,6 +117,9 @@ class GreedyState(State):
     work: float = 0.0
     grown: float | None = None
     groups: tuple[Group, ...] = ()
+    incumbent: ProposingState | None = None
+    incumbent_work: float = 0.0
+    trail: tuple[tuple[int, float], ...] = ()
 
     @property
     def done(self) -> bool:
@@ -121,6 +129,11 @@ class GreedyState(State):
     def tidying(self) -> bool:
         met = self.status is Status.TARGET_REACHED
         return self.phase in TIDYING or (self.phase == "rival" and met)
+
+    @property
+    def held(self) -> Fit | None:
+        found = self.incumbent
+        return None if found is None else Fit(found.structure, found.cores, found.error)
 
     @property
     def doing(self) -> str:

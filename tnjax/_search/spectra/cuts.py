@@ -16,7 +16,7 @@ import functools
 import itertools
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, Shaped
@@ -369,12 +369,16 @@ def telling_cuts(dims: tuple[int, ...], max_work: float) -> list[Cut]:
 
 def _affordable(dims: tuple[int, ...], cuts: list[Cut], max_work: float) -> list[Cut]:
     """The cuts with the smallest sides that together stay within a forecast."""
-    entries = math.prod(dims)
+    work = work_of(dims, cuts)
+    order = np.argsort([min(unfolded_shape(dims, cut)) for cut in cuts], kind="stable")
+    return [cuts[n] for n in order[np.cumsum(work[order]) <= max_work]]
+
+
+def work_of(dims: tuple[int, ...], cuts: Sequence[Cut]) -> np.ndarray:
+    """Multiplications that the spectrum of each cut takes."""
     smaller = np.asarray([min(unfolded_shape(dims, cut)) for cut in cuts])
-    order = np.argsort(smaller, kind="stable")
     # Large sides are sketched, and even the smallest cut reorders all entries.
-    work = np.cumsum(entries * (np.minimum(smaller[order], CUTS().sketched) + CUTS().reorder))
-    return [cuts[n] for n in order[work <= max_work]]
+    return math.prod(dims) * (np.minimum(smaller, CUTS().sketched) + CUTS().reorder)
 
 
 def _intervals(most: int) -> list[tuple[int, int]]:

@@ -25,9 +25,10 @@ import numpy as np
 from ... import _interrupt
 from ..._structure import Edge
 from ..._tuned import tuned
+from .cuts import work_of
 from .ranks import ranks_for_error
 from .tree_svd import Tree
-from .unfoldings import Unfoldings
+from .unfoldings import Unfoldings, cut_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +140,12 @@ def best_trees(
     found.sort(key=lambda ranked: ranked.num_params)
     unique = {ranked.tree: ranked for ranked in reversed(found)}
     return sorted(unique.values(), key=lambda ranked: ranked.num_params)[:count]
+
+
+def measuring_work(dims: tuple[int, ...]) -> float:
+    """Multiplications that the spectra of all parts take."""
+    cuts = {cut_name(part, len(dims)) for part in _parts(len(dims))}
+    return float(work_of(dims, sorted(cuts)).sum())
 
 
 def two_node_trees(dims: tuple[int, ...]) -> list[Tree]:

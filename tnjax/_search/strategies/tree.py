@@ -78,23 +78,15 @@ class TreeSearch(Proposing):
     ) -> tuple[tuple[Structure, ...], ...]:
         check_limits(budget, "TreeSearch")
         dims = problem.counted_shape
-        tensor = problem.dense_target
         groups: list[tuple[Structure, ...]] = []
         target = budget.target_error
         if target is not None and target < 1:
-            unfoldings = Unfoldings(tensor, target)
-            for found in best_trees(unfoldings, target, count=self.count, dims=dims):
-                tree, ladder = found.tree, [found.ranks]
-                for factor in FITTING().bold[1:]:
-                    if factor * target < 1:
-                        bold = ranks_for_error(tree, unfoldings, factor * target, dims=dims)
-                        ladder.append(bold)
-                groups.append(tuple(dict.fromkeys(tree.structure(ranks) for ranks in ladder)))
+            groups.extend(self._ladders(problem, target))
         limit = budget.max_params
         fits = lambda group: budget.forbids(problem, group[0]) is None
         if limit is not None and not any(map(fits, groups)):
             low, high = (1e-3 if target is None else target), 1.0
-            unfoldings = Unfoldings(tensor, low)
+            unfoldings = Unfoldings(problem.dense_target, low)
             for _ in range(TREE_LADDER().bisections):
                 error = math.sqrt(low * high)
                 found = best_trees(unfoldings, error, count=1, dims=dims)[0]
@@ -106,6 +98,23 @@ class TreeSearch(Proposing):
                 groups.append((found.tree.structure(ranks),))
             groups = groups[::-1][: self.count]  # the lowest error last found first
         return tuple(groups)
+
+    def ladder(self, problem: Problem, error: float) -> tuple[Structure, ...]:
+        """The best tree by ranks that keep an error, and the same with ranks for larger ones, which
+        a fit may bring back to it."""
+        return self._ladders(problem, error)[0]
+
+    def _ladders(self, problem: Problem, error: float) -> list[tuple[Structure, ...]]:
+        """Such a ladder for each of the best trees, the smallest tree first."""
+        dims, ladders = problem.counted_shape, []
+        unfoldings = Unfoldings(problem.dense_target, error)
+        for found in best_trees(unfoldings, error, count=self.count, dims=dims):
+            ranks = [found.ranks]
+            for factor in FITTING().bold[1:]:
+                if factor * error < 1:
+                    ranks.append(ranks_for_error(found.tree, unfoldings, factor * error, dims=dims))
+            ladders.append(tuple(dict.fromkeys(map(found.tree.structure, ranks))))
+        return ladders
 
 
 def check_dense(problem: Problem, what: str) -> None:

@@ -1,0 +1,165 @@
+"""The network in closed form beside growth: when it leads, when it has its turn, what is told."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+import tnjax
+from tests.helpers import normal
+from tnjax import Decomposition, Greedy, Setup, Status, Structure, relative_error, search
+from tnjax._network import scaled
+from tnjax._search.greedy import incumbent
+from tnjax._search.greedy.state import GreedyState, Outcome
+from tnjax._search.strategy import Budget
+from tnjax.strategies import TreeSearch
+
+KEY = jax.random.key(0)
+
+
+def rough(shape=(8, 8, 8, 8), decay=0.7, seed=0) -> np.ndarray:
+    """A tensor without ranks: its singular values fall off slowly in every unfolding."""
+    rng = np.random.default_rng(seed)
+    tensor = rng.standard_normal(shape)
+    for mode, size in enumerate(shape):
+        weights = np.arange(1.0, size + 1) ** -decay
+        tensor = np.moveaxis(np.moveaxis(tensor, mode, -1) * weights, -1, mode)
+    return tensor
+
+
+def begun(problem, target, **options):
+    """The state once the incumbent was looked for."""
+    strategy, budget = Greedy(**options), Budget(target, None, None)
+    start = tnjax.TensorNetwork.random(Structure.rank_one(problem.shape), key=KEY)
+    state, _ = strategy.init(problem, start, budget, seed=(0,))
+    while state.phase in ("infer", "incumbent"):
+        state, _ = strategy.step(problem, state, budget)
+    return strategy, state, budget
+
+
+def test_the_incumbent_is_the_best_tree_of_the_spectra_and_meets_the_target():
+    tensor = rough()
+    problem = Decomposition(tensor)
+    _, state, budget = begun(problem, 0.3)
+    held = state.held
+    assert held is not None
+    assert state.phase == "grow"
+    assert budget.meets(held.error)
+    assert not budget.meets(state.error)
+    network = scaled(tnjax.TensorNetwork(held.structure, held.cores), problem.scale)
+    np.testing.assert_allclose(float(relative_error(network, tensor)), held.error, rtol=1e-6)
+    # No larger than the best truncated SVD of an unfolding, by NumPy.
+    best = math.inf
+    for modes in ((0,), (1,), (2,), (3,), (0, 1), (0, 2), (0, 3)):
+        rest = [m for m in range(4) if m not in modes]
+        matrix = tensor.transpose(*modes, *rest).reshape(8 ** len(modes), -1)
+        s = np.linalg.svd(matrix, compute_uv=False)
+        tails = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1] / np.sum(s**2))
+        rank = int(np.argmax(np.append(tails, 0.0) <= 0.3))
+        best = min(best, rank * sum(matrix.shape))
+    assert held.structure.num_params <= best
+
+
+@pytest.mark.parametrize("limits", [{"max_steps": 1}, {"max_fitted": 6}])
+def test_a_search_that_is_cut_short_returns_it(limits):
+    tensor, told = rough(), []
+    result = search(
+        Decomposition(tensor),
+        key=KEY,
+        target_error=0.3,
+        setup=Setup(on_progress=told.append),
+        **limits,
+    )
+    assert result.error <= 0.3
+    assert result.status is Status.TARGET_REACHED
+    np.testing.assert_allclose(
+        float(relative_error(result.network, tensor)), result.error, rtol=1e-6
+    )
+    assert result.num_params == told[-1].best_params
+    assert told[-1].num_params < result.num_params  # growth had not come so far
+
+
+@pytest.mark.filterwarnings("ignore:search. the data look like")
+def test_a_search_to_its_end_is_never_larger_than_the_best_tree():
+    tensor = rough((6, 6, 6, 6), decay=0.3)
+    result = search(Decomposition(tensor), key=KEY, target_error=0.6, effort="quick")
+    tree = search(Decomposition(tensor), key=KEY, strategy=TreeSearch(trim=False), target_error=0.6)
+    assert result.error <= 0.6
+    assert result.num_params <= tree.num_params
+
+
+@pytest.mark.filterwarnings("ignore:search. the data look like")
+def test_growth_without_hope_ends_at_the_size_of_the_incumbent():
+    """White noise: nothing is smaller than a truncated SVD by much, and growth is told so."""
+    tensor = normal((6, 6, 6))
+    result = search(Decomposition(tensor), key=KEY, target_error=0.5, effort="quick")
+    assert result.error <= 0.5
+    assert result.num_params <= tensor.size
+
+
+def test_options_that_forbid_such_trees_are_kept():
+    problem = Decomposition(rough())
+    for options in ({"internal": False}, {"infer": False}, {"max_rank": 2}, {"max_degree": 1}):
+        _, state, _ = begun(problem, 0.3, **options)
+        held = state.held
+        if held is not None:  # one that the option allows
+            assert max(held.structure.ranks) <= options.get("max_rank", math.inf)
+            assert "internal" not in options
+            assert "infer" not in options
+
+
+def test_turns_go_by_the_forecast_of_growth_and_by_work():
+    problem = Decomposition(rough())
+    strategy, state, budget = begun(problem, 0.3)
+    size = state.held.structure.num_params
+    slow, fast = ((32, 0.9), (64, 0.89)), ((32, 0.9), (64, 0.4))
+    assert incumbent.forecast(slow, 0.3) > size > incumbent.forecast(fast, 0.3)
+    worked = dataclasses.replace(state, work=1e12)
+    for trail, theirs in ((slow, True), (fast, False)):
+        step = incumbent.turn(strategy, problem, dataclasses.replace(worked, trail=trail), budget)
+        assert (step is not None) == theirs
+        if step is not None:
+            after, info, outcome = step
+            assert outcome is Outcome.STAY
+            assert info.move is None
+            assert after.incumbent_work == info.work > 0
+            assert after.structure == state.structure
+            even = dataclasses.replace(after, work=after.incumbent_work, trail=slow)
+            assert incumbent.turn(strategy, problem, even, budget) is None  # now it is growth's
+
+
+def test_the_forecast_is_the_power_law_through_half_the_parameters():
+    law = lambda params: 2.0 * params**-0.25
+    trail = tuple((params, law(params)) for params in (10, 20, 30, 45))
+    assert incumbent.forecast(trail, law(500)) == pytest.approx(500)
+    assert incumbent.forecast((), 0.1) == math.inf
+    assert incumbent.forecast(((10, 0.5), (20, 0.5)), 0.1) == math.inf
+    assert incumbent.forecast(((10, 0.5), (20, 0.5 - 1e-12)), 0.1) == math.inf  # no overflow
+
+
+def test_the_smaller_one_goes_on():
+    problem = Decomposition(rough())
+    strategy, state, _ = begun(problem, 0.3)
+    assert state.incumbent is not None
+    held = state.held
+    larger = Structure.tucker(problem.shape, 8)
+    assert larger.num_params > held.structure.num_params
+
+    def after(structure, outcome, status=Status.RUNNING):
+        grown = dataclasses.replace(state, structure=structure, status=status)
+        step = grown, tnjax.strategies.Info(), outcome
+        return incumbent.settled(strategy, problem, step)
+
+    for structure, outcome, taken in (
+        (larger, Outcome.MET, True),
+        (Structure.rank_one(problem.shape), Outcome.MET, False),
+        (Structure.rank_one(problem.shape), Outcome.STOP, True),
+    ):
+        found, info, how = after(structure, outcome)
+        assert isinstance(found, GreedyState)
+        assert found.incumbent is None
+        assert how is Outcome.MET
+        assert (found.structure == held.structure) == taken
+        assert (info.move is not None) == taken
