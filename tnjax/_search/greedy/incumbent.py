@@ -46,7 +46,8 @@ class Incumbent(Phase):
         if target is None or not 0 < target < 1:
             return state, Info(), Outcome.ENDED
         ladder = _search(options).ladder(problem, target)
-        if not ladder or not admits(options, problem, state, budget, ladder[0]):
+        state = dataclasses.replace(state, tree=ladder[0])
+        if not admits(options, problem, state, budget, ladder[0]):
             return state, Info(), Outcome.ENDED
         network = tree_svd(problem.dense_target, ladder[0])
         cores = tuple(np.asarray(core, problem.dtype) for core in network.cores)

@@ -83,7 +83,7 @@ class GreedyState(State):
         status: why growth ended, once it has.
         lowest, fruitless: the lowest error of the growth, and the moves since then.
         cuts: what the data demand of every network, once and where it is known.
-        tree: the smallest tree that meets the target by the spectra, once it is met.
+        tree: the smallest tree that meets the target by the spectra, where it is known.
         rival: the CP network that the growing one is compared with, of data without ranks.
         freed: the structure that was last fitted again because its fit may be stuck.
         vain: how often in a row that did not help.
