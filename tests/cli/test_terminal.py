@@ -66,7 +66,7 @@ def test_a_search_that_merges_nodes_is_shown_to_its_end(files, columns):
     assert "merge" in kinds
     assert f"{record['num_params']} parameters" in done.text.splitlines()[-1]
     assert "target met with" in done.text
-    assert "making it smaller; Ctrl-C keeps what is there" in done.text.replace("\n", " ")
+    assert "growing a smaller network; Ctrl-C keeps what is there" in done.text.replace("\n", " ")
     for kind in kinds:
         assert kind in done.text
     check_width(done, columns)
@@ -282,17 +282,27 @@ def test_progress_is_in_the_units_of_the_user(compress):
     for progress in told:
         assert progress.structure.dims == wide.shape
         assert progress.num_params == progress.structure.num_params
-        assert progress.target_met == (progress.error <= target)
+        if progress.error <= target:
+            assert progress.best_params == progress.num_params
+        elif progress.target_met:  # by the tree that is held while a smaller network grows
+            assert progress.best_params > progress.num_params
     sizes = [progress.num_params for progress in told]
     assert {step.num_params for step in steps} <= set(sizes)
     assert [p.seconds for p in told] == sorted(p.seconds for p in told)
     assert told[-1].fitted == result.fitted
     assert told[-1].num_params == result.num_params
-    assert {p.doing for p in told if p.target_met} == {"making it smaller", "finished"}
+    best = [progress.best_params for progress in told if progress.target_met]
+    assert best == sorted(best, reverse=True)  # once met, it only becomes smaller
+    assert not any(p.target_met for p in told[: len(told) - len(best)])
+    assert {p.doing for p in told if p.target_met} <= {
+        "growing a smaller network",
+        "comparing with a CP network",
+        "making it smaller",
+        "finished",
+    }
     assert {p.doing for p in told if not p.target_met} <= {
         "inferring the graph from ranks",
-        "growing",
-        "comparing with a CP network",
+        "reading trees off the spectra",
     }
 
 

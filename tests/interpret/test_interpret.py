@@ -308,7 +308,8 @@ def test_a_search_takes_the_same_moves_as_when_it_is_compiled(monkeypatch):
     assert not _compile.interprets()
     compiled = run()
     assert [step.move for step in interpreted.path] == [step.move for step in compiled.path]
-    np.testing.assert_allclose(interpreted.error, compiled.error, rtol=1e-6)
+    errors = [[step.error for step in result.path] for result in (interpreted, compiled)]
+    np.testing.assert_allclose(*errors, rtol=1e-6)
 
 
 def test_programs_with_unknown_operations_are_compiled_and_give_the_same(monkeypatch):

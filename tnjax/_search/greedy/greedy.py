@@ -58,9 +58,9 @@ class Greedy(Options, Strategy):
     cheap moves first: ranks are taken away, moved from one bond to another, led along other ways;
     bonds of a node move to a new internal node; bonds among several nodes give way to a hyperedge.
     Of a dense tensor the ranks of all unfoldings tell beforehand which of these are in vain.
-    Of a dense tensor the best tree of truncated SVDs, as `TreeSearch` finds it, is held meanwhile: the
-    search returns it if it is stopped before growth meets the target, and goes on with it if growth
-    needs as many parameters (with `infer` and `internal`).
+    Of a dense tensor the best tree of truncated SVDs, as `TreeSearch` finds it, is held meanwhile:
+    the search returns it if it is stopped before growth meets the target, and goes on with it if
+    growth needs as many parameters (with `infer` and `internal`).
 
     Args:
         screen: "spectral" (top singular pair of each edge's environment), "trial" (the paper's:

@@ -52,7 +52,12 @@ def measured(options: Options, problem: Problem, state: GreedyState, budget: Bud
         unfoldings = Unfoldings(problem.dense_target, target)
         cuts = state.cuts or bounds_of(unfoldings, target, max_work=MEASURING().measured)
         state = dataclasses.replace(state, cuts=cuts)
-        if state.tree is None and cuts.complete and len(problem.shape) <= MEASURING().tree_modes and options.internal:
+        if (
+            state.tree is None
+            and cuts.complete
+            and len(problem.shape) <= MEASURING().tree_modes
+            and options.internal
+        ):
             grown = problem.num_params(state.structure)
             dims = problem.counted_shape
             for found in best_trees(unfoldings, target, count=1, dims=dims, below=grown):

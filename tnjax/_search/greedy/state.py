@@ -137,6 +137,8 @@ class GreedyState(State):
 
     @property
     def doing(self) -> str:
+        if self.phase == "grow" and self.incumbent is not None:
+            return "growing a smaller network"
         return "making it smaller" if self.tidying else _DOING.get(self.phase, super().doing)
 
     def next_seed(self) -> tuple[int, ...]:
