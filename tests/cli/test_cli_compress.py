@@ -1,7 +1,9 @@
 """`tnjax compress` from end to end, and what it says to bad input."""
 
+import contextlib
 import json
 import re
+import signal
 
 import pytest
 import yaml
@@ -126,4 +128,23 @@ def test_bad_input_is_one_line(here, capsys, words, message):
     said = without_progress(capsys.readouterr().err)
     assert said.count("\n") == 1
     assert re.search(message, said)
+    assert not (here / "run").exists()
+
+
+def test_a_signal_whose_exception_was_lost_ends_it_all_the_same(here, capsys, monkeypatch):
+    """Python drops exceptions of signal handlers that are raised while it collects garbage."""
+    from tnjax.cli import _compress
+
+    @contextlib.contextmanager
+    def heard(hear):
+        hear(signal.SIGINT)
+        yield
+
+    monkeypatch.setattr(_compress, "heard", heard)
+    status = run(
+        *("some_models:model", "--layers", "layers.*", "--budget", "0.7", "--out", "run"),
+        *("--task", "some_models:task", "--steps", "100000"),
+    )
+    assert status == 130
+    assert "interrupted" in capsys.readouterr().err
     assert not (here / "run").exists()

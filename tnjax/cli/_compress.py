@@ -6,6 +6,7 @@ import dataclasses
 import html
 import importlib
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -64,15 +65,22 @@ class Compress:
     """Seed of all random numbers."""
 
     def run(self) -> int:
-        with displayed() as display, heard(lambda _: display.line("stopping ...")):
-            return _compress(self, display)
+        asked = threading.Event()
+
+        def hear(_: int) -> None:
+            asked.set()
+            display.line("stopping ...")
+
+        with displayed() as display, heard(hear):
+            return _compress(self, display, asked)
 
 
-def _compress(options: Compress, display: Display) -> int:
+def _compress(options: Compress, display: Display, asked: threading.Event) -> int:
     check_out(options.out, False)
     if min(options.batch_sizes, default=1) < 1:
         raise InputError(f"--batch-sizes must be positive, got {options.batch_sizes}.")
-    result = _compressed(options, _config(options.config), display)
+    told = _Told(display, asked)
+    result = _compressed(options, _config(options.config), display, told)
     _write_model(options, result, display)
     with only_shown(f"{options.out / 'report.html'}"), written_together(options.out) as folder:
         _write_page(options, result, folder, display)
@@ -89,7 +97,9 @@ def _compress(options: Compress, display: Display) -> int:
     return 0
 
 
-def _compressed(options: Compress, given: dict[str, Any], display: Display) -> CompressResult:
+def _compressed(
+    options: Compress, given: dict[str, Any], display: Display, told: _Told
+) -> CompressResult:
     """The model, made by the user's functions and compressed as the options say."""
     display.status(f"making {options.model}")
     import jax
@@ -105,7 +115,6 @@ def _compressed(options: Compress, given: dict[str, Any], display: Display) -> C
     grows = options.method == "auto" and task is not None and calibration is None
     grows = grows or options.method == "grow"
     training = Training(steps=options.steps, final_steps=options.final_steps)
-    told = _Told(display)
     task = None if task is None else told.task(task)
     display.status("looking at the layers")
     return compress(
@@ -164,10 +173,12 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 class _Told:
-    """What growing and training under a task tell a display."""
+    """What growing and training under a task tell a display; and where they end if that was asked
+    for, since the exception of a signal is lost where Python collects garbage."""
 
-    def __init__(self, display: Display):
-        self._display, self._moves, self._now = display, 0, "before the first move"
+    def __init__(self, display: Display, asked: threading.Event):
+        self._display, self._asked = display, asked
+        self._moves, self._now = 0, "before the first move"
 
     def task(self, task: Task) -> Task:
         """The task with its training batches counted."""
@@ -175,9 +186,15 @@ class _Told:
         return dataclasses.replace(task, batches=_Counted(task, self), validation=held_out)
 
     def batch(self, count: int) -> None:
+        self._end_if_asked()
         self._display.status(f"{count} training batches so far; {self._now}")
 
+    def _end_if_asked(self) -> None:
+        if self._asked.is_set():
+            raise KeyboardInterrupt
+
     def on_step(self, step: GrowStep) -> None:
+        self._end_if_asked()
         grown = ", ".join(f"{name} {edge[0]}-{edge[-1]}" for name, edge, _ in step.grown)
         self._display.row(
             f"{'params':>9}{'metric':>11}  grown",
