@@ -130,6 +130,18 @@ def test_turns_go_by_the_forecast_of_growth_and_by_work():
             assert incumbent.turn(strategy, problem, even, budget) is None  # now it is growth's
 
 
+def test_growth_ends_at_the_size_of_the_incumbent():
+    problem = Decomposition(rough())
+    strategy, state, budget = begun(problem, 0.3)
+    held = state.held
+    as_large = dataclasses.replace(state, structure=held.structure)
+    after, info, outcome = incumbent.turn(strategy, problem, as_large, budget)
+    assert outcome is Outcome.MET
+    assert info.move.kind == "tree"
+    assert (after.structure, after.error, after.incumbent) == (held.structure, held.error, None)
+    assert incumbent.turn(strategy, problem, as_large, budget, 1.5) is None
+
+
 def test_the_forecast_is_the_power_law_through_half_the_parameters():
     law = lambda params: 2.0 * params**-0.25
     trail = tuple((params, law(params)) for params in (10, 20, 30, 45))

@@ -139,11 +139,9 @@ class Journal:
         if on_progress is None:
             return
         num_params, held = self.problem.num_params(structure), state.held
-        best = None
+        sizes = [] if held is None else [self.problem.num_params(held.structure)]
         if budget_of(self.plan.limits).meets(state.error):
-            best = num_params
-        elif held is not None:
-            best = self.problem.num_params(held.structure)
+            sizes.append(num_params)
         on_progress(
             Progress(
                 state.doing,
@@ -152,7 +150,7 @@ class Journal:
                 state.error,
                 self.totals.fitted,
                 self.seconds,
-                best,
+                min(sizes, default=None),
             )
         )
 

@@ -77,13 +77,20 @@ def _possible(options: Options, problem: Problem, start: Structure) -> bool:
     return plain and measuring_work(tuple(problem.shape)) <= MEASURING().measured
 
 
-def turn(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step | None:
+def turn(
+    options: Options, problem: Problem, state: GreedyState, budget: Budget, room: float = 1.0
+) -> Step | None:
     """What is done in the place of a step of growth: a step that makes the incumbent smaller, or
-    the search goes on with it; None if it is growth's turn."""
+    the search goes on with it; None if it is growth's turn.
+
+    Args:
+        options, problem, state, budget: as of a step.
+        room: times the parameters of the incumbent at which growth ends.
+    """
     found = state.incumbent
     if found is None or budget.meets(state.error):
         return None
-    if problem.num_params(state.structure) >= problem.num_params(found.structure):
+    if problem.num_params(state.structure) >= room * problem.num_params(found.structure):
         return _taken(options, problem, state, Info())
     grown = state.work - state.incumbent_work
     if found.done or state.incumbent_work >= grown - EFFORT().floor:

@@ -88,7 +88,8 @@ class Rivals(Phase):
         return wanted(options, problem, state)
 
     def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
-        taken = incumbent.turn(options, problem, state, budget)
+        # A CP network meets the target from above, and is made smaller then.
+        taken = incumbent.turn(options, problem, state, budget, RIVALRY().growth)
         taken = taken or step(options, problem, state, budget)
         return incumbent.settled(options, problem, taken)
 
