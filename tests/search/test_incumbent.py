@@ -175,3 +175,19 @@ def test_the_smaller_one_goes_on():
         assert how is Outcome.MET
         assert (found.structure == held.structure) == taken
         assert (info.move is not None) == taken
+
+
+@pytest.mark.filterwarnings("ignore:search. the data look like")
+def test_of_many_modes_neither_trees_nor_cuts_are_measured():
+    """Of twenty modes that took minutes, after a train had met the target in a second."""
+    train = tnjax.TensorNetwork.random(Structure.tensor_train((2,) * 14, 2), key=KEY)
+    problem = Decomposition(train.to_dense())
+    strategy, budget = Greedy(), Budget(1e-6, None, None)
+    start = tnjax.TensorNetwork.random(Structure.rank_one(problem.shape), key=KEY)
+    state, info = strategy.init(problem, start, budget, seed=(0,))
+    assert info.move.kind == "train"
+    assert state.status is Status.TARGET_REACHED
+    assert state.measured
+    assert state.cuts is None
+    assert state.tree is None
+    assert begun(Decomposition(normal((2,) * 9)), 0.9)[1].held is None

@@ -9,7 +9,7 @@ from ..._tuned import tuned
 from ...contract.host import dense_slab
 from ...problems import Problem
 from ...problems.streamed import squared_norm
-from ..spectra.cuts import CutBounds, bounds_of
+from ..spectra.cuts import CUTS, CutBounds, bounds_of
 from ..spectra.trees import best_trees
 from ..spectra.unfoldings import Unfoldings
 from ..strategy import Budget
@@ -48,7 +48,8 @@ def measured(options: Options, problem: Problem, state: GreedyState, budget: Bud
     if state.measured or target is None or options.effort == "quick":
         return state
     state = dataclasses.replace(state, measured=True)
-    if problem.is_dense and 0 < target < 1:
+    # Of many modes not all cuts can be measured, and what some of them tell spares few tries.
+    if problem.is_dense and 0 < target < 1 and len(problem.shape) <= CUTS().all_cuts_order:
         unfoldings = Unfoldings(problem.dense_target, target)
         cuts = state.cuts or bounds_of(unfoldings, target, max_work=MEASURING().measured)
         state = dataclasses.replace(state, cuts=cuts)
