@@ -65,6 +65,12 @@ def _same_precision():
 
 
 @pytest.fixture
+def double(_same_precision):
+    """What a command leaves is of double precision; whoever loads it tells JAX so."""
+    jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture
 def usual_promotion(monkeypatch):
     """Models and notebooks are written as users write them, with biases that are broadcast."""
     for name in _EXACT:

@@ -11,10 +11,9 @@ import pytest
 
 from tnjax import Archive, Record, SearchResult, Status, Step, Structure, TensorNetwork
 
-DTYPES = ("float32", "float64", "complex64", "complex128")
-
 # The tests run in double precision, or as a new user has it: see `conftest.py`.
 DOUBLE = jax.config.jax_enable_x64
+DTYPES = ("float32", "float64", "complex64", "complex128") if DOUBLE else ("float32", "complex64")
 needs_double = pytest.mark.skipif(not DOUBLE, reason="about double precision, which is off")
 
 

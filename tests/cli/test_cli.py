@@ -112,6 +112,7 @@ def test_a_run_folder_holds_all_its_files_and_nothing_is_left_beside_it(found):
     assert {p.name for p in found.folder.parent.iterdir()} == {"run", found.source.name}
 
 
+@pytest.mark.usefixtures("double")
 def test_the_network_has_the_stated_error_against_the_input(found):
     x = picture().astype(float)
     error = relative_error(dense(found.folder).reshape(8, 8), x)
@@ -120,6 +121,7 @@ def test_the_network_has_the_stated_error_against_the_input(found):
     assert found.result["error_in_source_shape"] == pytest.approx(error, rel=1e-9)
 
 
+@pytest.mark.usefixtures("double")
 def test_result_json_describes_the_network(found):
     result, network = found.result, load(found.folder / "network.safetensors")
     assert result["format"] == "tnjax.result"
@@ -137,6 +139,7 @@ def test_result_json_describes_the_network(found):
     assert result["versions"]["tnjax"] == tnjax.__version__
 
 
+@pytest.mark.usefixtures("double")
 def test_path_csv_agrees_with_result_json(found):
     text = (found.folder / "path.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -190,6 +193,7 @@ def test_report_html_is_self_contained(found):
     assert f"{found.result['num_params']:,}" in text
 
 
+@pytest.mark.usefixtures("double")
 def test_images_show_input_network_and_difference(found):
     def read(name):
         with Image.open(found.folder / name) as image:

@@ -112,6 +112,7 @@ def test_predictions_have_the_names_and_order_of_the_request(table_run):
     np.testing.assert_allclose(found, [truth()[i] for i in asked], atol=1e-3)
 
 
+@pytest.mark.usefixtures("double")
 def test_predictions_are_the_network_s_at_the_labels_that_were_kept(table_run):
     folder, _, _ = table_run
     modes = read_labels(folder / "run" / "labels.json")

@@ -103,6 +103,12 @@ def test_operations(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("exponent", [np.int8(2), np.int32(3)])
+def test_powers_of_integers_keep_the_precision(exponent, dtype):
+    check(lambda x, y: lax.pow(x, y), 1 + abs(draw((4,), dtype)).astype(dtype), exponent)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "word", ["abc,cd->abd", "abc,bac->", "abc,bcd->ad", "kab,kbc->kac", "kab,bka->k", "ab,cd->abcd"]
 )

@@ -63,6 +63,13 @@ def _integer_pow(eqn: Equation):
     return lambda x: x**y
 
 
+def _power(eqn: Equation):
+    dtype = eqn.output.dtype  # NumPy's would be double precision for integers of 32 bits and more
+    if eqn.inputs[1].dtype == dtype:
+        return np.power
+    return lambda x, y: np.power(x, y.astype(dtype))
+
+
 def _convert(eqn: Equation):
     dtype = eqn.params["new_dtype"]
     return lambda x: x.astype(dtype)
@@ -93,7 +100,6 @@ _UFUNCS = {
     "neg": np.negative,
     "not": np.invert,
     "or": np.bitwise_or,
-    "pow": np.power,
     "sign": np.sign,
     "sin": np.sin,
     "sqrt": np.sqrt,
@@ -415,6 +421,7 @@ OPERATIONS: dict[str, Operation] = {
     "integer_pow": _integer_pow,
     "iota": _iota,
     "pad": _pad,
+    "pow": _power,
     "rem": lambda eqn: np.fmod,
     "real": lambda eqn: np.real,
     "reshape": _reshape,
