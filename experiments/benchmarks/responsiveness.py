@@ -38,7 +38,7 @@ class Case:
     Attributes:
         words: the command; "{input}" stands for the file that `write` makes.
         write: writes the input into a folder and gives the file's name.
-        limited: whether the command takes `--max-seconds`.
+        limited: whether the command takes `--max-seconds` and `--cache`, as searches do.
     """
 
     words: str
@@ -144,7 +144,8 @@ def measure(case: Case, max_seconds: float | None, timeout: float) -> dict:
         if max_seconds is not None:
             words += ["--max-seconds", str(max_seconds)]
         script = "import sys; from tnjax._script import main; sys.exit(main())"
-        command = [sys.executable, "-c", script, *words, "--out", "run", "--cache", "none"]
+        words += ["--out", "run", *(["--cache", "none"] if case.limited else [])]
+        command = [sys.executable, "-c", script, *words]
         begin = time.perf_counter()
         times, lines = [], []
         with subprocess.Popen(
