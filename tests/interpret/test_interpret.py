@@ -315,7 +315,7 @@ def test_a_search_takes_the_same_moves_as_when_it_is_compiled(monkeypatch):
     compiled = run()
     assert [step.move for step in interpreted.path] == [step.move for step in compiled.path]
     errors = [[step.error for step in result.path] for result in (interpreted, compiled)]
-    np.testing.assert_allclose(*errors, rtol=1e-6)
+    np.testing.assert_allclose(*errors, rtol=1e-6, atol=1e-12)
 
 
 def test_programs_with_unknown_operations_are_compiled_and_give_the_same(monkeypatch):
