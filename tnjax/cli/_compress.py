@@ -6,8 +6,7 @@ import dataclasses
 import html
 import importlib
 import json
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -65,21 +64,14 @@ class Compress:
     """Seed of all random numbers."""
 
     def run(self) -> int:
-        asked = threading.Event()
-
-        def hear(_: int) -> None:
-            asked.set()
-            display.line("stopping ...")
-
-        with displayed() as display, heard(hear):
-            return _compress(self, display, asked)
+        with displayed() as display, heard(lambda _: display.line("stopping ...")) as check:
+            return _compress(self, display, _Told(display, check))
 
 
-def _compress(options: Compress, display: Display, asked: threading.Event) -> int:
+def _compress(options: Compress, display: Display, told: _Told) -> int:
     check_out(options.out, False)
     if min(options.batch_sizes, default=1) < 1:
         raise InputError(f"--batch-sizes must be positive, got {options.batch_sizes}.")
-    told = _Told(display, asked)
     result = _compressed(options, _config(options.config), display, told)
     _write_model(options, result, display)
     with only_shown(f"{options.out / 'report.html'}"), written_together(options.out) as folder:
@@ -173,11 +165,11 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 class _Told:
-    """What growing and training under a task tell a display; and where they end if that was asked
-    for, since the exception of a signal is lost where Python collects garbage."""
+    """What growing and training under a task tell a display; and where they end if a signal asked
+    for that, by `check` (see `heard`)."""
 
-    def __init__(self, display: Display, asked: threading.Event):
-        self._display, self._asked = display, asked
+    def __init__(self, display: Display, check: Callable[[], None]):
+        self._display, self._check = display, check
         self._moves, self._now = 0, "before the first move"
 
     def task(self, task: Task) -> Task:
@@ -186,15 +178,11 @@ class _Told:
         return dataclasses.replace(task, batches=_Counted(task, self), validation=held_out)
 
     def batch(self, count: int) -> None:
-        self._end_if_asked()
+        self._check()
         self._display.status(f"{count} training batches so far; {self._now}")
 
-    def _end_if_asked(self) -> None:
-        if self._asked.is_set():
-            raise KeyboardInterrupt
-
     def on_step(self, step: GrowStep) -> None:
-        self._end_if_asked()
+        self._check()
         grown = ", ".join(f"{name} {edge[0]}-{edge[-1]}" for name, edge, _ in step.grown)
         self._display.row(
             f"{'params':>9}{'metric':>11}  grown",

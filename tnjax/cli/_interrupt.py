@@ -60,15 +60,24 @@ def stop_on_signals(
 
 
 @contextlib.contextmanager
-def heard(hear: Callable[[int], None]) -> Iterator[None]:
+def heard(hear: Callable[[int], None]) -> Iterator[Callable[[], None]]:
     """SIGTERM and SIGINT, as far as they have handlers, are also told to another thread, at once.
+
+    Yields a function that raises `KeyboardInterrupt` if one has come: Python drops the exception of
+    a handler where it collects garbage, so long work asks again now and then.
 
     Args:
         hear: called there with the number of each.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
+    asked = threading.Event()
+
+    def check() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
     there, here = socket.socketpair()
     here.setblocking(False)
 
@@ -76,13 +85,14 @@ def heard(hear: Callable[[int], None]) -> Iterator[None]:
         while numbers := there.recv(16):
             for number in numbers:
                 if number in ASKING:
+                    asked.set()
                     hear(number)
 
     listener = threading.Thread(target=listen, name="tnjax signals", daemon=True)
     before = signal.set_wakeup_fd(here.fileno(), warn_on_full_buffer=False)
     listener.start()
     try:
-        yield
+        yield check
     finally:
         signal.set_wakeup_fd(before)
         here.close()
