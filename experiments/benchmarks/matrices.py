@@ -9,14 +9,17 @@ and an error of at most 1e-3 on what is missing.
 """
 
 import argparse
-import json
-import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from records import about, keep
 
 import tnjax
 
@@ -78,7 +81,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
                 runs = [measure(shape, rank, gaps, seed) for seed in range(options.seeds)]
                 found.append({"shape": shape, "rank": rank, "gaps": gaps, "runs": runs})
                 print(_line(found[-1]), flush=True)
-                _write(options.out, found)
+                keep(options.out, {**about(__file__, arguments), "matrices": found})
     return found
 
 
@@ -95,14 +98,6 @@ def _line(row: dict) -> str:
         f"{good:>3} of {len(runs):<2} {sum(run['seconds'] for run in runs):>8.1f}  "
         f"{'; '.join(others) or '-'}"
     )
-
-
-def _write(out: Path | None, found: list[dict]) -> None:
-    if out is None:
-        return
-    about = {"python": platform.python_version(), "jax": jax.__version__}
-    about |= {"tnjax": tnjax.__version__, "machine": platform.machine()}
-    out.write_text(json.dumps({"about": about, "matrices": found}, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

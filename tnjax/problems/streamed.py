@@ -110,7 +110,7 @@ class StreamedDecomposition:
         memory_limit: bytes for all arrays; half of this machine's memory by default.
 
     Raises:
-        ValueError: if the source is none, has no entries, or cannot be reshaped so.
+        ValueError: if the source is not read in slabs, has no entries, or cannot be reshaped so.
         MemoryLimitError: (a `ValueError`) if not even one slab fits.
 
     Example:

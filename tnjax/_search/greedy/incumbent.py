@@ -43,8 +43,7 @@ class Incumbent(Phase):
 
     def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
         target = budget.target_error
-        if target is None or not 0 < target < 1:
-            return state, Info(), Outcome.ENDED
+        assert target is not None
         ladder = _search(options).ladder(problem, target)
         state = dataclasses.replace(state, tree=ladder[0])
         if not admits(options, problem, state, budget, ladder[0]):
@@ -142,9 +141,8 @@ def forecast(trail: tuple[tuple[int, float], ...], target: float) -> float:
 
 def _taken(options: Options, problem: Problem, state: GreedyState, info: Info) -> Step:
     """The search goes on with the incumbent."""
-    found = state.incumbent
-    assert found is not None
-    fit = Fit(found.structure, found.cores, found.error)
+    fit = state.held
+    assert fit is not None
     state = dataclasses.replace(holding(options, problem, state, fit), incumbent=None)
     return state, dataclasses.replace(info, move=MoveRecord("tree")), Outcome.MET
 
