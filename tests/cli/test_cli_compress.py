@@ -1,11 +1,7 @@
 """`tnjax compress` from end to end, and what it says to bad input."""
 
-import contextlib
 import json
-import os
 import re
-import signal
-import threading
 
 import pytest
 import yaml
@@ -130,31 +126,4 @@ def test_bad_input_is_one_line(here, capsys, words, message):
     said = without_progress(capsys.readouterr().err)
     assert said.count("\n") == 1
     assert re.search(message, said)
-    assert not (here / "run").exists()
-
-
-def test_a_signal_whose_exception_was_lost_ends_it_all_the_same(here, capsys, monkeypatch):
-    """Python drops exceptions of signal handlers that are raised while it collects garbage."""
-    from tnjax.cli import _compress, _interrupt
-
-    told = threading.Event()
-
-    @contextlib.contextmanager
-    def heard(hear):
-        with _interrupt.heard(lambda number: (hear(number), told.set())) as check:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert told.wait(10)
-            yield check
-
-    monkeypatch.setattr(_compress, "heard", heard)
-    before = signal.signal(signal.SIGINT, lambda *_: None)
-    try:
-        status = run(
-            *("some_models:model", "--layers", "layers.*", "--budget", "0.7", "--out", "run"),
-            *("--task", "some_models:task", "--steps", "100000"),
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert status == 130
-    assert "interrupted" in capsys.readouterr().err
     assert not (here / "run").exists()

@@ -6,7 +6,7 @@ import dataclasses
 import html
 import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -64,8 +64,8 @@ class Compress:
     """Seed of all random numbers."""
 
     def run(self) -> int:
-        with displayed() as display, heard(lambda _: display.line("stopping ...")) as check:
-            return _compress(self, display, _Told(display, check))
+        with displayed() as display, heard(lambda _: display.line("stopping ...")):
+            return _compress(self, display, _Told(display))
 
 
 def _compress(options: Compress, display: Display, told: _Told) -> int:
@@ -165,11 +165,10 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 class _Told:
-    """What growing and training under a task tell a display; and where they end if a signal asked
-    for that, by `check` (see `heard`)."""
+    """What growing and training under a task tell a display."""
 
-    def __init__(self, display: Display, check: Callable[[], None]):
-        self._display, self._check = display, check
+    def __init__(self, display: Display):
+        self._display = display
         self._moves, self._now = 0, "before the first move"
 
     def task(self, task: Task) -> Task:
@@ -178,11 +177,9 @@ class _Told:
         return dataclasses.replace(task, batches=_Counted(task, self), validation=held_out)
 
     def batch(self, count: int) -> None:
-        self._check()
         self._display.status(f"{count} training batches so far; {self._now}")
 
     def on_step(self, step: GrowStep) -> None:
-        self._check()
         grown = ", ".join(f"{name} {edge[0]}-{edge[-1]}" for name, edge, _ in step.grown)
         self._display.row(
             f"{'params':>9}{'metric':>11}  grown",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
@@ -15,6 +16,8 @@ from .._signals import ASKING, handled
 # Seconds after the second signal until the process ends in the middle of a computation, which
 # Python cannot interrupt.
 _GRACE = 5.0
+# Seconds after which an interrupt that Python dropped is raised again.
+_AGAIN = 0.05
 
 FIRST = "stopping after this step; {again} stops at once ..."
 SECOND = "stopping at once ..."
@@ -60,24 +63,15 @@ def stop_on_signals(
 
 
 @contextlib.contextmanager
-def heard(hear: Callable[[int], None]) -> Iterator[Callable[[], None]]:
+def heard(hear: Callable[[int], None]) -> Iterator[None]:
     """SIGTERM and SIGINT, as far as they have handlers, are also told to another thread, at once.
-
-    Yields a function that raises `KeyboardInterrupt` if one has come: Python drops the exception of
-    a handler where it collects garbage, so long work asks again now and then.
 
     Args:
         hear: called there with the number of each.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
+        yield
         return
-    asked = threading.Event()
-
-    def check() -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-
     there, here = socket.socketpair()
     here.setblocking(False)
 
@@ -85,19 +79,54 @@ def heard(hear: Callable[[int], None]) -> Iterator[Callable[[], None]]:
         while numbers := there.recv(16):
             for number in numbers:
                 if number in ASKING:
-                    asked.set()
                     hear(number)
 
     listener = threading.Thread(target=listen, name="tnjax signals", daemon=True)
     before = signal.set_wakeup_fd(here.fileno(), warn_on_full_buffer=False)
     listener.start()
     try:
-        yield check
+        yield
     finally:
         signal.set_wakeup_fd(before)
         here.close()
         listener.join(timeout=2)
         there.close()
+
+
+@contextlib.contextmanager
+def raised_again() -> Iterator[None]:
+    """A `KeyboardInterrupt` that Python drops is raised again a moment later, and not printed.
+
+    Python drops the exceptions of finalizers and of the callbacks of its garbage collector; a
+    signal that is handled while one runs would be lost, and the command would run to its end.
+    """
+    before = sys.unraisablehook
+    timers: list[threading.Timer] = []
+
+    def dropped(what) -> None:
+        if what.exc_type is KeyboardInterrupt:
+            timers.append(threading.Timer(_AGAIN, _interrupt))
+            timers[-1].daemon = True
+            timers[-1].start()
+        else:
+            before(what)
+
+    sys.unraisablehook = dropped
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for timer in timers:
+            timer.cancel()
+
+
+def _interrupt() -> None:
+    """A SIGINT for the main thread, which ends its system calls too where signals can do that."""
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 class _Seen:

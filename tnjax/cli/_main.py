@@ -16,6 +16,7 @@ from ._compress import Compress
 from ._decompose import Decompose
 from ._devices import LOST, is_lost, lost_line, watched
 from ._groups import grouped, listed
+from ._interrupt import raised_again
 from ._report import Report
 from ._show import Show
 from ._sweep import Sweep
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, *, begin: float | None = None) 
 
 def _run(command) -> int:
     try:
-        with warnings.catch_warnings():
+        with raised_again(), warnings.catch_warnings():
             warnings.showwarning = _one_line
             return command.run()
     except (ValueError, OSError, ImportError, RuntimeError) as error:
