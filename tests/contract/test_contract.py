@@ -162,7 +162,24 @@ def test_layers_give_the_gram_matrices_of_all_nodes_at_once(structure, dtype):
         jacobian = jacobian_oracle(structure, cores, (node,))
         gram = jacobian.conj().T @ jacobian
         assert_close(found, gram, dtype)
-        assert_close(kernels.layered_gram(structure, pairs, node), gram, dtype)
+        assert_close(kernels.layered_gram(structure, pairs, (node,)), gram, dtype)
+
+
+@few
+@given(structures(max_rank=2), dtypes, st.data())
+def test_environments_and_grams_come_from_those_of_more_nodes(structure, dtype, data):
+    more = data.draw(node_groups(structure, data.draw(st.integers(1, structure.num_nodes))))
+    nodes = data.draw(st.lists(st.sampled_from(more), min_size=1, unique=True).map(tuple))
+    cores, tensor = random_cores(structure, dtype), normal(structure.dims, dtype, seed=7)
+    given = arrays(cores)
+    first = kernels.environment(structure, given, more, jnp.asarray(tensor))
+    found = kernels.environment(structure, given, nodes, first, given=more)
+    assert_close(found, environment_oracle(structure, cores, nodes, tensor), dtype)
+    pairs = kernels.layers(structure, given, given)
+    first = kernels.layered_gram(structure, pairs, more)
+    found = kernels.layered_gram(structure, pairs, nodes, given=more, gram=first)
+    jacobian = jacobian_oracle(structure, cores, nodes)
+    assert_close(found, jacobian.conj().T @ jacobian, dtype)
 
 
 @few

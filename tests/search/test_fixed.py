@@ -135,6 +135,23 @@ def test_a_planted_tree_with_an_internal_node():
     assert best.tree.structure(best.ranks).canonical() == structure.canonical()
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_of_many_modes_digits_of_the_same_weight_may_belong_together(axes):
+    """A product of tensors of the digits of equal weight, on each of so many axes: a train would
+    have to carry all of them."""
+    digits = 9 // axes
+    tensor = np.ones(())
+    for n in range(digits):
+        tensor = np.multiply.outer(tensor, normal((2,) * axes, seed=n))
+    for n in range(axes * digits, 9):
+        tensor = np.multiply.outer(tensor, normal((2,), seed=n))
+    rest = range(axes * digits, 9)
+    order = [n * axes + axis for axis in range(axes) for n in range(digits)] + list(rest)
+    tensor = tensor.transpose(order)
+    (best, *_) = best_trees(Unfoldings(tensor, 1e-6), 1e-6, count=1)
+    assert best.num_params <= digits * 2**axes + 2 * len(rest)
+
+
 # Strategies -----------------------------------------------------------------------------------
 
 

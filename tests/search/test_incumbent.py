@@ -178,7 +178,7 @@ def test_the_smaller_one_goes_on():
 
 
 @pytest.mark.filterwarnings("ignore:search. the data look like")
-def test_of_many_modes_neither_trees_nor_cuts_are_measured():
+def test_of_many_modes_cuts_are_not_measured_once_the_target_is_met():
     """Of twenty modes that took minutes, after a train had met the target in a second."""
     train = tnjax.TensorNetwork.random(Structure.tensor_train((2,) * 14, 2), key=KEY)
     problem = Decomposition(train.to_dense())
@@ -190,4 +190,11 @@ def test_of_many_modes_neither_trees_nor_cuts_are_measured():
     assert state.measured
     assert state.cuts is None
     assert state.tree is None
-    assert begun(Decomposition(normal((2,) * 9)), 0.9)[1].held is None
+
+
+def test_more_modes_have_a_tree_of_neighbors():
+    tree = tnjax.TensorNetwork.random(Structure.tensor_train((2,) * 10, 2), key=KEY).to_dense()
+    noisy = np.asarray(tree) / np.linalg.norm(tree) + 0.05 / 32 * normal((2,) * 10)
+    state = begun(Decomposition(noisy), 0.1)[1]
+    assert state.held.error <= 0.1
+    assert state.held.structure.num_params <= 100

@@ -90,6 +90,41 @@ def test_sweeps_from_shared_layers_are_those_from_the_cores(structure, dtype, mo
     np.testing.assert_allclose(*found, rtol=tolerance, atol=tolerance)
 
 
+SHARING = {
+    "seven modes": Structure.from_edges(
+        (3, 2, 3, 2, 3, 2, 3), {(0, 4): 2, (1, 2): 2, (2, 5): 3, (3, 6): 2, (0, 6): 2, (4, 5): 2}
+    ),
+    "hyperedge": Structure.cp((5, 4, 3, 4), 3),
+    "three modes": Structure.tensor_train((6, 5, 7), 2),
+    "high ranks": Structure.tensor_ring((3, 3, 3, 3), 4),
+    "internal node": Structure.tucker((4, 5, 6, 3), (2, 2, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("structure", SHARING.values(), ids=SHARING.keys())
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_a_sweep_sets_each_core_to_its_optimum_in_turn(structure, dtype):
+    """Against dense least squares in NumPy, one core after the other: what halves of the nodes
+    share must be that of the cores as they are then."""
+    problem = Decomposition(planted(structure, 0, dtype) + planted(structure, 1, dtype))
+    network = TensorNetwork.random(structure, key=jax.random.key(2), dtype=dtype)
+    solver = ALS()
+    found = jax.jit(lambda p, n: solver.step(p, n, solver.init(p, n))[0])(problem, network)
+    cores = [np.asarray(core) for core in network.cores]
+    target = np.asarray(problem.target).ravel()
+    for node, core in enumerate(cores):
+        columns = []
+        for index in range(core.size):
+            one = np.eye(core.size, dtype=dtype)[index].reshape(core.shape)
+            columns.append(
+                dense_oracle(structure, [*cores[:node], one, *cores[node + 1 :]]).ravel()
+            )
+        basis = np.stack(columns, 1)
+        cores[node] = np.linalg.lstsq(basis, target, rcond=None)[0].reshape(core.shape)
+    expected = dense_oracle(structure, cores)
+    np.testing.assert_allclose(found.to_dense(), expected, rtol=1e-5, atol=1e-7)
+
+
 def test_layers_are_shared_where_that_costs_little():
     assert layers_pay(Structure.tensor_ring((16, 16, 16, 16), 4))
     assert layers_pay(Structure.cp((20, 20, 20), 30))

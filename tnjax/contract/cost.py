@@ -106,7 +106,7 @@ def layers_pay(structure: Structure) -> bool:
 def gram_equation_of(structure: Structure, node: int) -> Equation:
     """How the Gram matrix of a node's normal equations is contracted."""
     if layers_pay(structure):
-        return layered_gram_equation(structure, node)
+        return layered_gram_equation(structure, (node,))
     return gram_equation(structure, (node,))
 
 

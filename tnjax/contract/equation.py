@@ -121,18 +121,21 @@ def layers_equation(structure: Structure) -> Equation:
     return Equation.create(inputs, (), sizes(structure))
 
 
-def environment_equation(structure: Structure, nodes: tuple[int, ...]) -> Equation:
+def environment_equation(
+    structure: Structure, nodes: tuple[int, ...], given: tuple[int, ...] | None = None
+) -> Equation:
     """A tensor and all cores but `nodes` -> the open axes of `nodes`.
 
     The output holds, node by node, its modes and those of its bonds that reach a node outside
-    `nodes` and were not listed before. A bond inside `nodes` alone is not a part of it.
+    `nodes` and were not listed before. A bond inside `nodes` alone is not a part of it. The first
+    operand is the output of the same for the nodes `given`, if there are any, in the place of the
+    tensor; the cores are those of the rest of them.
     """
-    rest = [k for k in range(structure.num_nodes) if k not in nodes]
-    return Equation.create(
-        [tuple(range(len(structure.dims))), *(node_labels(structure, k) for k in rest)],
-        environment_labels(structure, nodes),
-        sizes(structure),
-    )
+    whole = range(structure.num_nodes) if given is None else given
+    modes = tuple(range(len(structure.dims)))
+    first = modes if given is None else environment_labels(structure, given)
+    rest = [node_labels(structure, k) for k in whole if k not in nodes]
+    return Equation.create([first, *rest], environment_labels(structure, nodes), sizes(structure))
 
 
 def environment_labels(structure: Structure, nodes: tuple[int, ...]) -> Labels:
@@ -159,16 +162,26 @@ def jacobian_equation(structure: Structure, node: int) -> Equation:
 def gram_equation(structure: Structure, nodes: tuple[int, ...]) -> Equation:
     """Both layers of all cores but `nodes` -> their open bonds, first layer, then second."""
     rest = [k for k in range(structure.num_nodes) if k not in nodes]
-    modes = len(structure.dims)
-    bonds = tuple(label for label in environment_labels(structure, nodes) if label >= modes)
-    twin = tuple(label + len(structure.edges) for label in bonds)
     inputs = [node_labels(structure, k) for k in rest]
     inputs += [node_labels(structure, k, copy=True) for k in rest]
-    return Equation.create(inputs, bonds + twin, sizes(structure))
+    return Equation.create(inputs, gram_labels(structure, nodes), sizes(structure))
 
 
-def layered_gram_equation(structure: Structure, node: int) -> Equation:
-    """The operands of `layers_equation` but one -> the Gram matrix that belongs to that node."""
-    whole = layers_equation(structure)
-    rest = [labels for k, labels in enumerate(whole.inputs) if k != node]
-    return Equation.create(rest, whole.inputs[node], sizes(structure))
+def gram_labels(structure: Structure, nodes: tuple[int, ...]) -> Labels:
+    """The bonds of `nodes` that reach other nodes, of the first layer, then of the second."""
+    modes, shift = len(structure.dims), len(structure.edges)
+    bonds = tuple(label for label in environment_labels(structure, nodes) if label >= modes)
+    return bonds + tuple(label + shift for label in bonds)
+
+
+def layered_gram_equation(
+    structure: Structure, nodes: tuple[int, ...], given: tuple[int, ...] | None = None
+) -> Equation:
+    """The operands of `layers_equation` but those of `nodes` -> the Gram matrix that belongs to
+    `nodes`. If nodes are `given`, the first operand is their Gram matrix, and the others are those
+    of the rest of them."""
+    layers = layers_equation(structure).inputs
+    whole = range(structure.num_nodes) if given is None else given
+    first = [] if given is None else [gram_labels(structure, given)]
+    rest = [layers[k] for k in whole if k not in nodes]
+    return Equation.create([*first, *rest], gram_labels(structure, nodes), sizes(structure))

@@ -232,6 +232,7 @@ def environment(
     nodes: tuple[int, ...],
     tensor: Array,
     *,
+    given: tuple[int, ...] | None = None,
     precision: lax.PrecisionLike = FULL,
 ) -> Array:
     """`tensor` contracted with the conjugated cores of all nodes but `nodes`.
@@ -244,6 +245,7 @@ def environment(
         cores: arrays of shapes `structure.core_shape`.
         nodes: whose cores are left out.
         tensor: of shape `structure.dims`.
+        given: nodes, `nodes` among them, whose environment `tensor` is already.
         precision: of the products, as in `jax.lax.Precision`.
 
     Returns:
@@ -258,8 +260,10 @@ def environment(
         >>> environment(train, cores, (1,), jax.numpy.ones((4, 5, 6))).shape == cores[1].shape
         True
     """
-    rest = [core.conj() for k, core in enumerate(cores) if k not in nodes]
-    return contract(environment_equation(structure, nodes), (tensor, *rest), precision=precision)
+    whole = range(structure.num_nodes) if given is None else given
+    rest = [cores[k].conj() for k in whole if k not in nodes]
+    equation = environment_equation(structure, nodes, given)
+    return contract(equation, (tensor, *rest), precision=precision)
 
 
 def gram(
@@ -321,13 +325,26 @@ def layer(
 
 
 def layered_gram(
-    structure: Structure, pairs: Sequence[Array], node: int, *, precision: lax.PrecisionLike = FULL
+    structure: Structure,
+    pairs: Sequence[Array],
+    nodes: tuple[int, ...],
+    *,
+    given: tuple[int, ...] | None = None,
+    gram: Array | None = None,
+    precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, "bonds bonds"]:
-    """The Gram matrix of all other cores, as of `gram`, from their `layers`."""
-    rest = [pair for k, pair in enumerate(_shaped(structure, pairs)) if k != node]
-    equation = layered_gram_equation(structure, node)
-    out = contract(equation, rest, precision=precision, dtype=pairs[node].dtype)
-    return out.reshape(pairs[node].shape)
+    """The Gram matrix of all other cores, as of `gram`, from their `layers`; or from the Gram
+    matrix `gram` of the nodes `given` and the layers of those of them that are not in `nodes`."""
+    equation = layered_gram_equation(structure, nodes, given)
+    whole = range(structure.num_nodes) if given is None else given
+    rest = [pairs[k] for k in whole if k not in nodes]
+    rest = rest if gram is None else [gram, *rest]
+    size = equation.size_dict
+    shapes = [[size[label] for label in labels] for labels in equation.inputs]
+    rest = [x.reshape(shape) for x, shape in zip(rest, shapes, strict=True)]
+    out = contract(equation, rest, precision=precision, dtype=pairs[0].dtype)
+    size = math.isqrt(out.size)
+    return out.reshape(size, size)
 
 
 def _shaped(structure: Structure, pairs: Sequence[Array]) -> list[Array]:

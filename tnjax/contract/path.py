@@ -161,6 +161,8 @@ def _star_path(
 
 def _few_sets(inputs: list[frozenset[int]], most: int) -> bool:
     """Whether at most so many sets of operands are connected by labels."""
+    if 2 ** len(inputs) <= most:
+        return True
     touching = [
         sum(1 << m for m, other in enumerate(inputs) if m != n and labels & other)
         for n, labels in enumerate(inputs)

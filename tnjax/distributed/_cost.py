@@ -257,7 +257,7 @@ class _Walk:
                 bonds = num_bonds(structure)[layer[1]]
                 self.flops += 2 * core * bonds
                 self.moved += 2 * core + bonds**2
-        self.contract(layered_gram_equation(structure, node), layers)
+        self.contract(layered_gram_equation(structure, (node,)), layers)
 
     def dense(self, slab: Structure) -> None:
         """The network's own tensor."""

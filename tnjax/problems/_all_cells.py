@@ -1,6 +1,8 @@
 """Least squares over all cells of a tensor: the Gram matrices are those of the network alone."""
 
+import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +11,23 @@ from jaxtyping import Array
 from .._network import TensorNetwork
 from .._structure import Structure
 from ..contract import kernels
-from ..contract.cost import layers_pay
+from ..contract.cost import layers_pay, num_bonds
+from ..contract.equation import environment_labels, gram_labels, sizes
 from ._base import LeastSquares
+
+
+class Part(NamedTuple):
+    """Something contracted with the cores of all nodes but some; of all nodes, with none."""
+
+    nodes: tuple[int, ...] | None
+    array: Array
+
+
+class Partial(NamedTuple):
+    """The data, and the layers where they are known, contracted as far as pays."""
+
+    data: Part
+    gram: Part | None = None
 
 
 class AllCells(LeastSquares):
@@ -24,12 +41,18 @@ class AllCells(LeastSquares):
         return kernels.layer(structure, node, core, core)
 
     def _gram(
-        self, network: TensorNetwork, node: int, layers: Sequence[Array] | None = None
+        self,
+        network: TensorNetwork,
+        node: int,
+        layers: Sequence[Array] | None = None,
+        part: Part | None = None,
     ) -> Array:
         """The Gram matrix [1, bonds, bonds] of one node."""
+        structure = network.structure
         if layers is None:
-            return kernels.gram(network.structure, network.cores, (node,))[None]
-        return kernels.layered_gram(network.structure, layers, node)[None]
+            return kernels.gram(structure, network.cores, (node,))[None]
+        given, gram = (None, None) if part is None else part
+        return kernels.layered_gram(structure, layers, (node,), given=given, gram=gram)[None]
 
     def normal_operator(
         self, network: TensorNetwork
@@ -51,6 +74,31 @@ class AllCells(LeastSquares):
             return TensorNetwork(structure, out)
 
         return [gram[None] for gram in grams], product
+
+
+def parted(
+    network: TensorNetwork,
+    nodes: tuple[int, ...],
+    layers: Sequence[Array] | None,
+    partial: Partial,
+) -> Partial:
+    """`partial` contracted further, with the cores of all nodes but `nodes`. Data only where at
+    least half of them goes away, so that all that is alive is no more than they are; a Gram matrix
+    only if it is no larger than that of one of the nodes, or than the data."""
+    structure, (data, gram) = network.structure, partial
+    size = sizes(structure)
+    count = lambda labels: math.prod(size[label] for label in labels)
+    if len(nodes) == 1 or 2 * count(environment_labels(structure, nodes)) <= data.array.size:
+        array = kernels.environment(structure, network.cores, nodes, data.array, given=data.nodes)
+        data = Part(nodes, array)
+    entries = count(gram_labels(structure, nodes))
+    bonds = num_bonds(structure)
+    small = entries <= max(data.array.size, *(bonds[node] ** 2 for node in nodes))
+    if layers is not None and (len(nodes) == 1 or small):
+        given, known = (None, None) if gram is None else gram
+        array = kernels.layered_gram(structure, layers, nodes, given=given, gram=known)
+        gram = Part(nodes, array)
+    return Partial(data, gram)
 
 
 def _interleaved(network: TensorNetwork) -> Callable[[TensorNetwork], TensorNetwork]:

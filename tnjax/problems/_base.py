@@ -387,6 +387,27 @@ class LeastSquares(Problem):
         """What `layers` gives for one node, where it gives anything."""
         raise NotImplementedError
 
+    def partial(
+        self,
+        network: TensorNetwork,
+        nodes: tuple[int, ...],
+        layers: Sequence[Array] | None = None,
+        partial: Any = None,
+    ) -> Any:
+        """What the normal equations of `nodes` share: the part that the cores of all others make.
+
+        Args:
+            network: supplies those cores.
+            nodes: at least one.
+            layers: those of the network, if they are known.
+            partial: what this gave for more nodes, `nodes` among them, if it is known.
+
+        Returns:
+            a value for `normal_equations` and for fewer nodes, which stays right while the cores
+            of `nodes` change; or None, where a problem has nothing to share.
+        """
+        return None
+
     @abc.abstractmethod
     def normal_equations(
         self,
@@ -394,6 +415,7 @@ class LeastSquares(Problem):
         node: int,
         point: Point = None,
         layers: Sequence[Array] | None = None,
+        partial: Any = None,
     ) -> tuple[Array, Array]:
         """The least squares problem for one core, all others fixed.
 
@@ -402,6 +424,8 @@ class LeastSquares(Problem):
             node: whose core is sought.
             point: if given, the network is an addition to the one linearized there.
             layers: those of the network, if they are known.
+            partial: what `partial` gave for nodes of which this is one, if it is known; not with a
+                `point`.
 
         Returns:
             gram: [rows or 1, bonds, bonds]; rhs: [rows, bonds]. Each row x of the core, seen as

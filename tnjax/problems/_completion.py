@@ -585,6 +585,7 @@ class Completion(LeastSquares):
         node: int,
         point: Predictions | None = None,
         layers: Sequence[Array] | None = None,
+        partial: Any = None,
     ) -> tuple[Array, Array]:
         """Of the parabola that stands for the loss at the network (and is the squared loss)."""
         samples, loss = self.training, self.loss_function

@@ -22,7 +22,7 @@ from ..contract import kernels
 from ..contract.cost import layered_flops
 from ..contract.equation import Equation, dense_equation, node_labels
 from ..contract.equation import sizes as label_sizes
-from ._all_cells import AllCells
+from ._all_cells import AllCells, Part, Partial, parted
 from ._base import check_mesh
 from ._dtypes import check_range, computed
 from ._slabs import Slabs, slabwise
@@ -225,12 +225,27 @@ class Decomposition(AllCells):
         node: int,
         point: Array | None = None,
         layers: Sequence[Array] | None = None,
+        partial: Partial | None = None,
     ) -> tuple[Array, Array]:
-        structure = network.structure
-        data = self.target if point is None else point
-        rhs = self._environment(network, node, data)
+        structure, gram = network.structure, None
+        if partial is None:
+            rhs = self._environment(network, node, self.target if point is None else point)
+        else:
+            data, gram = parted(network, (node,), layers, partial)
+            rhs = data.array
         rows = math.prod(structure.dims[mode] for mode in structure.legs[node])
-        return self._gram(network, node, layers), rhs.reshape(rows, -1)
+        return self._gram(network, node, layers, gram), rhs.reshape(rows, -1)
+
+    def partial(
+        self,
+        network: TensorNetwork,
+        nodes: tuple[int, ...],
+        layers: Sequence[Array] | None = None,
+        partial: Partial | None = None,
+    ) -> Partial | None:
+        if self.slabs is not None:
+            return None
+        return parted(network, nodes, layers, partial or Partial(Part(None, self.target)))
 
     def _environment(self, network: TensorNetwork, node: int, data: Array) -> Array:
         """The data contracted with the other cores."""

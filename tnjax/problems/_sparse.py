@@ -178,6 +178,7 @@ class SparseDecomposition(AllCells):
         node: int,
         point: Sequence[TensorNetwork] | None = None,
         layers: Sequence[Array] | None = None,
+        partial: Any = None,
     ) -> tuple[Array, Array]:
         rhs = self._environment(network, node)
         for term in point or ():

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -101,26 +102,49 @@ class ALS(Solver):
         squares = problem.least_squares
         assert squares is not None
         layers = squares.layers(network)
-        for node in range(network.structure.num_nodes):
-            cores = list(network.cores)
-            gram, rhs = squares.normal_equations(network, node, layers=layers)
-            core = cores[node].reshape(rhs.shape)
-            step = row_steps(gram, rhs, core, state, problem.nonnegative)
 
-            def moved(length, node=node, cores=cores, step=step, structure=network.structure):
-                core = cores[node] + (length * step).reshape(cores[node].shape)
-                return TensorNetwork(structure, [*cores[:node], core, *cores[node + 1 :]])
+        def swept(network: TensorNetwork, nodes: tuple[int, ...], partial: Any) -> TensorNetwork:
+            """All `nodes` in their order; halves of them share what the other cores make."""
+            if len(nodes) == 1:
+                network = _solved(problem, network, nodes[0], layers, partial, state)
+                if layers is not None:
+                    core = network.cores[nodes[0]]
+                    layers[nodes[0]] = squares.layer(network.structure, nodes[0], core)
+                return network
+            middle = len(nodes) // 2
+            for half in (nodes[:middle], nodes[middle:]):
+                network = swept(network, half, squares.partial(network, half, layers, partial))
+            return network
 
-            length = 1
-            if not squares.quadratic:
-                length = _length(problem, moved, jnp.ones((), state.dtype)).astype(network.dtype)
-            network = moved(length)
-            if layers is not None:
-                layers[node] = squares.layer(network.structure, node, network.cores[node])
+        network = swept(network, tuple(range(network.structure.num_nodes)), None)
         return TensorNetwork(network.structure, balance(network.cores)), state
 
     def recover(self, state: Float[Array, ""]) -> Float[Array, ""]:
         return ALS_STEP().raised * state
+
+
+def _solved(
+    problem: Problem,
+    network: TensorNetwork,
+    node: int,
+    layers: list[Array] | None,
+    partial: Any,
+    ridge: Array,
+) -> TensorNetwork:
+    """The network with the core of one node at its optimum, or nearer to it."""
+    squares, cores = problem.least_squares, list(network.cores)
+    assert squares is not None
+    gram, rhs = squares.normal_equations(network, node, layers=layers, partial=partial)
+    step = row_steps(gram, rhs, cores[node].reshape(rhs.shape), ridge, problem.nonnegative)
+
+    def moved(length: Array | int) -> TensorNetwork:
+        core = cores[node] + (length * step).reshape(cores[node].shape)
+        return TensorNetwork(network.structure, [*cores[:node], core, *cores[node + 1 :]])
+
+    if squares.quadratic:
+        return moved(1)
+    length = _length(problem, moved, jnp.ones((), ridge.dtype))
+    return moved(length.astype(network.dtype))
 
 
 def _length(problem: Problem, moved: Callable[[Array], TensorNetwork], full: Array) -> Array:

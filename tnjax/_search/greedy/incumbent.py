@@ -70,8 +70,7 @@ def applies(options: Options, problem: Problem, structure: Structure, budget: Bu
 def _possible(options: Options, problem: Problem, start: Structure) -> bool:
     if not (options.infer and options.internal) or options.edges is not None:
         return False
-    few = 2 <= len(problem.shape) <= MEASURING().tree_modes
-    if not problem.is_dense or problem.nonnegative or not few:
+    if not problem.is_dense or problem.nonnegative or len(problem.shape) < 2:
         return False
     plain = start == Structure.rank_one(start.dims)
     return plain and measuring_work(tuple(problem.shape)) <= MEASURING().measured

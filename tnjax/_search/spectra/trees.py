@@ -17,7 +17,7 @@ integer programming.
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +36,10 @@ class BestTrees:
     """Trees of few parameters by dynamic programming.
 
     Attributes:
-        all_sets_order: orders up to which all sets of modes are parts; above, neighboring modes
-            only.
+        all_sets_order: orders up to which all sets of modes are parts; above, only modes that are
+            neighbors as they are numbered, or once the digits of several axes take turns.
+        axes: so many axes at the most: the modes of an image that was reshaped are the digits of
+            its rows, then those of its columns, and digits of the same weight belong together.
         options: ranks that each part chooses from.
         most_cuts: unfoldings whose truncated SVD is looked at, the squarest ones.
         multipliers: Lagrange multipliers of the error, each of which gives a tree.
@@ -49,6 +51,7 @@ class BestTrees:
     """
 
     all_sets_order: int = 8
+    axes: int = 3
     options: int = 9
     most_cuts: int = 70
     multipliers: int = 14
@@ -152,10 +155,9 @@ def two_node_trees(dims: tuple[int, ...]) -> list[Tree]:
     """The trees of truncated SVDs, those of the squarest unfoldings: of one far from square, no
     truncation saves much."""
     modes = range(len(dims))
-    sizes = range(1, len(dims) // 2 + 1)
-    sides = [side for size in sizes for side in itertools.combinations(modes, size)]
     total = math.log(math.prod(dims))
     skew = lambda side: abs(2 * math.fsum(math.log(dims[m]) for m in side) - total)
+    sides = [side for side in _parts(len(dims)) if 2 * len(side) <= len(dims)]
     trees = []
     for side in sorted(sides, key=skew)[: TREES().most_cuts]:
         rest = tuple(mode for mode in modes if mode not in side)
@@ -168,7 +170,14 @@ def _parts(order: int) -> list[Part]:
     modes = range(order)
     if order <= TREES().all_sets_order:
         return [p for size in range(1, order) for p in itertools.combinations(modes, size)]
-    return [tuple(range(a, a + size)) for size in range(1, order) for a in range(order - size + 1)]
+    found = set()
+    for axes in range(1, TREES().axes + 1):
+        digits = order // axes
+        turns = [axis * digits + n for n in range(digits) for axis in range(axes)]
+        turns += range(axes * digits, order)
+        for size in range(1, order):
+            found |= {tuple(sorted(turns[a : a + size])) for a in range(order - size + 1)}
+    return sorted(found, key=lambda part: (len(part), part))
 
 
 def _options(unfoldings: Unfoldings, part: Part, error: float) -> tuple[np.ndarray, np.ndarray]:
@@ -243,13 +252,14 @@ def _optimum(sizes, options, splits: dict[Part, _Splits], multiplier):
     return (*_built(sizes, known, options, pick), best)
 
 
-def _halves(part: Part, known):
+def _halves(part: Part, known: Iterable[Part]) -> Iterator[tuple[Part, Part]]:
     """Splits in two parts, each unordered pair once."""
-    for size in range(1, len(part)):
-        for first in itertools.combinations(part[1:], size):
-            second = tuple(mode for mode in part if mode not in first)
-            if first in known and second in known:
-                yield first, second
+    masks = {sum(1 << mode for mode in other): other for other in known}
+    whole = sum(1 << mode for mode in part)
+    for mask, first in masks.items():
+        inside = mask & whole == mask and mask != whole
+        if inside and part[0] not in first and whole ^ mask in masks:
+            yield first, masks[whole ^ mask]
 
 
 def _built(sizes, known, options, pick) -> tuple[Tree, float]:
