@@ -90,7 +90,7 @@ def unchecked():
 
 @pytest.fixture
 def override():
-    """`override({"growth.large": 0})`: tuned constants with other values until the test ends."""
+    """`override({"effort.large": 0})`: tuned constants with other values until the test ends."""
     from tnjax import constants
 
     with contextlib.ExitStack() as stack:

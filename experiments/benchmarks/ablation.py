@@ -38,12 +38,16 @@ from tnjax import Structure, TensorNetwork, constants
 FACTORS = (0.5, 2.0)
 # Those that are known to decide, and the factors of effort; then others of growth and its end.
 FIRST = (
+    "growth.burst_score",
+    "growth.burst_gain",
+    "growth.far",
+    "growth.far_power",
     "measuring.definite",
     "inference.white",
     "rival.better",
     "grouped.better",
-    "growth.large",
-    "rival.first",
+    "effort.large",
+    "effort.deciding",
     "inference.first",
     "grouped.ranks",
     "grouped.ridge",
@@ -51,15 +55,7 @@ FIRST = (
     "grouped.ridge_units",
     "effort.floor",
     "effort.again",
-    "rival.effort",
-    "shrinking.prune_effort",
     "shrinking.swap_effort",
-    "growth.burst_effort",
-    "neighbors.nodes_effort",
-    "growth.burst_score",
-    "growth.burst_gain",
-    "growth.far",
-    "growth.far_power",
     "shrinking.far",
     "shrinking.refit_factor",
     "tries.steps",
@@ -185,6 +181,8 @@ CASES = {
     ),
     "coins": Case(crop("coins", 64, (4, 4, 4, 4, 4, 4)), 0.12),
     "brick": Case(crop("brick", 64, (8, 8, 8, 8)), 0.08),
+    "grass": Case(crop("grass", 64, (8, 8, 8, 8)), 0.2),
+    "page": Case(crop("page", 64, (8, 8, 8, 8)), 0.08),
     "moon": Case(crop("moon", 64, (4, 4, 4, 4, 4, 4)), 0.03),
 }
 SMALL = {

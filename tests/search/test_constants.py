@@ -128,7 +128,7 @@ def test_all_are_listed_with_what_they_mean():
         ({"growth": 0.2}, "no 'growth'"),
         ({"growth.__class__": 0.2}, "no 'growth.__class__'"),
         ({"": 1}, r"`constants.listed\(\)` names all"),
-        ({"growth.large": 0.5}, r"growth.large is an integer \(1000\); got 0.5"),
+        ({"effort.large": 0.5}, r"effort.large is an integer \(1000\); got 0.5"),
         ({"growth.far": True}, r"growth.far is a number \(0.1\); got True"),
         ({"growth.far": math.nan}, "got nan"),
         ({"growth.far": (0.1,)}, "growth.far is a number"),

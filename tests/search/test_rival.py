@@ -45,7 +45,7 @@ def kinds(result):
 
 @pytest.fixture
 def early(override):
-    override({"rival.first": 50})
+    override({"effort.large": 50})
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -141,7 +141,7 @@ def test_no_rival_is_fitted_that_the_budget_forbids():
 
 def test_what_grew_is_compared_at_last(override):
     """Too small to be compared on the way, but larger than the CP network that does as well."""
-    override({"rival.first": 10**6})
+    override({"effort.large": 10**6})
     problem = Decomposition(sum_of_products())
     options: dict[str, Any] = {"key": jax.random.key(0)}
     result = search(problem, **options, target_error=0.25)

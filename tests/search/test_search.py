@@ -320,7 +320,7 @@ def test_bonds_that_grow_together_are_fitted_as_one_move_from_all_their_slices(o
     after, info = greedy.step(problem, state, budget)
     assert info.move is not None
     assert info.move.to == ()  # a small network grows one bond at a time
-    override({"growth.large": 0})
+    override({"effort.large": 0})
     after, info = greedy.step(problem, state, budget)
     assert info.move is not None
     assert len(info.move.to) >= 1

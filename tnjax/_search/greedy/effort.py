@@ -1,4 +1,4 @@
-"""How much work a greedy search does once the target is met."""
+"""How much work a greedy search does, above all once the target is met."""
 
 import dataclasses
 import math
@@ -12,9 +12,13 @@ EFFORTS = ("quick", "normal", "thorough")
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """The work that is done once the target is met, unless `effort="thorough"`.
+    """The work that is done; once the target is met, unless `effort="thorough"`.
 
     Attributes:
+        large: parameters below which a network grows one bond at a time (each counts, and decides
+            on the graph), and from which on it is compared with networks of fixed formats.
+        deciding: fits that decide whether a smaller network meets the target may take so many times
+            the solver's steps.
         floor: what is always allowed, in flops by the forecast of `fitting.work`: about five
             seconds of one core.
         again: what else is with "normal", as a multiple of what it took to meet the target.
@@ -22,6 +26,8 @@ class Effort:
             another such multiple.
     """
 
+    large: int = 1000
+    deciding: float = 3.0
     floor: float = 3e9
     again: float = 1.0
     pruning: float = 0.5

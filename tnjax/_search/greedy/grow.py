@@ -16,6 +16,7 @@ from ...problems import Problem
 from ..screening.candidates import balanced_slices, slice_position
 from ..strategy import Budget, Info, MoveRecord
 from . import incumbent, rival, saddle, stuck
+from .effort import EFFORT
 from .fits import Step, advance
 from .options import Options
 from .phase import Phase
@@ -27,8 +28,6 @@ class Growth:
     """Growth of bonds, one or several in a move.
 
     Attributes:
-        large: parameters below which a network grows one bond at a time: each counts, and decides
-            on the graph.
         burst_score: bonds that grow in one move score at least this part of the best one.
         burst_gain: they gain together at most this part of what the target needs.
         burst_gain_apart: the same where they join separate parts of the network, which hardly know
@@ -42,7 +41,6 @@ class Growth:
             sparse.
     """
 
-    large: int = 1000
     burst_score: float = 0.5
     burst_gain: float = 0.25
     burst_gain_apart: float = 0.5
@@ -140,7 +138,7 @@ def _together(
     larger part.
     """
     now = problem.num_params(state.structure)
-    if not options.burst or now < GROWTH().large:
+    if not options.burst or now < EFFORT().large:
         return [order[0]]
     gains, values, needed = scores
     structure, gained, grown, taken = state.structure, 0.0, [], set()
@@ -194,7 +192,7 @@ def _scores(
     now = problem.num_params(state.structure)
     grown = [state.structure.grow(edge, options.increment) for edge in edges]
     cost = np.asarray([problem.num_params(s) - now for s in grown], np.float64)
-    power, large = options.power, options.burst and now >= GROWTH().large
+    power, large = options.power, options.burst and now >= EFFORT().large
     if large and 0 < power < GROWTH().far_power and gain.max() < GROWTH().far * needed:
         power = GROWTH().far_power
         flops = np.asarray([problem.sweep_flops(s) for s in grown], np.float64)

@@ -15,6 +15,7 @@ from ...problems import Problem
 from ..spectra.tree_svd import tree_svd
 from ..strategy import Budget, MoveRecord
 from .decide import decided, refitted
+from .effort import EFFORT
 from .fits import Step
 from .measure import MEASURING
 from .options import Options
@@ -31,8 +32,6 @@ class Neighbors:
         blind_tries: where nothing is known of the cuts, each phase tries only so many.
         bold: stars come before everything else is tried only if they leave this part of the
             parameters, or less.
-        nodes_effort: fits of a network with a node split, or two merged, may take so many times the
-            solver's steps.
         star_tries: stars that are tried before everything else, without a limit by work.
         rewire_tries: rewirings that are tried.
         internal_tries: stars that are tried with splits and merges.
@@ -41,7 +40,6 @@ class Neighbors:
 
     blind_tries: int = 4
     bold: float = 0.8
-    nodes_effort: float = 3.0
     star_tries: int = 2
     rewire_tries: int = 16
     internal_tries: int = 4
@@ -246,9 +244,7 @@ class Internal(_Tried):
             move = MoveRecord("split", (item.node, found[0].num_nodes - 1), item.rank)
         else:
             move = MoveRecord("merge", (item.a, item.b))
-        return refitted(
-            options, problem, state, budget, found, move, effort=NEIGHBORS().nodes_effort
-        )
+        return refitted(options, problem, state, budget, found, move, effort=EFFORT().deciding)
 
 
 class Hyperedges(_Tried):

@@ -26,7 +26,7 @@ from ..strategies.fixed import FixedFormat
 from ..strategies.ladder import cores_at
 from ..strategy import Budget, Fit, Info, MoveRecord
 from . import incumbent
-from .effort import left_for_ranks
+from .effort import EFFORT, left_for_ranks
 from .fits import Step, holding
 from .options import Options
 from .phase import Phase
@@ -38,13 +38,11 @@ class Rivalry:
     """The CP network that the growing one is compared with, of data without ranks.
 
     Attributes:
-        first: parameters from which on a network is compared.
-        factor: and how many times as many it has at the next comparison.
+        factor: how many times as many parameters a network has at the next comparison.
         least: the first rank that is fitted.
-        effort: effort of a fit, in units of the solver's own steps.
-        patience: the same where few ranks are left to choose from, or the target is missed by
-            little: alternating least squares of such networks gains little in a sweep, and does so
-            for hundreds of them.
+        patience: times the solver's steps that a fit may take where few ranks are left to choose
+            from, or the target is missed by little: alternating least squares of such networks
+            gains little in a sweep, and does so for hundreds of them.
         rtol: relative decrease below which such a fit ends.
         near: a fit misses the target by little if this part of its error meets it.
         inside: a fit goes on past the target, down to this part of it, which helps those of lower
@@ -59,10 +57,8 @@ class Rivalry:
         stride: the first stride back from a rank that meets the target is the rank over this.
     """
 
-    first: int = 1000
     factor: float = 1.5
     least: int = 4
-    effort: float = 3.0
     patience: float = 60.0
     rtol: float = 1e-6
     near: float = 0.97
@@ -107,7 +103,7 @@ def due(options: Options, problem: Problem, state: GreedyState) -> bool:
         return False
     assert state.rival is not None
     return problem.num_params(state.structure) >= max(
-        RIVALRY().first, RIVALRY().factor * state.rival.compared
+        EFFORT().large, RIVALRY().factor * state.rival.compared
     )
 
 
@@ -307,7 +303,7 @@ def _fitted(
     old = (Structure.cp(problem.shape, rival.rank), rival.cores) if rival.cores else None
     cores = cores_at(old, structure, state.seed, problem.dtype)
     solver, capacity = as_solver(options.solver, problem), Structure.cp(problem.shape, _roomy(rank))
-    effort = RIVALRY().effort
+    effort = EFFORT().deciding
     if patient and options.solver is None:
         one = fit_work(capacity, problem.sweep_flops(capacity), solver.max_steps)
         affordable = left_for_ranks(options.effort, state) / one

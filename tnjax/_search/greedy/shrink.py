@@ -9,6 +9,7 @@ from ...moves.cores import shrink
 from ...problems import Problem
 from ..strategy import Budget, Info, MoveRecord
 from .decide import decided
+from .effort import EFFORT
 from .fits import Step, advance, fit
 from .grow import grow
 from .options import Options
@@ -21,7 +22,6 @@ class Shrinking:
     """Ranks taken away, or moved from one bond to another.
 
     Attributes:
-        prune_effort: a fit with a rank less may take so many times the solver's steps.
         far: a bond is firm if taking a rank away leaves the error at more than so many times the
             target.
         swap_effort: a swap looks at candidates after so much of a full fit of the shrunken network
@@ -30,7 +30,6 @@ class Shrinking:
             do: a fit of all cores gains more.
     """
 
-    prune_effort: float = 3.0
     far: float = 1.02
     swap_effort: float = 0.25
     refit_factor: float = 3.0
@@ -68,7 +67,7 @@ class Prune(Queued):
             budget,
             trial,
             move,
-            effort=SHRINKING().prune_effort,
+            effort=EFFORT().deciding,
             do_screen=False,
             give_up=True,
         )
