@@ -32,6 +32,26 @@ def planted(dtype="float64", noise=0.0) -> np.ndarray:
     return (tensor + noise * normal(DIMS, dtype, seed=9)).astype(dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("size", [0.0, 1e-11, 1e-9])
+def test_what_a_projection_loses_is_told_to_the_last_digits(dtype, size):
+    """As a difference of two squares near one it was 1e-8 where nothing was lost."""
+    tensor = planted(dtype)
+    left, *_ = np.linalg.svd(tensor.reshape(9, -1))
+    other = np.multiply.outer(left[:, 5], normal((10, 8), dtype, seed=3))  # in no leading direction
+    other *= size * np.linalg.norm(tensor) / np.linalg.norm(other)
+    found = compress_problem(Decomposition(tensor + other), 1e-7)
+    assert found is not None
+    whole = (tensor + other) / np.linalg.norm(tensor + other)
+    kept = np.asarray(found.problem.dense_target)
+    for mode, basis in enumerate(found.factors):
+        if basis is not None:
+            kept = np.moveaxis(np.tensordot(basis, kept, axes=(1, mode)), 0, mode)
+    exact = np.linalg.norm(whole - kept)
+    np.testing.assert_allclose(found.problem.lost, exact, rtol=1e-3, atol=1e-14)
+    assert found.problem.lost <= max(3 * size, 1e-13)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "complex64"])
 def test_errors_on_the_core_are_errors_on_the_whole(dtype):
     tensor = planted(dtype, noise=0.2)

@@ -16,10 +16,11 @@ from ..._network import TensorNetwork
 from ..._structure import Structure
 from ..._tuned import tuned
 from ...problems import Decomposition, Problem
-from ...solve import ALS
+from ...solve import ALS, LevenbergMarquardt
 from ...solve.limits import limits_of
 from ..fitting.population import SHARING
 from ..fitting.races import attempt
+from ..fitting.refit import refit
 from ..reach import warn_of_noise
 from ..reduce.core import host_error, multiplied
 from ..spectra.cuts import bounds_of, telling_cuts
@@ -57,6 +58,9 @@ class Inference:
         rounds: inferences, each with other perturbations.
         graphs: graphs that one inference may name.
         first: starts and sweeps by which each graph is tried.
+        creeping: the best start goes on by Levenberg-Marquardt below this error: where sweeps creep
+            towards an exact solution, that converges in some tens of steps ...
+        converging: ... of which there are at most so many.
         last: starts and sweeps by which those that failed are tried once more.
         again: how many of those, the closest ones.
         smaller: graphs with fewer parameters that are tried after one that meets the target.
@@ -82,6 +86,8 @@ class Inference:
     rounds: int = 3
     graphs: int = 20
     first: tuple[int, ...] = (4, 32)
+    creeping: float = 0.01
+    converging: int = 40
     last: tuple[int, ...] = (32, 96)
     again: int = 6
     smaller: int = 3
@@ -276,11 +282,25 @@ class _Trials:
             seed=self.state.seed,
             step_flops=inside.sweep_flops(shape),
         )
-        network = multiplied(TensorNetwork(shape, out.fits[0].cores), self.factors, graph.dims)
+        (found,) = out.fits
+        self.info += Info(None, out.programs, out.compile_seconds, work=out.work)
+        if target < found.error < INFERENCE().creeping:
+            found = self._converged(inside, found, target)
+        network = multiplied(TensorNetwork(shape, found.cores), self.factors, graph.dims)
         fit = Fit(graph, network.cores, host_error(self.problem, network))
+        exact = found.error <= max(target, INFERENCE().rounding)
+        if exact and not budget.meets(fit.error):  # directions were left out as rounding
+            fit = self._converged(self.problem, fit, budget.target_error or 0.0)
         _interrupt.note(self.problem, fit)
-        self.info += Info(None, out.programs, out.compile_seconds, (fit,), work=out.work)
+        self.info += Info(fits=(fit,))
         return fit
+
+    def _converged(self, problem: Problem, fit: Fit, target: float) -> Fit:
+        """A fit that is near an exact solution, by Levenberg-Marquardt."""
+        solver = LevenbergMarquardt(max_steps=INFERENCE().converging)
+        found, info = refit(problem, solver, fit.structure, fit.cores, target_error=target)
+        self.info += dataclasses.replace(info, fits=())
+        return found
 
 
 def _small_tree(
