@@ -113,7 +113,7 @@ def gram_equation_of(structure: Structure, node: int) -> Equation:
 def dense_sweep_flops(structure: Structure) -> int:
     """Forecast of a sweep of alternating least squares over a dense tensor: the contractions
     with the data and those of the network with itself, some twice as many flops as all nodes' own
-    contractions, and the solutions."""
+    contractions, and the solutions. What halves of the nodes share is not taken off."""
     return 2 * structure.num_nodes * dense_flops(structure) + solve_flops(structure)
 
 

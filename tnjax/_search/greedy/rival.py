@@ -38,7 +38,6 @@ class Rivalry:
     """The CP network that the growing one is compared with, of data without ranks.
 
     Attributes:
-        factor: how many times as many parameters a network has at the next comparison.
         least: the first rank that is fitted.
         patience: times the solver's steps that a fit may take where few ranks are left to choose
             from, or the target is missed by little: alternating least squares of such networks
@@ -53,11 +52,11 @@ class Rivalry:
         tucker_modes: modes up to which Tucker networks are tried: their core has that order.
         small: ranks up to which making a program takes longer than its runs.
         grid: larger ranks are rounded up to this many binary digits, so that programs are shared.
-        growth: the next rank is so many times the last one.
+        growth: the next rank is so many times the last one, and so are the parameters of a network
+            at the next comparison.
         stride: the first stride back from a rank that meets the target is the rank over this.
     """
 
-    factor: float = 1.5
     least: int = 4
     patience: float = 60.0
     rtol: float = 1e-6
@@ -103,7 +102,7 @@ def due(options: Options, problem: Problem, state: GreedyState) -> bool:
         return False
     assert state.rival is not None
     return problem.num_params(state.structure) >= max(
-        EFFORT().large, RIVALRY().factor * state.rival.compared
+        EFFORT().large, RIVALRY().growth * state.rival.compared
     )
 
 
