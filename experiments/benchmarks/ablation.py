@@ -62,7 +62,6 @@ FIRST = (
     "inference.inside",
     "inference.last",
     "rival.growth",
-    "rival.near",
     "rival.inside",
     "grouped.sweeps",
     "grouped.useful",
@@ -82,7 +81,6 @@ NEAR_ONE = (
     "rival.better",
     "rival.growth",
     "rival.inside",
-    "rival.near",
     "shrinking.far",
 )
 HEAD = """# Tuned constants

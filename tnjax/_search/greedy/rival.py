@@ -43,9 +43,8 @@ class Rivalry:
             from, or the target is missed by little: alternating least squares of such networks
             gains little in a sweep, and does so for hundreds of them.
         rtol: relative decrease below which such a fit ends.
-        near: a fit misses the target by little if this part of its error meets it.
         inside: a fit goes on past the target, down to this part of it, which helps those of lower
-            ranks.
+            ranks; and it misses the target by little if this part of its error meets it.
         better: errors fall faster than a power of the rank: each growth may end at this part of the
             forecast (of images 0.93 to 1.03 up to rank 123).
         tries: fits of each rank on the way, with other fresh terms: the closest one goes on.
@@ -60,7 +59,6 @@ class Rivalry:
     least: int = 4
     patience: float = 60.0
     rtol: float = 1e-6
-    near: float = 0.97
     inside: float = 0.98
     better: float = 0.92
     tries: int = 3
@@ -135,7 +133,7 @@ def step(options: Options, problem: Problem, state: GreedyState, budget: Budget)
     info = Info()
     if not own:
         most = problem.num_params(state.structure) - 1
-        near = RIVALRY().near
+        near = RIVALRY().inside
         wanted = (budget.target_error or 0.0) / near
         fit, info, state = _look(options, problem, state, budget, most, wanted)
         if fit is not None and not budget.meets(fit.error) and budget.meets(near * fit.error):
