@@ -10,8 +10,8 @@
 - screens: all bonds of 8 and of 20 nodes (28 and 190) screened together, as many at a time as fit
   into `--batch`, and one at a time within one program.
 - seeds: searches from 64 seeds together (`tnjax.sweep.together`) and one after the other, warm.
-- bandwidth: bytes read and written a second by the contraction of a large tensor with a core, and
-  by a copy of the tensor.
+- bandwidth: bytes read and written a second by the contraction of a large tensor with the cores of
+  two modes, and by its negative in place.
 
 Single precision, which every device has. Seconds are medians of `--repeats` where a part takes less
 than ten of them, and end when the results are on the host.

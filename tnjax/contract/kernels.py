@@ -339,8 +339,8 @@ def layered_gram(
     whole = range(structure.num_nodes) if given is None else given
     rest = [pairs[k] for k in whole if k not in nodes]
     rest = rest if gram is None else [gram, *rest]
-    size = equation.size_dict
-    shapes = [[size[label] for label in labels] for labels in equation.inputs]
+    sizes = equation.size_dict
+    shapes = [[sizes[label] for label in labels] for labels in equation.inputs]
     rest = [x.reshape(shape) for x, shape in zip(rest, shapes, strict=True)]
     out = contract(equation, rest, precision=precision, dtype=pairs[0].dtype)
     size = math.isqrt(out.size)

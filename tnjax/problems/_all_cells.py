@@ -41,18 +41,12 @@ class AllCells(LeastSquares):
         return kernels.layer(structure, node, core, core)
 
     def _gram(
-        self,
-        network: TensorNetwork,
-        node: int,
-        layers: Sequence[Array] | None = None,
-        part: Part | None = None,
+        self, network: TensorNetwork, node: int, layers: Sequence[Array] | None = None
     ) -> Array:
         """The Gram matrix [1, bonds, bonds] of one node."""
-        structure = network.structure
         if layers is None:
-            return kernels.gram(structure, network.cores, (node,))[None]
-        given, gram = (None, None) if part is None else part
-        return kernels.layered_gram(structure, layers, (node,), given=given, gram=gram)[None]
+            return kernels.gram(network.structure, network.cores, (node,))[None]
+        return kernels.layered_gram(network.structure, layers, (node,))[None]
 
     def normal_operator(
         self, network: TensorNetwork

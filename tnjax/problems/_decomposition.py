@@ -227,14 +227,15 @@ class Decomposition(AllCells):
         layers: Sequence[Array] | None = None,
         partial: Partial | None = None,
     ) -> tuple[Array, Array]:
-        structure, gram = network.structure, None
+        structure, part = network.structure, None
         if partial is None:
             rhs = self._environment(network, node, self.target if point is None else point)
         else:
-            data, gram = parted(network, (node,), layers, partial)
+            data, part = parted(network, (node,), layers, partial)
             rhs = data.array
+        gram = self._gram(network, node, layers) if part is None else part.array[None]
         rows = math.prod(structure.dims[mode] for mode in structure.legs[node])
-        return self._gram(network, node, layers, gram), rhs.reshape(rows, -1)
+        return gram, rhs.reshape(rows, -1)
 
     def partial(
         self,

@@ -113,7 +113,10 @@ class ALS(Solver):
                 return network
             middle = len(nodes) // 2
             for half in (nodes[:middle], nodes[middle:]):
-                network = swept(network, half, squares.partial(network, half, layers, partial))
+                shared = partial  # of one node, its normal equations make the rest of the way
+                if len(half) > 1:
+                    shared = squares.partial(network, half, layers, partial)
+                network = swept(network, half, shared)
             return network
 
         network = swept(network, tuple(range(network.structure.num_nodes)), None)

@@ -251,19 +251,20 @@ def _projected(
         basis = leading_basis(matrix, allowed / work.ndim)
         if basis.shape[1] < work.shape[mode]:
             factors[mode] = basis
-            rest = np.tensordot(basis.conj(), work, axes=(0, mode))
-            work = np.moveaxis(rest, 0, mode)
-            lost += _left_out(matrix, basis)
+            inside = basis.conj().T @ matrix
+            lost += _left_out(matrix, basis, inside)
+            others = (*work.shape[:mode], *work.shape[mode + 1 :])
+            work = np.moveaxis(inside.reshape(-1, *others), 0, mode)
     return work, tuple(factors), math.sqrt(lost)
 
 
-def _left_out(matrix: np.ndarray, basis: np.ndarray) -> float:
-    """The squared norm of what a projection on orthonormal columns leaves out: as it stands, since
-    the difference of two norms of nearly one is known to some 1e-8 only."""
+def _left_out(matrix: np.ndarray, basis: np.ndarray, inside: np.ndarray) -> float:
+    """The squared norm of what a projection on orthonormal columns, `inside` in their coordinates,
+    leaves out: as it stands, since the difference of two norms near one is known to 1e-8 only."""
     columns, total = max(1, REDUCTION().slab // len(matrix)), 0.0
     for first in range(0, matrix.shape[1], columns):
-        part = matrix[:, first : first + columns]
-        total += squared_norm(part - basis @ (basis.conj().T @ part))
+        part = slice(first, first + columns)
+        total += squared_norm(matrix[:, part] - basis @ inside[:, part])
     return total
 
 

@@ -17,7 +17,7 @@ integer programming.
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -206,8 +206,9 @@ def _splits(sizes, options) -> dict[Part, _Splits]:
         legs = math.prod(sizes[mode] for mode in part)
         offered[part] = _padded(np.append(ranks, legs), 1)
     found = {}
+    masks = {_mask(part): part for part in options}
     for part, (ranks, _) in options.items():
-        halves = list(_halves(part, options))
+        halves = list(_halves(part, masks))
         if halves:
             a, b = (np.stack([offered[half[side]] for half in halves]) for side in (0, 1))
             pairs = a[:, :, None] * b[:, None, :]
@@ -252,14 +253,18 @@ def _optimum(sizes, options, splits: dict[Part, _Splits], multiplier):
     return (*_built(sizes, known, options, pick), best)
 
 
-def _halves(part: Part, known: Iterable[Part]) -> Iterator[tuple[Part, Part]]:
-    """Splits in two parts, each unordered pair once."""
-    masks = {sum(1 << mode for mode in other): other for other in known}
-    whole = sum(1 << mode for mode in part)
+def _mask(part: Part) -> int:
+    """A set of modes as the bits of a number."""
+    return sum(1 << mode for mode in part)
+
+
+def _halves(part: Part, masks: dict[int, Part]) -> Iterator[tuple[Part, Part]]:
+    """Splits in two of the parts, by their masks; each unordered pair once."""
+    whole, lowest = _mask(part), 1 << part[0]
     for mask, first in masks.items():
-        inside = mask & whole == mask and mask != whole
-        if inside and part[0] not in first and whole ^ mask in masks:
-            yield first, masks[whole ^ mask]
+        rest = whole ^ mask
+        if mask & whole == mask and not mask & lowest and rest in masks:
+            yield first, masks[rest]
 
 
 def _built(sizes, known, options, pick) -> tuple[Tree, float]:
