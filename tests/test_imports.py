@@ -13,9 +13,9 @@ import tnjax
 SOURCE = Path(tnjax.__file__).read_text(encoding="utf-8")
 
 
-def fresh(code: str) -> str:
+def fresh(code: str, *words: str) -> str:
     """What a new process prints."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -103,6 +103,17 @@ def test_everything_comes_with_a_star():
     assert fresh("from tnjax import *\nprint(search.__name__, Structure.__name__)") == (
         "search Structure"
     )
+
+
+@pytest.mark.parametrize(("pause", "found"), [("1", "frozen"), ("0", "looked for")])
+def test_a_process_of_the_command_ends_without_a_look_for_cycles(pause, found):
+    code = """
+import atexit, gc, os, sys
+os.environ["TNJAX_PAUSE_GC"] = sys.argv[1]
+atexit.register(lambda: print("frozen" if gc.get_freeze_count() > 1000 else "looked for"))
+from tnjax._collector import allow
+allow()"""
+    assert fresh(code, pause) == found
 
 
 def test_the_garbage_collector_is_as_it_was():

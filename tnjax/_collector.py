@@ -6,6 +6,7 @@ imports. But it belongs to the whole process. So it is only switched off where T
 in the environment, which the command `tnjax` sets for its own process.
 """
 
+import atexit
 import gc
 import os
 import threading
@@ -14,8 +15,14 @@ _VARIABLE = "TNJAX_PAUSE_GC"
 
 
 def allow() -> None:
-    """For a process that is tnjax's own, and those that it starts; the user may say no."""
+    """For a process that is tnjax's own, and those that it starts; the user may say no.
+
+    Nor does the process look for cycles when it ends: most of a second, for memory that the system
+    takes back anyway.
+    """
     os.environ.setdefault(_VARIABLE, "1")
+    if os.environ[_VARIABLE] == "1":
+        atexit.register(gc.freeze)
 
 
 class _AtRest:

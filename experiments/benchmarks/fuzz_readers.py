@@ -4,14 +4,16 @@
 
 Sound files are damaged (cut, bits flipped, runs of bytes replaced, blocks inserted or doubled)
 or made hostile by hand (huge shapes, unpacking bombs, pickles, paths that leave an archive). Each
-input is read in a process forked for it, with a limit on its address space and on its time. The
-input depends on the seed and its number only. Counted for each reader:
+input is read in a forked process, with a limit on its address space and on its time, which reads
+up to fifty of one kind and ends at the first fault. The input depends on the seed and its number
+only. Counted for each reader:
 
 - clean: refused with a ValueError or OSError; read: accepted;
 - other: any other exception, warnings included; hangs: more than five seconds; crashes: signals;
 - large: the process grew by more than 64 MiB and four times the file (its peak resident size,
-  VmHWM, which is set back just before the read), or it ran out of memory, however that was
-  reported. Arrays may take `--max-bytes` (16 MiB), so that unpacking bombs count as well;
+  VmHWM, which is set back just before the read, less its size then), or it ran out of memory,
+  however that was reported. Arrays may take `--max-bytes` (16 MiB), so that unpacking bombs count
+  as well;
 - executed: a payload made its marker, or something was written out of the folder.
 
 The exit status is 1 if any of the last five is not zero.
@@ -20,6 +22,9 @@ The exit status is 1 if any of the last five is not zero.
 import argparse
 import collections
 import concurrent.futures
+import contextlib
+import gc
+import importlib
 import json
 import multiprocessing
 import os
@@ -31,7 +36,6 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -42,6 +46,7 @@ import tnjax
 from tnjax.io import Mode, read_coordinates, read_labels, read_requests, read_tensor
 
 SECONDS = 5.0
+EACH = 50  # inputs of one process: a fork of a process with JAX costs more than reading
 BASE = 64 * 2**20
 ADDRESSES = 2**30
 COORDINATES = ("coordinates", "tns", "tns packed", "csv", "csv packed", "parquet")
@@ -88,7 +93,8 @@ def _memory(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def _child(name: str, path: Path, max_bytes: int, pipe: int) -> None:
+def _serve(name: str, max_bytes: int, asked: int, told: int) -> None:
+    """Read each file whose path comes in; tell the outcome of each in a line."""
     if name == "load":
         jax.config.update("jax_enable_x64", True)
         jax.numpy.zeros(1).block_until_ready()
@@ -97,9 +103,17 @@ def _child(name: str, path: Path, max_bytes: int, pipe: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff complains there
     warnings.simplefilter("error")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _memory("VmHWM")
-    os.write(pipe, b"\n")
+    with os.fdopen(asked, "rb", buffering=0) as paths:
+        for line in paths:
+            path = Path(os.fsdecode(line.rstrip(b"\n")))
+            Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+            before = _memory("VmRSS")
+            os.write(told, b"\n")  # ready: the clock starts
+            found = [*_outcome(name, path, max_bytes), _memory("VmHWM") - before]
+            os.write(told, json.dumps(found).encode() + b"\n")
+
+
+def _outcome(name: str, path: Path, max_bytes: int) -> tuple[str, str]:
     problem: BaseException | None = None
     try:
         read(name, path, max_bytes)
@@ -116,71 +130,95 @@ def _child(name: str, path: Path, max_bytes: int, pipe: int) -> None:
         cause = cause.__cause__ or cause.__context__
     if any(isinstance(error, MemoryError) for error in chain):
         outcome = "large"
-    found = [outcome, repr(problem)[:500], _memory("VmHWM") - before]
-    os.write(pipe, json.dumps(found).encode())
-    os._exit(0)
+    return outcome, repr(problem)[:500]
 
 
-def run_input(name: str, path: Path, max_bytes: int) -> tuple[str, str, int, float]:
-    """Outcome, what was raised, growth in bytes, seconds."""
-    out, pipe = os.pipe()
-    process = os.fork()
-    if not process:
-        try:
-            _child(name, path, max_bytes, pipe)
-        finally:
-            os._exit(3)
-    os.close(pipe)
-    text, begin = b"", time.monotonic()
-    with os.fdopen(out, "rb", buffering=0) as file:
-        while True:
+class Reading:
+    """A process forked to read files of one kind. One that reads wrongly is not asked again."""
+
+    def __init__(self, name: str, max_bytes: int) -> None:
+        self.name, self.read = name, 0
+        asked, self._ask = os.pipe()
+        self._told, told = os.pipe()
+        self._process = os.fork()
+        if not self._process:
+            try:
+                os.close(self._ask)
+                os.close(self._told)
+                _serve(name, max_bytes, asked, told)
+            finally:
+                os._exit(0 if sys.exc_info()[0] is None else 3)
+        os.close(asked)
+        os.close(told)
+
+    def run(self, path: Path) -> tuple[str, str, int, float]:
+        """Outcome, what was raised, growth in bytes, seconds."""
+        self.read += 1
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._ask, os.fsencode(path) + b"\n")
+        text, begin = b"", time.monotonic()
+        while text.count(b"\n") < 2:
             left = (SECONDS if text else 60.0) - (time.monotonic() - begin)
-            if left <= 0 or not select.select([file], [], [], left)[0]:
-                os.kill(process, signal.SIGKILL)
+            if left <= 0 or not select.select([self._told], [], [], left)[0]:
+                os.kill(self._process, signal.SIGKILL)
                 break
-            part = file.read(4096)
+            part = os.read(self._told, 4096)
             if not part:
                 break
             if not text:  # ready: the clock starts
                 begin = time.monotonic()
             text += part
-    seconds = time.monotonic() - begin
-    _, state = os.waitpid(process, 0)
-    if os.WIFSIGNALED(state):
-        number = os.WTERMSIG(state)
-        return ("hangs" if number == signal.SIGKILL else "crashes"), f"signal {number}", 0, seconds
-    if not text.strip():
-        return "other", f"exit status {os.WEXITSTATUS(state)}", 0, seconds
-    outcome, problem, growth = json.loads(text)
-    if growth > BASE + 4 * path.stat().st_size:
-        outcome = "large"
-    return outcome, problem, growth, seconds
+        seconds = time.monotonic() - begin
+        if text.count(b"\n") < 2:
+            return *self._ended(), 0, seconds
+        outcome, problem, growth = json.loads(text)
+        if growth > BASE + 4 * path.stat().st_size:
+            outcome = "large"
+        return outcome, problem, growth, seconds
+
+    def _ended(self) -> tuple[str, str]:
+        _, state = os.waitpid(self._process, 0)
+        self._process = 0
+        if os.WIFSIGNALED(state):
+            number = os.WTERMSIG(state)
+            return ("hangs" if number == signal.SIGKILL else "crashes"), f"signal {number}"
+        return "other", f"exit status {os.WEXITSTATUS(state)}"
+
+    def close(self) -> None:
+        os.close(self._ask)
+        os.close(self._told)
+        if self._process:
+            os.waitpid(self._process, 0)
 
 
 # All of them --------------------------------------------------------------------------------
 
 
-def _run_share(job: tuple) -> Iterator[dict]:
+def _run_share(job: tuple) -> list[dict]:
     seeds, hostile, root, options, share, shares = job
     folder = root / "a" / "b" / str(share)
     folder.mkdir(parents=True)
-    marker, names, records = root / "marker", options.only or list(SUFFIXES), []
-    allowed = {"a", "sound.pickle"}
-    for index in range(share, options.inputs, shares):
+    names = options.only or list(SUFFIXES)
+    mine = sorted(range(share, options.inputs, shares), key=lambda index: index % len(names))
+    reading, records = None, []
+    for index in mine:
         name = names[index % len(names)]
         path = folder / f"input{SUFFIXES[name]}"
         data = make_input(seeds, hostile, name, options.seed, index)
         path.write_bytes(data)
-        outcome, problem, growth, seconds = run_input(name, path, options.max_bytes)
-        leaked = {p.name for p in folder.iterdir()} != {path.name}
-        leaked |= not {p.name for p in root.iterdir()} <= allowed
-        if leaked or OUTSIDE.exists():
+        if reading is None or reading.name != name or reading.read == EACH:
+            if reading is not None:
+                reading.close()
+            reading = Reading(name, options.max_bytes)
+        outcome, problem, growth, seconds = reading.run(path)
+        if _leaked(folder, path, root):
             outcome = "executed"
-            if marker.exists():
-                marker.rmdir()
-        if outcome in FAULTS and options.keep:
-            options.keep.mkdir(parents=True, exist_ok=True)
-            (options.keep / f"{index}{SUFFIXES[name]}").write_bytes(data)
+        if outcome in FAULTS:
+            reading.close()
+            reading = None
+            if options.keep:
+                options.keep.mkdir(parents=True, exist_ok=True)
+                (options.keep / f"{index}{SUFFIXES[name]}").write_bytes(data)
         path.unlink()
         records.append(
             {
@@ -193,7 +231,19 @@ def _run_share(job: tuple) -> Iterator[dict]:
                 "seconds": seconds,
             }
         )
+    if reading is not None:
+        reading.close()
     return records
+
+
+def _leaked(folder: Path, path: Path, root: Path) -> bool:
+    """Whether a payload ran, or something was written beside the file."""
+    marker = root / "marker"
+    leaked = {p.name for p in folder.iterdir()} != {path.name}
+    leaked |= not {p.name for p in root.iterdir()} <= {"a", "sound.pickle"}
+    if leaked and marker.exists():
+        marker.rmdir()
+    return leaked or OUTSIDE.exists()
 
 
 def _prepare(root: Path) -> None:
@@ -201,7 +251,16 @@ def _prepare(root: Path) -> None:
     jax.config.update("jax_enable_x64", True)
     seeds = sound_files(root)
     hostile = hostile_files(seeds, root / "marker")
-    (root / "sound.pickle").write_bytes(pickle.dumps((seeds, hostile)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in SUFFIXES:
+            if name not in ("load", "csv plain"):  # they start JAX, and hide pyarrow
+                path = root / f"sound{SUFFIXES[name]}"
+                path.write_bytes(seeds[name][0])
+                with contextlib.suppress(ValueError, OSError):
+                    read(name, path, 2**24)
+                path.unlink()
+    (root / "sound.pickle").write_bytes(pickle.dumps((seeds, hostile, list(sys.modules))))
 
 
 def summary(records: list[dict]) -> dict[str, dict]:
@@ -247,7 +306,11 @@ def main() -> int:
         preparing = context.Process(target=_prepare, args=(root,))
         preparing.start()
         preparing.join()
-        seeds, hostile = pickle.loads((root / "sound.pickle").read_bytes())
+        seeds, hostile, used = pickle.loads((root / "sound.pickle").read_bytes())
+        for module in used:  # what the readers import, once for all inputs
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
+        gc.freeze()
         jobs = [
             (seeds, hostile, root, options, share, options.workers)
             for share in range(options.workers)
