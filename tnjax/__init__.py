@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from ._search.greedy.greedy import Greedy as Greedy
     from ._search.greedy.greedy_trial import GreedyTrial as GreedyTrial
     from ._search.registry import make_strategy as make_strategy
+    from ._search.result import Held as Held
     from ._search.result import Progress as Progress
     from ._search.result import SearchResult as SearchResult
     from ._search.result import Step as Step
@@ -149,7 +150,7 @@ _HOMES = {
     "._search.by_hand": "SearchState init step",
     "._search.greedy.greedy": "Greedy",
     "._search.registry": "make_strategy",
-    "._search.result": "Progress SearchResult Step",
+    "._search.result": "Held Progress SearchResult Step",
     "._search.screening.screens": "Screen Spectral Trial",
     "._search.search": "search",
     "._search.setup": "Setup",

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Inexact, Integer, PRNGKeyArray, Real
 
 from . import _display
+from . import _lean as lean
 from ._init import random_cores
 from ._structure import Structure
 from ._tracing import traced
@@ -243,25 +244,34 @@ class TensorNetwork(eqx.Module):
 
 def balance(cores: tuple[Array, ...]) -> tuple[Array, ...]:
     """Scale cores to equal norms, their product kept. A zero core leaves all of them alone."""
-    norms = jnp.stack([safe_norm(core) for core in cores])
+    norms = lax.concatenate([lax.expand_dims(safe_norm(core), (0,)) for core in cores], 0)
     # Where a core is zero, nothing is divided, so that no derivative is either.
     norms = jnp.where(jnp.all(norms > 0), norms, jnp.ones_like(norms))
     factors = jnp.exp(jnp.log(norms).mean()) / norms
-    return tuple(core * factors[k].astype(core.dtype) for k, core in enumerate(cores))
+    factors = factors.astype(cores[0].dtype)
+    parts = (lax.slice(factors, (k,), (k + 1,)) for k in range(len(cores)))
+    return tuple(
+        lax.mul(core, lean.widened(lax.squeeze(part, (0,)), core.shape))
+        for core, part in zip(cores, parts, strict=True)
+    )
 
 
 def safe_norm(x: Array) -> Array:
     """The Frobenius norm without overflow or underflow on the way."""
-    largest = lax.stop_gradient(jnp.abs(x).max())
-    scale = jnp.where(largest > 0, largest, jnp.ones_like(largest))
-    x = x / scale.astype(x.dtype)
-    return scale * _safe_sqrt(jnp.vdot(x, x).real)
+    largest = lax.stop_gradient(lax.reduce_max(lax.abs(x), tuple(range(x.ndim))))
+    scale = _where_positive(largest, largest, 1)
+    x = lax.div(x, lean.widened(lax.convert_element_type(scale, x.dtype), x.shape))
+    return lax.mul(scale, _safe_sqrt(lean.real(lean.inner(x, x))))
 
 
 def _safe_sqrt(square: Array) -> Array:
     """The square root, and zero with a gradient of zero where there is none."""
-    positive = square > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
+    return _where_positive(square, lax.sqrt(_where_positive(square, square, 1)), 0)
+
+
+def _where_positive(x: Array, yes: Array, no: int) -> Array:
+    positive = lax.gt(x, np.zeros((), x.dtype))
+    return lax.select(positive, yes, np.asarray(no, yes.dtype))
 
 
 def _leaf_name(leaf: Any) -> str:

@@ -64,6 +64,8 @@ def check(made, double: bool) -> set[str]:
         for platform in ("cuda",) if double else ("cuda", "tpu"):
             text = lowered(program, args, platform)
             assert "callback" not in text, (name, platform)
+            products = [line for line in text.splitlines() if "dot_general" in line]
+            assert all("HIGHEST, HIGHEST" in line for line in products), (name, products)
             if not double:
                 assert not re.search(r"x?f64\b", text), (name, platform)
     return {name for name, *_ in seen}

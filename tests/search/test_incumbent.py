@@ -1,6 +1,7 @@
 """The network in closed form beside growth: when it leads, when it has its turn, what is told."""
 
 import dataclasses
+import json
 import math
 
 import jax
@@ -11,6 +12,8 @@ import tnjax
 from tests.helpers import normal
 from tnjax import Decomposition, Greedy, Setup, Status, Structure, relative_error, search
 from tnjax._network import scaled
+from tnjax._report import search_sections
+from tnjax._report.record import result_record, steps_of
 from tnjax._search.greedy import incumbent
 from tnjax._search.greedy.state import GreedyState, Outcome
 from tnjax._search.strategy import Budget
@@ -79,6 +82,14 @@ def test_a_search_that_is_cut_short_returns_it(limits):
     )
     assert result.num_params == told[-1].best_params
     assert told[-1].num_params < result.num_params  # growth had not come so far
+    held = result.path[-1].held  # the path tells who led
+    assert held is not None
+    assert (held.num_params, held.error) == (result.num_params, result.error)
+    assert result.path[-1].error > 0.3 >= held.error
+    kept = json.loads(json.dumps(result_record(result)))
+    assert steps_of(kept) == result.path
+    (section, *_) = search_sections(result, target_error=0.3)
+    assert section.body().count(str(held)) > 1  # in the table, and beside its dot in the curve
 
 
 @pytest.mark.filterwarnings("ignore:search. the data look like")

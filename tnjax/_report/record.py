@@ -1,6 +1,7 @@
 """A search result as plain values, for JSON and CSV, and back."""
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from .._network import TensorNetwork
 from .._search.archive import Archive
-from .._search.result import SearchResult, Step
+from .._search.result import Held, SearchResult, Step
 from .._search.strategy import MoveRecord
 from .._status import Status
 from .._structure import Structure, as_edge
@@ -35,6 +36,8 @@ _COLUMNS = (
     "fitted",
     "edges",
     "legs",
+    "held_params",
+    "held_error",
 )
 
 
@@ -58,6 +61,8 @@ def step_record(number: int, step: Step) -> dict[str, Any]:
         step.fitted,
         json.dumps(edges),
         json.dumps(step.structure.legs),
+        "" if step.held is None else step.held.num_params,
+        "" if step.held is None else step.held.error,
     )
     return dict(zip(_COLUMNS, values, strict=True))
 
@@ -102,12 +107,13 @@ def _path_record(step: Step) -> dict[str, Any]:
         "programs": step.programs,
         "fitted": step.fitted,
         "screen_seconds": step.screen_seconds,
+        "held": None if step.held is None else dataclasses.asdict(step.held),
     }
 
 
 def _step(record: Mapping[str, Any]) -> Step:
     structure = Structure.from_json(json.dumps(record["structure"]))
-    move = record["move"]
+    move, held = record["move"], record.get("held")  # older runs did not tell
     edge = None if move["edge"] is None else as_edge(move["edge"])
     return Step(
         MoveRecord(str(move["kind"]), edge, int(move["by"]), tuple(map(as_edge, move["to"]))),
@@ -118,7 +124,8 @@ def _step(record: Mapping[str, Any]) -> Step:
         float(record["compile_seconds"]),
         int(record["programs"]),
         int(record["fitted"]),
-        float(record.get("screen_seconds", 0.0)),  # older runs did not tell it apart
+        float(record.get("screen_seconds", 0.0)),
+        None if held is None else Held(int(held["num_params"]), float(held["error"])),
     )
 
 

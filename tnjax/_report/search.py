@@ -154,12 +154,17 @@ def curve(
     words = [f"step {k}, {step_words(step)}" for k, step in enumerate(path)]
     best = (float(result.num_params), float(result.error))
     accepted = {(step.structure, step.error) for step in path}
+    held = [(step, step.held) for step in path if step.held is not None]
     others = [r for r in result.archive if (r.structure, r.error) not in accepted]
     series = [
         Series("Pareto set", [point(s) for s in front], "line", PALETTE[0]),
         Series("steps", [point(s) for s in path], "dots", PALETTE[0], words),
         Series("result", [best], "star", PALETTE[4], [f"result: {best[1]:.4g}"]),
     ]
+    if held:
+        led = [f"held at {step_words(step)}: {other}" for step, other in held]
+        points_held = [point(other) for _, other in held]
+        series.insert(0, Series("held meanwhile", points_held, "dots", PALETTE[3], led))
     if others:
         tried = Series("other fits", [point(r) for r in others], "dots", MUTED, faint=True)
         series.insert(0, tried)
@@ -234,6 +239,8 @@ def _network_words(drawing: Drawing) -> str:
 
 def _steps_table(path: Sequence[Step]) -> str:
     columns = ("step", "move", "rank", "parameters", "compression", "error", "seconds", "compiling")
+    held = any(step.held is not None for step in path)
+    columns = (*columns, "held meanwhile") if held else columns
     head = "".join(f'<th scope="col">{name}</th>' for name in columns)
     rows = []
     for number, step in enumerate(path):
@@ -245,6 +252,7 @@ def _steps_table(path: Sequence[Step]) -> str:
             f"{step.error:.4g}",
             f"{step.seconds:.2f}",
             f"{step.compile_seconds:.2f}",
+            *(("" if step.held is None else str(step.held),) if held else ()),
         )
         tds = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells)
         rows.append(f'<tr data-step="{number}"><th scope="row">{number}</th>{tds}</tr>')

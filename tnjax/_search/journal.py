@@ -12,7 +12,7 @@ from ..problems import Problem
 from .archive import Archive
 from .cut_short import start_as_it_is
 from .reach import warn_of_size
-from .result import Progress, Step
+from .result import Held, Progress, Step
 from .setup import Plan, budget_of
 from .storage.checkpoint import Saved, Totals, fingerprint, open_folder, write_checkpoint
 from .strategy import Fit, Info, MoveRecord, State
@@ -108,12 +108,20 @@ class Journal:
             totals.programs - before.programs,
             totals.fitted - before.fitted,
             totals.screen_seconds - before.screen_seconds,
+            self._held(state),
         )
         self.since, self.before = now, totals
         self.path.append(step)
         if move.kind == "grow":
             self.look_at_size(step.num_params)
         return step
+
+    def _held(self, state: State) -> Held | None:
+        """The network that leads in the place of the state's own."""
+        fit = state.held
+        if fit is None or budget_of(self.plan.limits).meets(state.error):
+            return None
+        return Held(self.problem.num_params(fit.structure), fit.error)
 
     @property
     def cells(self) -> float:

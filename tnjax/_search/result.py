@@ -6,10 +6,32 @@ from typing import Any
 from .. import _display
 from .._network import TensorNetwork
 from .._status import Status
+from .._storable import storable
 from .._structure import Structure
 from ..problems import Scales
 from .archive import Archive, Record
 from .strategy import MoveRecord
+
+
+@storable
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """A network that a search held beside the one that it changed.
+
+    Attributes:
+        num_params, error: of that network, which meets the target error.
+
+    Example:
+        >>> from tnjax import Held
+        >>> str(Held(1200, 0.0987))
+        '1,200 parameters, error 0.0987'
+    """
+
+    num_params: int
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.num_params:,} parameters, error {self.error:.4g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +46,8 @@ class Step:
         programs: programs made in this step: traced, and compiled unless NumPy runs them.
         fitted: structures fitted in this step.
         screen_seconds: the part of `seconds` spent on the gains of candidates.
+        held: the network that led then: it met the target error where this one did not yet, and
+            the search would have returned it. The best tree, as a rule. None if this one led.
 
     Example:
         >>> import jax, tnjax
@@ -42,6 +66,7 @@ class Step:
     programs: int
     fitted: int = 1
     screen_seconds: float = 0.0
+    held: Held | None = None
 
     @property
     def rank(self) -> int | None:
@@ -107,7 +132,8 @@ class SearchResult:
         network: the network found; the smallest one that meets the target error where one was
             asked for and reached, else the one with the lowest error.
         error: its error; for a decomposition the unsquared relative Frobenius error.
-        path: one `Step` for every accepted move, the start included.
+        path: one `Step` for every accepted move, the start included; `Step.held` tells where
+            another network led.
         status: why the search ended.
         archive: every fitted structure, rejected ones included, with its costs.
         programs: programs made (traced, and compiled unless NumPy runs them); 0 if all were there.

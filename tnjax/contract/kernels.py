@@ -15,6 +15,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Integer
 
+from .._lean import conj, reshape
 from .._structure import Structure
 from .._tuned import tuned
 from .equation import (
@@ -222,7 +223,7 @@ def inner(
         >>> float(inner(train, cores, cores)) > 0  # the square of the norm
         True
     """
-    operands = (*(core.conj() for core in left), *right)
+    operands = (*map(conj, left), *right)
     return contract(inner_equation(structure), operands, precision=precision)
 
 
@@ -261,7 +262,7 @@ def environment(
         True
     """
     whole = range(structure.num_nodes) if given is None else given
-    rest = [cores[k].conj() for k in whole if k not in nodes]
+    rest = [conj(cores[k]) for k in whole if k not in nodes]
     equation = environment_equation(structure, nodes, given)
     return contract(equation, (tensor, *rest), precision=precision)
 
@@ -294,12 +295,12 @@ def gram(
         (4, 4)
     """
     rest = [core for k, core in enumerate(cores) if k not in nodes]
-    operands = (*(core.conj() for core in rest), *rest)
+    operands = (*map(conj, rest), *rest)
     out = contract(
         gram_equation(structure, nodes), operands, precision=precision, dtype=cores[0].dtype
     )
     size = math.isqrt(out.size)
-    return out.reshape(size, size)
+    return reshape(out, (size, size))
 
 
 def layers(
@@ -320,8 +321,9 @@ def layer(
 ) -> Array:
     """The product of the two cores of one node."""
     rows = math.prod(structure.core_shape(node)[: len(structure.legs[node])])
-    a, b = (core.reshape(rows, -1) for core in (left, right))
-    return lax.dot(a.conj().T, b, precision=precision)
+    a, b = (reshape(core, (rows, core.size // rows)) for core in (left, right))
+    # Over the rows of both.
+    return lax.dot_general(conj(a), b, (((0,), (0,)), ((), ())), precision=precision)
 
 
 def layered_gram(
@@ -341,10 +343,10 @@ def layered_gram(
     rest = rest if gram is None else [gram, *rest]
     sizes = equation.size_dict
     shapes = [[sizes[label] for label in labels] for labels in equation.inputs]
-    rest = [x.reshape(shape) for x, shape in zip(rest, shapes, strict=True)]
+    rest = [reshape(x, shape) for x, shape in zip(rest, shapes, strict=True)]
     out = contract(equation, rest, precision=precision, dtype=pairs[0].dtype)
     size = math.isqrt(out.size)
-    return out.reshape(size, size)
+    return reshape(out, (size, size))
 
 
 def _shaped(structure: Structure, pairs: Sequence[Array]) -> list[Array]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
 from .._network import TensorNetwork
@@ -45,8 +46,8 @@ class AllCells(LeastSquares):
     ) -> Array:
         """The Gram matrix [1, bonds, bonds] of one node."""
         if layers is None:
-            return kernels.gram(network.structure, network.cores, (node,))[None]
-        return kernels.layered_gram(network.structure, layers, (node,))[None]
+            return lax.expand_dims(kernels.gram(network.structure, network.cores, (node,)), (0,))
+        return lax.expand_dims(kernels.layered_gram(network.structure, layers, (node,)), (0,))
 
     def normal_operator(
         self, network: TensorNetwork

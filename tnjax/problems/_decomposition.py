@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Inexact
 
+from .. import _lean as lean
 from .. import _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
@@ -233,9 +234,11 @@ class Decomposition(AllCells):
         else:
             data, part = parted(network, (node,), layers, partial)
             rhs = data.array
-        gram = self._gram(network, node, layers) if part is None else part.array[None]
+        gram = (
+            self._gram(network, node, layers) if part is None else lax.expand_dims(part.array, (0,))
+        )
         rows = math.prod(structure.dims[mode] for mode in structure.legs[node])
-        return gram, rhs.reshape(rows, -1)
+        return gram, lean.reshape(rhs, (rows, rhs.size // rows))
 
     def partial(
         self,
@@ -279,7 +282,7 @@ class Decomposition(AllCells):
 
     def slope(self, point: Array, delta: TensorNetwork) -> Array:
         def pairing(structure, cores, point):
-            return kernels.contract(_pairing_equation(structure), (point.conj(), *cores))
+            return kernels.contract(_pairing_equation(structure), (lean.conj(point), *cores))
 
         return -2 * self._slabwise(pairing, delta, (point,)).real
 
@@ -288,7 +291,7 @@ class Decomposition(AllCells):
 
 
 def _residual(structure: Structure, cores, data: Array) -> Array:
-    return data - kernels.dense(structure, cores)
+    return lax.sub(data, kernels.dense(structure, cores))
 
 
 def _pairing_equation(structure: Structure) -> Equation:
@@ -298,7 +301,7 @@ def _pairing_equation(structure: Structure) -> Equation:
 
 
 def _square(x: Array) -> Array:
-    return jnp.vdot(x, x).real
+    return lean.real(lean.inner(x, x))
 
 
 def _normalized(tensor: Array) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from .. import _lean as lean
 from .._network import TensorNetwork, balance
 from .._tuned import tuned
 from ..problems import Problem
@@ -138,16 +139,16 @@ def _solved(
     squares, cores = problem.least_squares, list(network.cores)
     assert squares is not None
     gram, rhs = squares.normal_equations(network, node, layers=layers, partial=partial)
-    step = row_steps(gram, rhs, cores[node].reshape(rhs.shape), ridge, problem.nonnegative)
+    step = row_steps(gram, rhs, lean.reshape(cores[node], rhs.shape), ridge, problem.nonnegative)
 
-    def moved(length: Array | int) -> TensorNetwork:
-        core = cores[node] + (length * step).reshape(cores[node].shape)
+    def moved(step: Array) -> TensorNetwork:
+        core = lax.add(cores[node], lean.reshape(step, cores[node].shape))
         return TensorNetwork(network.structure, [*cores[:node], core, *cores[node + 1 :]])
 
     if squares.quadratic:
-        return moved(1)
-    length = _length(problem, moved, jnp.ones((), ridge.dtype))
-    return moved(length.astype(network.dtype))
+        return moved(step)
+    along = lambda length: moved(length.astype(step.dtype) * step)
+    return along(_length(problem, along, jnp.ones((), ridge.dtype)))
 
 
 def _length(problem: Problem, moved: Callable[[Array], TensorNetwork], full: Array) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
+from .. import _lean as lean
 from .._tuned import tuned
 
 
@@ -42,11 +43,26 @@ def solve_rows(gram: Array, rhs: Array, x: Array, ridge: Array | float) -> Array
     """The step d of every row: (G + ridge tr(G)/n I) d = rhs - G x."""
     size = gram.shape[-1]
     unit = np.eye(size, dtype=gram.dtype)[None]  # a constant: nothing to trace
-    mean = jnp.sum(gram * unit, (-2, -1), keepdims=True).real / size
-    shift = jnp.maximum(ridge * mean, jnp.finfo(mean.dtype).tiny).astype(gram.dtype)
-    system = gram + shift * unit
+    unit = lean.widened(unit, gram.shape)
+    trace = lean.real(lax.reduce_sum(lax.mul(gram, unit), (1, 2)))
+    # Times the unit matrix, ...
+    ridge = lax.mul(trace, lean.widened(jnp.asarray(ridge / size, trace.dtype), trace.shape))
+    tiny = np.full(trace.shape, jnp.finfo(trace.dtype).tiny, trace.dtype)
+    shift = lax.convert_element_type(lax.max(ridge, tiny), gram.dtype)
+    shift = lax.broadcast_in_dim(shift, gram.shape, (0,))
+    # ... it makes all of the matrix definite.
+    system = lax.add(gram, lax.mul(shift, unit))
     factor = lax.linalg.cholesky(system, symmetrize_input=False)
-    return cholesky_rows(factor, rhs - (gram @ x[..., None])[..., 0])
+    return cholesky_rows(factor, lax.sub(rhs, applied(gram, x)))
+
+
+def applied(gram: Array, x: Array) -> Array:
+    """G x of every row; shapes as of `row_steps`."""
+    precision = lax.Precision.HIGHEST
+    if gram.shape[0] == 1:
+        shared = lax.squeeze(gram, (0,))
+        return lax.dot_general(x, shared, (((1,), (1,)), ((), ())), precision=precision)
+    return lax.dot_general(gram, x, (((2,), (1,)), ((0,), (0,))), precision=precision)
 
 
 def cholesky_rows(factor: Array, rows: Array) -> Array:
@@ -57,13 +73,16 @@ def cholesky_rows(factor: Array, rows: Array) -> Array:
         rows: [rows, n].
     """
     shared = factor.shape[0] == 1  # one matrix for all rows
-    factor, columns = (factor[0], rows.T) if shared else (factor, rows[..., None])
+    if shared:
+        factor, columns = lax.squeeze(factor, (0,)), lax.transpose(rows, (1, 0))
+    else:
+        columns = lax.expand_dims(rows, (2,))
     lower = dict(left_side=True, lower=True)
     half = lax.linalg.triangular_solve(factor, columns, **lower)
     full = lax.linalg.triangular_solve(
         factor, half, **lower, transpose_a=True, conjugate_a=jnp.iscomplexobj(factor)
     )
-    return full.T if shared else full[..., 0]
+    return lax.transpose(full, (1, 0)) if shared else lax.squeeze(full, (2,))
 
 
 def nonnegative_rows(gram: Array, rhs: Array, x: Array) -> Array:

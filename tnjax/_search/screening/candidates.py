@@ -15,8 +15,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jax import lax
 from jax.typing import DTypeLike
 
+from ... import _lean as lean
 from ..._network import TensorNetwork
 from ..._structure import Edge, Structure
 
@@ -101,8 +103,12 @@ def candidate_networks(
     member = on_edge(old.structure, edges)
     cores = []
     for node, core in enumerate(old.cores):
-        frozen = (~member[:, node]).astype(core.dtype).reshape(-1, *(1,) * core.ndim)
-        cores.append(slices[node] + frozen * core[None])
+        every = lax.broadcast_in_dim(
+            core, (len(edges), *core.shape), tuple(range(1, core.ndim + 1))
+        )
+        cores.append(
+            lax.add(slices[node], lax.mul(lean.along_first(~member[:, node], every), every))
+        )
     return stacked(old.structure, cores)
 
 

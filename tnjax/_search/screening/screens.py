@@ -14,6 +14,7 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from ... import _lean as lean
 from ... import _mesh
 from ..._network import TensorNetwork, safe_norm
 from ..._structure import Edge
@@ -21,7 +22,7 @@ from ..._tuned import tuned
 from ...problems import LeastSquares, Problem
 from ...solve.gradients import descend
 from ...solve.real import from_real, to_real
-from ...solve.rows import row_steps
+from ...solve.rows import applied, row_steps
 from .candidates import candidate_networks, on_edge, stacked
 
 Cores = tuple[Array, ...]
@@ -287,11 +288,12 @@ def _alternate(problem: LeastSquares, point, old, edges, slices, batch_size, swe
 
             def solve(point, delta, node=node):
                 gram, rhs = problem.normal_equations(delta, node, point)
-                x = delta.cores[node].reshape(rhs.shape)
-                x = x + row_steps(gram, rhs, x, ridge, problem.nonnegative)
-                fitted = jnp.sum(x.conj() * (gram @ x[..., None])[..., 0])
-                gain = (2 * jnp.sum(x.conj() * rhs) - fitted).real
-                return gain, x.reshape(delta.cores[node].shape)
+                x = lean.reshape(delta.cores[node], rhs.shape)
+                x = lax.add(x, row_steps(gram, rhs, x, ridge, problem.nonnegative))
+                # 2 <x, rhs> - <x, G x>
+                rest = lax.sub(lax.add(rhs, rhs), applied(gram, x))
+                gain = lean.real(lean.inner(x, rest))
+                return gain, lean.reshape(x, delta.cores[node].shape)
 
             deltas = stacked(old.structure, [_take(core, picked) for core in cores])
             new_gain, new = over_candidates(
@@ -507,6 +509,6 @@ def slices_only(deltas: TensorNetwork, edges: Sequence[Edge]) -> Cores:
     """
     member = on_edge(deltas.structure, edges)
     return tuple(
-        core * member[:, node].astype(core.dtype).reshape(-1, *(1,) * (core.ndim - 1))
+        lax.mul(core, lean.along_first(member[:, node], core))
         for node, core in enumerate(deltas.cores)
     )
