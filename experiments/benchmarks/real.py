@@ -1,223 +1,180 @@
-"""Parameters at equal error on real data: a table and a JSON file.
+"""Parameters at equal error on real data, and after how many seconds: a table, a JSON file and a
+page of curves.
 
+    python experiments/benchmarks/real.py --out real.json --page real.html
     python experiments/benchmarks/real.py --data camera coins --errors 0.15 0.1 --out real.json
+    python experiments/benchmarks/real.py --read real.json --page real.html
 
-For each tensor and error: the search (greedy from rank one, trees from the spectra, and greedy
-tidying of the best tree), every fixed format with ranks chosen for the error and refined by
-fits, the truncated SVD of the image, and TensorLy's TT, Tucker and CP at the same error. Images
-are 256 x 256, as 4^8 in row-major order. A method that does not reach the error in its time has
-no parameters in the table. Seconds are those of the processor.
+For each tensor (`experiments/tensors.py` lists them) and error: the default search and
+`TreeSearch`, with every network on the way that met the error; every fixed format with ranks chosen
+for the error and refined by fits; the best truncated SVD of an unfolding; TensorLy's TT, Tucker and
+CP; and the largest coefficients of the Haar and of the block cosine transform, each counted as two
+numbers, which are no networks and take no part in the verdict. A method that does not reach the
+error in its time has no parameters. Seconds are those of the processor, from where the tensor is
+in memory; what is imported and compiled on the way is counted.
 """
 
 import argparse
-import dataclasses
 import json
 import math
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import datasets
+from formats import TENSORLY, best_svd, stopwatch, tensorly
+from real_page import write_curves
 from records import about, keep
+from tensors import TENSORS
+from terms import BASES, numbers
 
 import tnjax
 
-IMAGES = ("camera", "astronaut", "coins", "brick")
-TENSORS: dict[str, Callable[[], np.ndarray]] = {
-    "kinetic": datasets.kinetic_fluorescence,
-    "pines": datasets.indian_pines,
-    "carphone": datasets.carphone,
-}
-ERRORS = {"image": (0.15, 0.1, 0.05), "tensor": (0.1, 0.05, 0.01)}
 FIXED = ("svd", "tt", "tr", "tucker", "ht", "cp")
-TENSORLY = ("tt", "tucker", "cp")
-SEARCHES = ("tree", "greedy", "tree+greedy")
+SEARCHES = ("search", "tree")
 METHODS = (
     *SEARCHES,
     *(f"fixed {name}" for name in FIXED),
-    "svd of the image",
+    "svd",
     *(f"tensorly {name}" for name in TENSORLY),
+    *(f"terms {name}" for name in BASES),
 )
+# What costs a second: never to be larger than these soon, nor than all others later.
+CLOSED_FORM = ("tree", "svd", "tensorly tt", "tensorly tucker")
+SOON, LATER, LARGE = 10.0, 60.0, 10**7  # seconds; three times as long above so many entries
 
 
 def load(name: str, size: int | None = None) -> np.ndarray:
-    """A tensor by name; of an image only the first `size` rows and columns, if given."""
-    if name not in IMAGES:
-        return TENSORS[name]()
-    pixels = datasets.image(name)[:size, :size]
-    return pixels.reshape((4,) * round(math.log(pixels.size, 4)))
+    """A tensor by name; only the first `size` indices of each mode, if given."""
+    tensor = TENSORS[name].load()
+    return np.ascontiguousarray(tensor[(slice(size),) * tensor.ndim])
 
 
-def run(
-    method: str, tensor: np.ndarray, error: float, options: argparse.Namespace, known: dict
-) -> dict:
-    """Parameters, error and seconds of one method; `known` holds the best tree."""
+def run(method: str, tensor: np.ndarray, error: float, options: argparse.Namespace) -> dict:
+    """Parameters, error and seconds of one method, and its curve: seconds and parameters of each
+    network that met the error and was smaller than the ones before."""
     begin = time.process_time()
-    if method == "svd of the image":
-        row = _svd(tensor, error)
-    elif method.startswith("tensorly "):
-        row = _tensorly(method.removeprefix("tensorly "), tensor, error, options.max_seconds / 2)
+    kind, _, name = method.partition(" ")
+    if kind == "terms":
+        params, found = numbers(tensor, name, error)
+        row = {"params": params, "error": found}
+    elif method == "svd":
+        row = best_svd(tensor, error)
+    elif kind == "tensorly":
+        row = tensorly(name, tensor, error, options.max_seconds / 2)
     else:
-        row = _search(method, tensor, error, options, known)
+        row = _search(method, tensor, error, options)
     row["seconds"] = time.process_time() - begin
+    if row["params"] is not None and "curve" not in row:
+        row["curve"] = [(row["seconds"], row["params"])]
     return row
 
 
-def _stopwatch(seconds: float) -> Callable[[], bool]:
-    """True once this process has used so many seconds of the processor, whoever shares it."""
-    end = time.process_time() + seconds
-    return lambda: time.process_time() > end
+def _search(method: str, tensor: np.ndarray, error: float, options: argparse.Namespace) -> dict:
+    begin, curve = time.process_time(), []
 
+    def told(progress: tnjax.Progress) -> None:
+        best = progress.best_params
+        if best is not None and (not curve or best < curve[-1][1]):
+            curve.append((time.process_time() - begin, best))
 
-def _search(method: str, tensor: np.ndarray, error: float, options, known: dict) -> dict:
-    problem = tnjax.Decomposition(tensor)
-    common = {
-        "key": jax.random.key(options.seed),
-        "target_error": error,
-        "max_params": tensor.size,
-        "memory_limit": options.memory_limit,
-        "setup": tnjax.Setup(stop=_stopwatch(options.max_seconds)),
-    }
-    if method.startswith("fixed "):
-        strategy = tnjax.FixedFormat(method.removeprefix("fixed "))
-        result = tnjax.search(problem, strategy=strategy, **common)
-    elif method == "greedy":
-        result = tnjax.search(problem, strategy=tnjax.Greedy(), **common)
-    elif method == "tree":
-        result = tnjax.search(problem, strategy=tnjax.TreeSearch(), **common)
-        known["tree"] = result
-    else:
-        tree = known.get("tree") or tnjax.search(problem, strategy=tnjax.TreeSearch(), **common)
-        started = {**common, "setup": dataclasses.replace(common["setup"], start=tree.network)}
-        result = tnjax.search(problem, **started) if tree.path[1:] else tree
-        if tree.error <= error and not result.num_params < tree.num_params:
-            result = tree
+    strategy: tnjax.Strategy = tnjax.Greedy()
+    if method != "search":
+        kind, _, name = method.partition(" ")
+        strategy = tnjax.TreeSearch() if kind == "tree" else tnjax.FixedFormat(name)
+    result = tnjax.search(
+        tnjax.Decomposition(tensor),
+        key=jax.random.key(options.seed),
+        strategy=strategy,
+        target_error=error,
+        max_params=tensor.size,
+        memory_limit=options.memory_limit,
+        setup=tnjax.Setup(stop=stopwatch(options.max_seconds), on_progress=told),
+    )
     dense = np.asarray(result.network.to_dense())
+    found = float(np.linalg.norm(dense - tensor) / np.linalg.norm(tensor))
+    met = found <= error * (1 + 1e-9)
+    if met and (not curve or result.num_params < curve[-1][1]):
+        curve.append((time.process_time() - begin, result.num_params))
     return {
-        "params": result.num_params,
-        "error": float(np.linalg.norm(dense - tensor) / np.linalg.norm(tensor)),
+        "params": result.num_params if met else None,
+        "error": found,
         "compile_seconds": result.compile_seconds,
         "fitted": result.fitted,
         "status": result.status.value,
+        "curve": curve,
         "structure": json.loads(result.structure.to_json()),
     }
 
 
-def _svd(tensor: np.ndarray, error: float) -> dict:
-    side = math.isqrt(tensor.size)
-    s = np.linalg.svd(tensor.reshape(side, side), compute_uv=False)
-    tails = np.append(np.sqrt(np.cumsum(s[::-1] ** 2)[::-1]), 0.0) / np.linalg.norm(s)
-    rank = int(np.flatnonzero(tails <= error)[0])
-    return {"params": rank * 2 * side, "error": float(tails[rank])}
+def at(row: dict, seconds: float) -> float:
+    """The parameters of the smallest network that a method had by then; infinity without one."""
+    return min((n for s, n in row.get("curve", ()) if s <= seconds), default=math.inf)
 
 
-def _tensorly(name: str, tensor: np.ndarray, error: float, seconds: float) -> dict:
-    """TensorLy at the smallest ranks for which its result stays within the error: TT and Tucker
-    ranks by truncation at one tolerance, CP's by doubling and bisection."""
-    import tensorly
-    from tensorly import decomposition
-
-    norm, stop = np.linalg.norm(tensor), _stopwatch(seconds)
-
-    def ranks(tolerance: float) -> list[int]:
-        if name == "tt":
-            shapes = [(math.prod(tensor.shape[:k]), -1) for k in range(1, tensor.ndim)]
-            spectra = [_gram_values(tensor.reshape(shape)) for shape in shapes]
-        else:
-            spectra = [_gram_values(tensorly.unfold(tensor, k)) for k in range(tensor.ndim)]
-        tails = [np.append(np.sqrt(np.cumsum(s[::-1] ** 2)[::-1]), 0.0) for s in spectra]
-        return [max(1, int(np.flatnonzero(t <= tolerance * norm)[0])) for t in tails]
-
-    def attempt(size) -> tuple[float, int]:
-        if name == "tt":
-            found = decomposition.tensor_train(tensor, [1, *size, 1])
-            dense, params = tensorly.tt_to_tensor(found), sum(f.size for f in found.factors)
-        elif name == "tucker":
-            core, factors = decomposition.tucker(tensor, size, n_iter_max=20, tol=1e-5)
-            dense = tensorly.tucker_to_tensor((core, factors))
-            params = core.size + sum(f.size for f in factors)
-        else:
-            found = decomposition.parafac(tensor, size, n_iter_max=60, tol=1e-6, random_state=0)
-            dense, params = tensorly.cp_to_tensor(found), size * sum(tensor.shape)
-        return float(np.linalg.norm(dense - tensor) / norm), int(params)
-
-    best: dict = {"params": None, "error": None, "status": "not reached"}
-    if name != "cp":
-        for factor in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
-            if stop():
-                break
-            found, params = attempt(ranks(factor * error))
-            if found <= error and (best["params"] is None or params < best["params"]):
-                best = {"params": params, "error": found}
-        return best
-    low, high = 0, None
-    while not stop() and (high is None or high - low > max(1, low // 16)):
-        rank = max(1, 2 * low) if high is None else (low + high) // 2
-        if rank * sum(tensor.shape) > tensor.size:
-            break
-        found, params = attempt(rank)
-        if found <= error:
-            high, best = rank, {"params": params, "error": found}
-        else:
-            low = rank
-    return best
-
-
-def _gram_values(matrix: np.ndarray) -> np.ndarray:
-    if matrix.shape[0] > matrix.shape[1]:
-        matrix = matrix.T
-    return np.sqrt(np.maximum(np.linalg.eigvalsh(matrix @ matrix.T)[::-1], 0))
+def verdict(rows: list[dict]) -> dict[str, Any]:
+    """Where the default search stands among the rows of one tensor and error: soon no larger than
+    what costs a second, later no larger than all networks."""
+    by = {row["method"]: row for row in rows if not row["method"].startswith("terms")}
+    search, size = by.pop("search", {}), math.prod(rows[0]["shape"])
+    soon = SOON * (3 if size > LARGE else 1)
+    met = lambda row: math.inf if row["params"] is None else row["params"]
+    closed = min((met(by[name]) for name in CLOSED_FORM if name in by), default=math.inf)
+    others = min(map(met, by.values()), default=math.inf)
+    early, late = at(search, soon), at(search, LATER)
+    return {
+        "soon": early,
+        "closed form": closed,
+        "later": late,
+        "others": others,
+        "soon kept": early < math.inf and early <= closed,
+        "later kept": late < math.inf and late <= others,
+    }
 
 
 def measure(options: argparse.Namespace) -> list[dict]:
     rows = []
     for name in options.data:
         tensor = load(name, options.size)
-        is_image = name in IMAGES
-        for error in options.errors or ERRORS["image" if is_image else "tensor"]:
-            known: dict = {}
+        for error in options.errors or TENSORS[name].errors:
+            mine = []
             for method in options.methods:
-                if method == "svd of the image" and not is_image:
-                    continue
                 row = {"data": name, "shape": tensor.shape, "target": error, "method": method}
-                row |= run(method, tensor, error, options, known)
-                rows.append(row)
+                row |= run(method, tensor, error, options)
+                mine.append(row)
                 print(_line(row), flush=True)
                 if options.out:
-                    write(options, rows)
-            print(_verdict([r for r in rows if (r["data"], r["target"]) == (name, error)]))
+                    write(options, [*rows, *mine])
+            rows += mine
+            print(_words(verdict(mine)), flush=True)
     return rows
 
 
-_HEAD = f"{'data':<11}{'target':>7}  {'method':<18}{'params':>9}{'error':>10}{'fitted':>8}{'s':>8}"
+_HEAD = f"{'data':<22}{'target':>8}  {'method':<16}{'params':>10}{'error':>11}{'fitted':>8}{'s':>8}"
 
 
 def _line(row: dict) -> str:
-    reached = row["params"] is not None and row["error"] <= row["target"] * (1 + 1e-9)
-    params = row["params"] if reached else "-"
-    error = "-" if row["error"] is None else f"{row['error']:.4f}"
+    params = "-" if row["params"] is None else row["params"]
+    error = "-" if row["error"] is None else f"{row['error']:.3g}"
     return (
-        f"{row['data']:<11}{row['target']:>7g}  {row['method']:<18}{params:>9}{error:>10}"
+        f"{row['data']:<22}{row['target']:>8g}  {row['method']:<16}{params:>10}{error:>11}"
         f"{row.get('fitted', '-'):>8}{row['seconds']:>8.1f}"
     )
 
 
-def _verdict(rows: list[dict]) -> str:
-    """Whether the searches need fewer parameters than all others."""
-    reached = [r for r in rows if r["params"] and r["error"] <= r["target"] * (1 + 1e-9)]
-    ours = [r for r in reached if r["method"] in SEARCHES]
-    others = [r for r in reached if r["method"] not in SEARCHES]
-    if not ours or not others:
-        return "nothing to compare"
-    best, rival = (min(group, key=lambda r: r["params"]) for group in (ours, others))
-    word = "fewer than" if best["params"] < rival["params"] else "NOT fewer than"
-    return f"  {best['method']}: {best['params']}, {word} {rival['method']}: {rival['params']}"
+def _words(found: dict[str, Any]) -> str:
+    count = lambda value: "none" if value == math.inf else f"{value:,}"
+    yes = lambda kept: "no larger" if kept else "LARGER"
+    return (
+        f"  soon: {count(found['soon'])}, {yes(found['soon kept'])} than closed forms: "
+        f"{count(found['closed form'])}; later: {count(found['later'])}, "
+        f"{yes(found['later kept'])} than all others: {count(found['others'])}"
+    )
 
 
 def write(options: argparse.Namespace, rows: list[dict]) -> None:
@@ -225,24 +182,34 @@ def write(options: argparse.Namespace, rows: list[dict]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> list[dict]:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", nargs="+", choices=(*IMAGES, *TENSORS), default=list(IMAGES))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--data", nargs="+", choices=list(TENSORS), default=list(TENSORS))
     parser.add_argument("--errors", nargs="+", type=float, help="three by default")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--size", type=int, help="rows and columns of an image that are used")
+    parser.add_argument("--size", type=int, help="indices of each mode that are used")
     parser.add_argument(
-        "--max-seconds", type=float, default=240.0, help="of the processor, for each search"
+        "--max-seconds", type=float, default=LATER, help="of the processor, for each search"
     )
     parser.add_argument("--memory-limit", type=int, default=3 * 2**30, help="bytes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtype", choices=["float64", "float32"], default="float64")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--read", type=Path, help="a file of --out: nothing is measured")
+    parser.add_argument("--page", type=Path, help="HTML: the curves and the verdicts")
     options = parser.parse_args(arguments)
     options.arguments = arguments or sys.argv[1:]
     if options.dtype == "float64":
         jax.config.update("jax_enable_x64", True)
-    print(_HEAD)
-    return measure(options)
+    if options.read is None:
+        print(_HEAD)
+        rows = measure(options)
+        record = {**about(__file__, options.arguments), "rows": rows}
+    else:
+        record = json.loads(options.read.read_text(encoding="utf-8"))
+        rows = record["rows"]
+    if options.page:
+        write_curves(options.page, record, verdict)
+    return rows
 
 
 if __name__ == "__main__":
