@@ -48,3 +48,8 @@ def inner(x: Array | np.ndarray, y: Array | np.ndarray) -> Any:
     """The sum of conj(x) y over all entries."""
     axes = tuple(range(x.ndim))
     return lax.dot_general(conj(x), y, ((axes, axes), ((), ())), precision=lax.Precision.HIGHEST)
+
+
+def product(a: Array, b: Array) -> Array:
+    """The product of matrices or vectors in full precision."""
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from .. import _lean as lean
 from .._network import TensorNetwork
 from .._structure import Structure
 from ..contract import kernels
@@ -65,7 +65,9 @@ class AllCells(LeastSquares):
             out = []
             for core, other, gram, extra in zip(cores, v.cores, grams, changes, strict=True):
                 rows, more = (x.reshape(-1, gram.shape[0]) for x in (other, core))
-                out.append((_times(rows, gram.T) + _times(more, extra.T)).reshape(core.shape))
+                out.append(
+                    (lean.product(rows, gram.T) + lean.product(more, extra.T)).reshape(core.shape)
+                )
             return TensorNetwork(structure, out)
 
         return [gram[None] for gram in grams], product
@@ -105,7 +107,3 @@ def _interleaved(network: TensorNetwork) -> Callable[[TensorNetwork], TensorNetw
 
     _, forward = jax.linearize(pulled_back, cores)
     return lambda v: TensorNetwork(structure, forward(v.cores)).conj()
-
-
-def _times(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=kernels.FULL)

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from .. import _lean as lean
 from .. import _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
@@ -643,6 +644,6 @@ class Completion(LeastSquares):
         return samples.unit * jnp.sqrt(loss) if self.loss_function.quadratic else loss
 
     def _penalties(self, network: TensorNetwork) -> Array:
-        square = lambda core: jnp.vdot(core, core).real
+        square = lambda core: lean.real(lean.inner(core, core))
         total = self.penalty * jnp.sum(jnp.stack([square(core) for core in network.cores]))
         return total if self.smoothness is None else total + self.smoothness.penalty(network)

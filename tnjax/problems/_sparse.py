@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Inexact, Int
 
+from .. import _lean as lean
 from .._network import TensorNetwork
 from .._structure import Structure
 from ..contract import kernels
@@ -152,7 +153,9 @@ class SparseDecomposition(AllCells):
 
         def piece(total, part):
             indices, values = part
-            return total + jnp.vdot(values, kernels.entries(structure, cores, indices)).real, None
+            return total + lean.real(
+                lean.inner(values, kernels.entries(structure, cores, indices))
+            ), None
 
         zero = jnp.zeros((), jnp.finfo(self.dtype).dtype)
         return lax.scan(piece, zero, self._pieces())[0]

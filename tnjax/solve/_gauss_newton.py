@@ -9,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array
 
+from .. import _lean as lean
 from .._network import TensorNetwork, balance
 from .._tuned import tuned
 from ..problems import Problem
@@ -95,7 +96,7 @@ class GaussNewton(Solver):
             _, product = jax.linearize(jax.grad(loss), x)
         matrix = lambda v: product(v) + damping * v
         change, _ = cg(matrix, -gradient, maxiter=self.cg_steps, tol=GAUSS_NEWTON().cg_rtol)
-        predicted = -(jnp.vdot(gradient, change) + jnp.vdot(change, product(change)) / 2)
+        predicted = -(lean.inner(gradient, change) + lean.inner(change, product(change)) / 2)
         tiny = jnp.finfo(damping.dtype).eps ** 2
         x, state = damped_step(
             state, x, change, loss, value, predicted, ease=GAUSS_NEWTON().ease, least=tiny

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array
 
+from .. import _lean as lean
 from .._network import TensorNetwork
 from ..problems import Problem
 from .real import from_real, to_real
@@ -46,7 +47,7 @@ def _moves(primals, tangents, *, dense: int, rcond: float, cg_steps: int, tol: f
         project = across_gauge(network)
         solve, guess = _conjugate_gradients(hessian, project, cg_steps, rcond * tol)
     _, forced = eqx.filter_jvp(lambda problem: gradient(problem, x), (problem,), (change,))
-    gain = jnp.abs(jnp.vdot(slope, guess(slope))) / 2  # of one Newton step
+    gain = jnp.abs(lean.inner(slope, guess(slope))) / 2  # of one Newton step
     least = jnp.finfo(x.dtype).eps
     converged = gain <= tol * jnp.abs(problem.loss(network)) + least
     moved = -solve(forced) * jnp.where(converged, 1, jnp.nan)
@@ -61,7 +62,8 @@ def _pseudo_inverse(product: Callable, x: Array, rcond: float) -> tuple[Callable
     sizes = jnp.abs(values)
     kept = sizes > rcond * sizes.max()
     inverse = jnp.where(kept, 1 / jnp.where(kept, values, 1), 0)
-    by = lambda inverse: lambda v: vectors @ (inverse * (vectors.T @ v))
+    times = lean.product
+    by = lambda inverse: lambda v: times(vectors, inverse * times(vectors.T, v))
     return by(inverse), by(jnp.abs(inverse))
 
 
@@ -109,7 +111,7 @@ def across_gauge(network: TensorNetwork) -> Callable[[Array], Array]:
                 axis = len(structure.legs[node]) + structure.core_edges(node).index(edge)
                 core = jnp.moveaxis(cores[node], axis, -1)
                 if len(edge) == 2:
-                    moved = core @ step if place == 0 else -core @ step.T
+                    moved = lean.product(core, step if place == 0 else -step.T)
                 else:
                     factor = step.sum(0) if place == 0 else -step[place - 1]
                     moved = core * factor.reshape((1,) * (core.ndim - 1) + (-1,))
@@ -119,7 +121,13 @@ def across_gauge(network: TensorNetwork) -> Callable[[Array], Array]:
     if not flat.size:
         return lambda v: v
     basis = jax.vmap(along)(jnp.eye(flat.size, dtype=real))
-    values, vectors = jnp.linalg.eigh(basis @ basis.T)
+    values, vectors = jnp.linalg.eigh(lean.product(basis, basis.T))
     kept = values > values.max() * flat.size * jnp.finfo(real).eps
     inverse = jnp.where(kept, 1 / jnp.where(kept, values, 1), 0)
-    return lambda v: v - (vectors @ (inverse * (vectors.T @ (basis @ v)))) @ basis
+    times = lean.product
+
+    def rest(v: Array) -> Array:
+        inside = times(vectors, inverse * times(vectors.T, times(basis, v)))
+        return v - times(inside, basis)
+
+    return rest

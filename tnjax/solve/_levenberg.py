@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array
 
+from .. import _lean as lean
 from .._network import TensorNetwork, balance
 from .._tuned import tuned
 from ..contract.kernels import FULL
@@ -121,7 +122,7 @@ class LevenbergMarquardt(Solver):
         change, _ = cg(
             matrix, right, maxiter=self.cg_steps, tol=LEVENBERG().cg_rtol, M=precondition
         )
-        predicted = 2 * jnp.vdot(right, change) - jnp.vdot(change, square(change))
+        predicted = 2 * lean.inner(right, change) - lean.inner(change, square(change))
         tiny = jnp.finfo(damping.dtype).eps
         x, state = damped_step(
             state, x, change, loss, value, predicted, ease=LEVENBERG().ease, least=tiny
