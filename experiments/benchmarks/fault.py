@@ -3,8 +3,8 @@
     python experiments/benchmarks/fault.py --kills 20 --seed 0 --out fault.json
 
 A planted ring is decomposed on the command line. An undisturbed run gives the network to expect.
-Then, for each round, a run is killed with SIGKILL at a random moment, resumed, killed again with
-probability 1/2, and so on until it ends; every other round the newest checkpoint is damaged
+Then, for each round, a run is killed with SIGKILL at a random moment, the first second included,
+started again with `--resume`, killed again with probability 1/2, and so on until it ends; every other round the newest checkpoint is damaged
 before resuming. Writes of checkpoints are slowed down by a third of a second in the killed
 processes, so that many kills fall into one. The last part fills a small tmpfs (where mounting is
 allowed; a limit on file sizes elsewhere) and resumes outside it.
@@ -56,13 +56,13 @@ def disturb(folder: Path, out: Path, seconds: float, rng: random.Random, damage:
     """One round: kill, damage, resume until the run ends by itself."""
     kills, in_write, damaged = 0, 0, 0
     while True:
-        resume = ["--resume"] if (out / "checkpoints").is_dir() else []
+        resume = ["--resume"] if kills else []  # a batch system does not look what there is
         process = subprocess.Popen(
             command(folder, out, *resume), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         if kills == 0 or rng.random() < 0.5:
             try:
-                process.wait(rng.uniform(0.3, 1.1) * seconds)
+                process.wait(rng.uniform(0.0, 1.1) * seconds)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -114,7 +114,7 @@ def full_disk(folder: Path, expected: list[bytes]) -> dict:
 
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20, help="rounds, each with a kill or more")
+    parser.add_argument("--kills", type=int, default=20, help="of all rounds together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> dict:
         print(f"undisturbed: {seconds:.1f} s")
         print(f"{'round':<7}{'kills':>6}{'in a write':>12}{'damaged':>9}{'same network':>14}")
         number = 0
-        while sum(r["kills"] > 0 for r in rounds) < options.kills:
+        while sum(r["kills"] for r in rounds) < options.kills:
             out = folder / f"round-{number}"
             found = disturb(folder, out, seconds, rng, damage=number % 2 == 1)
             found["same"] = found["status"] == 0 and cores(out) == expected

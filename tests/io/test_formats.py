@@ -326,3 +326,57 @@ def test_channels_beyond_color_are_left_out_with_a_word(tmp_path):
         found = read_tensor(tmp_path / "x.tif")
     np.testing.assert_array_equal(found.array, five[..., :3])
     assert ["channels beyond" in str(word.message) for word in caught] == [True]
+
+
+# What the fuzzer found ----------------------------------------------------------------------------
+
+
+def with_scales(path, coordinate, units: str) -> None:
+    """A dataset [2, 3] with a scale for each axis."""
+    with h5py.File(path, "w") as file:
+        file["x"] = np.arange(6.0).reshape(2, 3)
+        file["row"], file["time"] = np.array([10, 20]), np.asarray(coordinate)
+        file["time"].attrs["units"] = units
+        for axis, name in enumerate(("row", "time")):
+            file[name].make_scale(name)
+            file["x"].dims[axis].attach_scale(file[name])
+
+
+def test_scales_are_found_where_the_dataset_tells_of_too_few(tmp_path):
+    path = tmp_path / "x.h5"
+    with_scales(path, [1, 2, 3], "m")
+    with h5py.File(path, "r+") as file:
+        known = file["x"].attrs["DIMENSION_LIST"][:1]
+        kind = h5py.vlen_dtype(h5py.ref_dtype)
+        del file["x"].attrs["DIMENSION_LIST"]  # HDF5's own look at axis 1 may crash
+        file["x"].attrs.create("DIMENSION_LIST", known, dtype=kind)
+    modes = read_tensor(path).modes
+    assert [mode.name for mode in modes] == ["row", "time"]
+    assert modes[1].labels == ("1", "2", "3")
+
+
+def test_labels_of_axes_without_scales(tmp_path):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.arange(6.0).reshape(2, 3)
+        file["x"].dims[1].label = "wave length"
+    assert [mode.name for mode in read_tensor(path).modes][1] == "wave length"
+
+
+def test_moments_past_all_calendars_are_numbers(tmp_path):
+    path = tmp_path / "x.h5"
+    with_scales(path, [0.0, 1.0, 1e307], "days since 2000-01-01")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        labels = read_tensor(path).modes[1].labels
+    assert labels == ("0.0", "1.0", "1e+307")
+
+
+def test_palettes_are_counted_as_the_colors_that_they_become(tmp_path):
+    pages = [Image.new("P", (40, 50), color) for color in (0, 1)]
+    for page in pages:
+        page.putpalette([0, 0, 0, 250, 20, 30])
+    pages[0].save(tmp_path / "x.gif", save_all=True, append_images=pages[1:])
+    assert read_tensor(tmp_path / "x.gif", max_bytes=4 * 2 * 2000).array.shape == (2, 50, 40, 3)
+    with pytest.raises(ValueError, match="too large"):
+        read_tensor(tmp_path / "x.gif", max_bytes=4 * 2 * 2000 - 1)

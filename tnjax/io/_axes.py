@@ -122,7 +122,10 @@ def _times(values: np.ndarray, attributes: Mapping[str, Any]) -> np.ndarray | No
         )
     except ValueError:
         return None
-    seconds = values.astype(np.float64) * _SECONDS[unit[0].lower()]
+    seconds = values.astype(np.float64)
+    if (np.abs(seconds) > 2**40).any():
+        return None
+    seconds *= _SECONDS[unit[0].lower()]
     if (np.abs(seconds) > 2**40).any():
         return None
     return base + np.rint(seconds).astype(np.int64).astype("m8[s]")

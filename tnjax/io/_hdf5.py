@@ -64,7 +64,7 @@ class Hdf5File(TensorFile):
             self.dtype, notes = self._packing.dtype, self._packing.notes
         if matlab and len(shape) > 1:
             notes = (*notes, "written by MATLAB: modes are in MATLAB's order")
-        self.modes, self.notes = None if matlab else _modes(data, shape), notes
+        self.modes, self.notes = None if matlab else _modes(_scales(file, names, data), data), notes
         self._chunk = int(data.chunks[0]) if data.chunks else 1
 
     def _aligned(self, rows: int) -> int:
@@ -157,22 +157,40 @@ def _coordinate_names(numbers: dict[str, Any]) -> set[str]:
     return names
 
 
-def _modes(data: Any, shape: tuple[int, ...]) -> tuple[Mode, ...] | None:
-    scales: list[Any] = []
-    names: list[str | None] = []
-    for axis in range(len(shape)):
-        scale, name = None, None
+def _scales(file: Any, names: dict[str, Any], data: Any) -> dict[int, Any]:
+    """The dimension scales of a dataset by its axes.
+
+    The scales tell whose they are. The dataset tells it, too, but the library that reads that ends
+    in a crash or never, where a file is damaged.
+    """
+    out: dict[int, Any] = {}
+    for scale in filter(_is_scale, names.values()):
         with contextlib.suppress(OSError, RuntimeError, KeyError, ValueError, TypeError):
-            if len(data.dims[axis]):
-                scale = data.dims[axis][0]
-                name = str(scale.name).rpartition("/")[2]
-            elif data.dims[axis].label:
-                name = str(data.dims[axis].label)
-        scales.append(scale)
-        names.append(name)
+            for reference, axis in scale.attrs.get("REFERENCE_LIST", ()):
+                if file[reference] == data:
+                    out.setdefault(int(axis), scale)
+    return out
+
+
+def _labels(data: Any) -> list[str]:
+    """What the axes of a dataset are called beside their scales; "" without a name."""
+    with contextlib.suppress(OSError, RuntimeError, KeyError, ValueError, TypeError):
+        given = np.ravel(data.attrs.get("DIMENSION_LABELS", ()))
+        if len(given) == data.ndim:
+            words = [w.decode("utf-8", "replace") if isinstance(w, bytes) else w for w in given]
+            return [word if isinstance(word, str) else "" for word in words]
+    return [""] * data.ndim
+
+
+def _modes(scales: dict[int, Any], data: Any) -> tuple[Mode, ...] | None:
+    shape = tuple(map(int, data.shape))
+    names: list[str | None] = [label or None for label in _labels(data)]
+    for axis, scale in scales.items():
+        if axis < len(shape):
+            names[axis] = str(scale.name).rpartition("/")[2]
 
     def coordinate(axis: int) -> tuple[Any, dict[str, Any]] | None:
-        scale = scales[axis]
+        scale = scales.get(axis)
         if scale is None or _text(scale.attrs, "NAME").encode().startswith(_NO_VARIABLE):
             return None
         with contextlib.suppress(OSError, RuntimeError, ValueError, TypeError):

@@ -272,8 +272,9 @@ def _tag(image: Image.Image, tag: int, default: int = 0) -> int:
 
 
 def _pixel_bytes(mode: str) -> int:
-    """What Pillow holds for a pixel: one, two or four bytes."""
-    return {"1": 1, "L": 1, "P": 1}.get(mode, 2 if mode.startswith("I;16") else 4)
+    """What Pillow holds for a pixel once it is gray or red, green and blue: one, two or four
+    bytes."""
+    return {"1": 1, "L": 1}.get(mode, 2 if mode.startswith("I;16") else 4)
 
 
 def write_image(file: Path | str | io.BytesIO, array: np.ndarray, white: float) -> None:
