@@ -4,10 +4,11 @@
 
 A planted ring is decomposed on the command line. An undisturbed run gives the network to expect.
 Then, for each round, a run is killed with SIGKILL at a random moment, the first second included,
-started again with `--resume`, killed again with probability 1/2, and so on until it ends; every other round the newest checkpoint is damaged
-before resuming. Writes of checkpoints are slowed down by a third of a second in the killed
-processes, so that many kills fall into one. The last part fills a small tmpfs (where mounting is
-allowed; a limit on file sizes elsewhere) and resumes outside it.
+started again with `--resume`, killed again with probability 1/2, and so on until it ends; every
+other round the newest checkpoint is damaged before resuming. Writes of checkpoints are slowed down
+by a third of a second in the killed processes, so that many kills fall into one. The last part
+fills a small tmpfs (where mounting is allowed; a limit on file sizes elsewhere) and resumes outside
+it.
 """
 
 import argparse
