@@ -103,6 +103,7 @@ HOMES = {
     "tree_svd": "tnjax._search.spectra.tree_svd",
     "trees": "tnjax._search.spectra.trees",
     "tries": "tnjax._search.greedy.tries",
+    "tucker": "tnjax._search.spectra.tucker",
     "unevenness": "tnjax.problems.scales",
     "whitening": "tnjax._search.spectra.whitened",
 }

@@ -380,3 +380,11 @@ def test_palettes_are_counted_as_the_colors_that_they_become(tmp_path):
     assert read_tensor(tmp_path / "x.gif", max_bytes=4 * 2 * 2000).array.shape == (2, 50, 40, 3)
     with pytest.raises(ValueError, match="too large"):
         read_tensor(tmp_path / "x.gif", max_bytes=4 * 2 * 2000 - 1)
+
+
+def test_a_name_that_is_not_in_utf_8(tmp_path):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file[b"temp\xe9"] = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(read_tensor(path).array, np.arange(6.0).reshape(2, 3))
+    assert read_tensor(path, "temp\ufffd").array.shape == (2, 3)

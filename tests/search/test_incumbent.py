@@ -1,6 +1,7 @@
 """The network in closed form beside growth: when it leads, when it has its turn, what is told."""
 
 import dataclasses
+import itertools
 import json
 import math
 
@@ -10,12 +11,22 @@ import pytest
 
 import tnjax
 from tests.helpers import normal
-from tnjax import Decomposition, Greedy, Setup, Status, Structure, relative_error, search
+from tnjax import (
+    Decomposition,
+    Greedy,
+    Setup,
+    Status,
+    Structure,
+    constants,
+    relative_error,
+    search,
+)
 from tnjax._network import scaled
 from tnjax._report import search_sections
 from tnjax._report.record import result_record, steps_of
 from tnjax._search.greedy import incumbent
 from tnjax._search.greedy.state import GreedyState, Outcome
+from tnjax._search.spectra.tucker import best_tucker
 from tnjax._search.strategy import Budget
 from tnjax.strategies import TreeSearch
 
@@ -209,3 +220,74 @@ def test_more_modes_have_a_tree_of_neighbors():
     state = begun(Decomposition(noisy), 0.1)[1]
     assert state.held.error <= 0.1
     assert state.held.structure.num_params <= 100
+
+
+# The best Tucker network ----------------------------------------------------------------------
+
+
+def smallest_tucker(tensor, error, dims) -> int:
+    """By trying all ranks, one after the other, in the bases of the HOSVD."""
+    unfold = lambda m: np.moveaxis(tensor, m, 0).reshape(tensor.shape[m], -1)
+    bases = [np.linalg.svd(unfold(m), full_matrices=False)[0] for m in range(tensor.ndim)]
+    best = math.inf
+    for ranks in itertools.product(*(range(1, n + 1) for n in tensor.shape)):
+        near = tensor
+        for mode, rank in enumerate(ranks):
+            u = bases[mode][:, :rank]
+            near = np.moveaxis(np.tensordot(u @ u.conj().T, near, (1, mode)), 0, mode)
+        if np.linalg.norm(tensor - near) > error * np.linalg.norm(tensor):
+            continue
+        whole = [m for m, rank in enumerate(ranks) if rank == tensor.shape[m]]
+        for count in range(len(whole) + 1):  # modes that the core carries itself
+            for carried in itertools.combinations(whole, count):
+                sides = [dims[m] if m in carried else ranks[m] for m in range(tensor.ndim)]
+                factors = sum(dims[m] * ranks[m] for m in range(tensor.ndim) if m not in carried)
+                best = min(best, math.prod(sides) + factors)
+    return best
+
+
+@pytest.mark.parametrize(
+    ("shape", "dims", "error", "is_complex"),
+    [
+        ((5, 4, 6), (5, 4, 6), 0.4, False),
+        ((5, 4, 6), (5, 4, 6), 0.1, True),
+        ((4, 3, 3, 4), (4, 3, 3, 4), 0.3, False),
+        ((4, 3, 5), (40, 3, 50), 0.2, False),  # of a projected tensor, sizes count as they were
+        ((12, 2, 2), (12, 2, 2), 0.25, False),
+    ],
+)
+def test_the_best_tucker_network_has_the_fewest_parameters(shape, dims, error, is_complex):
+    tensor = rough(shape, 0.8)
+    if is_complex:
+        tensor = tensor + 1j * rough(shape, 0.8, seed=1)
+    network = best_tucker(tensor, error, dims=dims)
+    assert float(relative_error(network, tensor)) <= error * (1 + 1e-9)
+    counted = lambda network: dataclasses.replace(network.structure, dims=dims).num_params
+    assert counted(network) <= smallest_tucker(tensor, error, dims)
+    with constants.overridden({"tucker.rounds": 0}):  # in those bases, exactly
+        plain = best_tucker(tensor, error, dims=dims)
+    assert counted(plain) == smallest_tucker(tensor, error, dims)
+
+
+def test_modes_of_rank_one_and_thin_unfoldings():
+    rng = np.random.default_rng(0)
+    parts = [rng.standard_normal(n) for n in (30, 2, 2)]
+    tensor = np.einsum("i,j,k->ijk", *parts) + 0.02 * rng.standard_normal((30, 2, 2))
+    network = best_tucker(tensor, 0.2)
+    assert network.num_params <= 35
+    assert float(relative_error(network, tensor)) <= 0.2
+    with constants.overridden({"tucker.full_side": 10}):
+        assert best_tucker(tensor, 0.2).num_params <= 35
+    assert best_tucker(tensor, 1e-9) is None
+    assert best_tucker(tensor[0], 0.1) is None
+
+
+def test_a_tensor_for_tucker_has_it_as_incumbent():
+    rng = np.random.default_rng(0)
+    core = rng.standard_normal((3, 3, 3, 3, 3))
+    tensor = core
+    for mode in range(5):
+        tensor = np.moveaxis(np.tensordot(rng.standard_normal((7, 3)), tensor, (1, mode)), 0, mode)
+    tensor += 0.05 * np.linalg.norm(tensor) / math.sqrt(tensor.size) * rough(tensor.shape, 0.0)
+    _, state, _ = begun(Decomposition(tensor), 0.06)
+    assert state.held.structure.num_params <= 3**5 + 5 * 21

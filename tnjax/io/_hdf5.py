@@ -40,6 +40,7 @@ class Hdf5File(TensorFile):
             offered = numbers or names
         self._name = choose(path, offered, variable)
         data = names[self._name]
+        self._place = data.name  # bytes, where it is not in UTF-8
         if not _is_numeric(data):
             raise ReadError(path, f"expected an array of numbers, got {_kind(data)}.")
         if data.external or data.is_virtual:
@@ -74,7 +75,7 @@ class Hdf5File(TensorFile):
     def _opened(self):
         h5py = load_module("h5py", self.path)
         with h5py.File(self.path, "r") as file:
-            data = file[self._name]
+            data = file[self._place]
 
             def read(first: int, last: int) -> np.ndarray:
                 try:
@@ -96,7 +97,9 @@ def _datasets(h5py: Any, file: Any) -> dict[str, Any]:
     """All of them by their paths, without those that are parts of a sparse or a cell array."""
     names: dict[str, Any] = {}
 
-    def visit(name: str, item: Any) -> None:
+    def visit(name: str | bytes, item: Any) -> None:
+        if isinstance(name, bytes):  # not in UTF-8
+            name = name.decode("utf-8", "replace")
         hidden = name.startswith("#") or "MATLAB_sparse" in item.parent.attrs
         if isinstance(item, h5py.Dataset) and not hidden:
             names[name] = item

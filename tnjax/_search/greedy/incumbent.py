@@ -1,12 +1,12 @@
 """A network in closed form beside the one that grows: the target is met from the first seconds on.
 
 Of a tensor without ranks, such as a photograph, growth may take minutes to the target. The best
-tree that the spectra of the unfoldings allow (a truncated SVD of an unfolding, a train or a Tucker
-network of three modes are trees) meets it at once, with more parameters as a rule. So that tree is
-made first. It is the incumbent: what the search ends with whenever growth has not met the target
-with fewer parameters. As long as growth is forecast to need more than that, the incumbent gets as
-much work as growth does, and becomes smaller by the steps of `TreeSearch`. Growth ends in vain once
-it has as many parameters.
+tree that the spectra of the unfoldings allow (a truncated SVD of an unfolding or a train is one)
+and the best Tucker network meet it at once, with more parameters as a rule. So these are made
+first. The smaller one is the incumbent: what the search ends with whenever growth has not met the
+target with fewer parameters. As long as growth is forecast to need more than that, the incumbent
+gets as much work as growth does, and becomes smaller by the steps of `TreeSearch`. Growth ends in
+vain once it has as many parameters.
 """
 
 import dataclasses
@@ -15,12 +15,14 @@ import math
 import numpy as np
 
 from ... import _interrupt
+from ..._network import TensorNetwork
 from ..._status import Status
 from ..._structure import Structure
 from ...problems import Problem
 from ..reduce.core import host_error
 from ..spectra.tree_svd import tree_svd
 from ..spectra.trees import measuring_work
+from ..spectra.tucker import best_tucker
 from ..strategies.proposing import ProposingState
 from ..strategies.tree import TreeSearch
 from ..strategy import Budget, Fit, Info, MoveRecord
@@ -34,7 +36,8 @@ from .tries import admits
 
 
 class Incumbent(Phase):
-    """Make the best tree by truncated singular value decompositions."""
+    """Make the best tree by truncated singular value decompositions, and the best Tucker
+    network: the smaller one is held."""
 
     name = "incumbent"
 
@@ -46,18 +49,27 @@ class Incumbent(Phase):
         assert target is not None
         ladder = _search(options).ladder(problem, target)
         state = dataclasses.replace(state, tree=ladder[0])
-        if not admits(options, problem, state, budget, ladder[0]):
-            return state, Info(), Outcome.ENDED
-        network = tree_svd(problem.dense_target, ladder[0])
-        cores = tuple(np.asarray(core, problem.dtype) for core in network.cores)
-        fit = Fit(network.structure, cores, host_error(problem, network))
-        _interrupt.note(problem, fit)
-        if not budget.meets(fit.error):
-            return state, Info(fits=(fit,)), Outcome.ENDED
+        fits: list[Fit] = []
+
+        def made(network: TensorNetwork) -> None:
+            cores = tuple(np.asarray(core, problem.dtype) for core in network.cores)
+            fits.append(Fit(network.structure, cores, host_error(problem, network)))
+            _interrupt.note(problem, fits[-1])
+
+        if admits(options, problem, state, budget, ladder[0]):
+            made(tree_svd(problem.dense_target, ladder[0]))
+        tucker = best_tucker(problem.dense_target, target, dims=problem.counted_shape)
+        if tucker is not None and admits(options, problem, state, budget, tucker.structure):
+            made(tucker)
+        met = [fit for fit in fits if budget.meets(fit.error)]
+        info = Info(fits=tuple(fits))
+        if not met:
+            return state, info, Outcome.ENDED
+        fit = min(met, key=lambda fit: problem.num_params(fit.structure))
         found = ProposingState(
             fit.structure, fit.cores, fit.error, (*state.seed, 0), groups=(ladder[1:],)
         )
-        return dataclasses.replace(state, incumbent=found), Info(fits=(fit,)), Outcome.ENDED
+        return dataclasses.replace(state, incumbent=found), info, Outcome.ENDED
 
 
 def applies(options: Options, problem: Problem, structure: Structure, budget: Budget) -> bool:
