@@ -27,7 +27,7 @@ from tnjax._report.record import result_record, steps_of
 from tnjax._search.greedy import incumbent
 from tnjax._search.greedy.state import GreedyState, Outcome
 from tnjax._search.spectra.tucker import best_tucker
-from tnjax._search.strategy import Budget
+from tnjax._search.strategy import Budget, Info
 from tnjax.strategies import TreeSearch
 
 KEY = jax.random.key(0)
@@ -48,7 +48,7 @@ def begun(problem, target, **options):
     strategy, budget = Greedy(**options), Budget(target, None, None)
     start = tnjax.TensorNetwork.random(Structure.rank_one(problem.shape), key=KEY)
     state, _ = strategy.init(problem, start, budget, seed=(0,))
-    while state.phase in ("infer", "incumbent"):
+    while state.phase in ("early", "infer", "incumbent"):
         state, _ = strategy.step(problem, state, budget)
     return strategy, state, budget
 
@@ -291,3 +291,35 @@ def test_a_tensor_for_tucker_has_it_as_incumbent():
     tensor += 0.05 * np.linalg.norm(tensor) / math.sqrt(tensor.size) * rough(tensor.shape, 0.0)
     _, state, _ = begun(Decomposition(tensor), 0.06)
     assert state.held.structure.num_params <= 3**5 + 5 * 21
+
+
+@pytest.mark.filterwarnings("ignore:search. the data look like")
+def test_large_tensors_have_it_first_and_it_needs_no_memory_of_a_fit():
+    tensor = rough((60, 50, 40))
+    told: list = []
+    result = search(
+        Decomposition(tensor),
+        key=KEY,
+        target_error=0.02,
+        memory_limit=2**22,  # a sweep over its core would take more
+        max_fitted=3,
+        setup=Setup(on_progress=told.append),
+    )
+    assert [p.doing for p in told[:2]] == [
+        "reading trees off the spectra",
+        "inferring the graph from ranks",
+    ]
+    assert told[1].best_params == result.num_params
+    assert result.error <= 0.02
+
+
+def test_what_no_sweep_can_make_smaller_ends_the_search():
+    tensor = rough((30, 30, 30))
+    problem = Decomposition(tensor)
+    strategy, state, budget = begun(problem, 0.05)
+    with constants.overridden({"proposing.largest_gram": 4}):
+        taken = incumbent._taken(strategy, problem, state, Info())
+    after, _, outcome = taken
+    assert outcome is Outcome.STOP
+    assert after.status is Status.TARGET_REACHED
+    assert budget.meets(after.error)

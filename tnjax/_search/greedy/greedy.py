@@ -25,6 +25,7 @@ from .state import TIDYING, GreedyState, Outcome
 PHASES: dict[str, Phase] = {
     phase.name: phase
     for phase in (
+        incumbent.Early(),
         infer.Infer(),
         grouped.Grouped(),
         incumbent.Incumbent(),
@@ -38,6 +39,7 @@ PHASES: dict[str, Phase] = {
 
 # What comes after a phase that has nothing more to try, if it is enabled, or else after that one.
 FOLLOWS = {
+    "early": "infer",
     "infer": "incumbent",
     "incumbent": "grow",
     "grouped": "grow",
@@ -145,7 +147,9 @@ class Greedy(Options, Strategy):
             capacity = structure
         state, move = GreedyState(structure, cores, capacity, (*seed, 0)), MoveRecord("start")
         if infer.applies(self, problem, structure, budget):  # before anything is screened
-            state = dataclasses.replace(state, phase="infer")
+            first = incumbent.is_first(problem)
+            first = first and incumbent.applies(self, problem, structure, budget)
+            state = dataclasses.replace(state, phase="early" if first else "infer")
             state, info = fit(self, problem, budget, state, move, do_screen=False)
             state, info, outcome = judged(budget, state, info)
         else:

@@ -18,12 +18,13 @@ from ... import _interrupt
 from ..._network import TensorNetwork
 from ..._status import Status
 from ..._structure import Structure
+from ..._tuned import tuned
 from ...problems import Problem
 from ..reduce.core import host_error
 from ..spectra.tree_svd import tree_svd
 from ..spectra.trees import measuring_work
 from ..spectra.tucker import best_tucker
-from ..strategies.proposing import ProposingState
+from ..strategies.proposing import ProposingState, sweepable
 from ..strategies.tree import TreeSearch
 from ..strategy import Budget, Fit, Info, MoveRecord
 from .effort import EFFORT
@@ -35,6 +36,21 @@ from .state import GreedyState, Outcome
 from .tries import admits
 
 
+@dataclasses.dataclass(frozen=True)
+class Incumbency:
+    """When networks in closed form are made.
+
+    Attributes:
+        first_cells: tensors of so many entries have them first of all; of smaller ones graphs are
+            inferred from exact ranks before, which takes less time then.
+    """
+
+    first_cells: int = 100_000
+
+
+INCUMBENCY = tuned("incumbency", Incumbency())
+
+
 class Incumbent(Phase):
     """Make the best tree by truncated singular value decompositions, and the best Tucker
     network: the smaller one is held."""
@@ -42,7 +58,8 @@ class Incumbent(Phase):
     name = "incumbent"
 
     def enabled(self, options: Options, problem: Problem, state: GreedyState) -> bool:
-        return _possible(options, problem, state.structure)
+        tried = state.tree is not None
+        return not tried and _possible(options, problem, state.structure)
 
     def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
         target = budget.target_error
@@ -50,16 +67,18 @@ class Incumbent(Phase):
         ladder = _search(options).ladder(problem, target)
         state = dataclasses.replace(state, tree=ladder[0])
         fits: list[Fit] = []
+        # Nothing is fitted, so the memory of a fit does not matter.
+        closed = dataclasses.replace(budget, memory_limit=None)
 
         def made(network: TensorNetwork) -> None:
             cores = tuple(np.asarray(core, problem.dtype) for core in network.cores)
             fits.append(Fit(network.structure, cores, host_error(problem, network)))
             _interrupt.note(problem, fits[-1])
 
-        if admits(options, problem, state, budget, ladder[0]):
+        if admits(options, problem, state, closed, ladder[0]):
             made(tree_svd(problem.dense_target, ladder[0]))
         tucker = best_tucker(problem.dense_target, target, dims=problem.counted_shape)
-        if tucker is not None and admits(options, problem, state, budget, tucker.structure):
+        if tucker is not None and admits(options, problem, state, closed, tucker.structure):
             made(tucker)
         met = [fit for fit in fits if budget.meets(fit.error)]
         info = Info(fits=tuple(fits))
@@ -77,6 +96,17 @@ def applies(options: Options, problem: Problem, structure: Structure, budget: Bu
     target = budget.target_error
     wanted = target is not None and 0 < target < 1
     return wanted and _possible(options, problem, structure)
+
+
+def is_first(problem: Problem) -> bool:
+    """Whether networks in closed form are made before graphs are inferred."""
+    return math.prod(problem.shape) >= INCUMBENCY().first_cells
+
+
+class Early(Incumbent):
+    """The same, before graphs are inferred."""
+
+    name = "early"
 
 
 def _possible(options: Options, problem: Problem, start: Structure) -> bool:
@@ -151,11 +181,14 @@ def forecast(trail: tuple[tuple[int, float], ...], target: float) -> float:
 
 
 def _taken(options: Options, problem: Problem, state: GreedyState, info: Info) -> Step:
-    """The search goes on with the incumbent."""
+    """The search goes on with the incumbent, or ends with it where no fit can make it smaller."""
     fit = state.held
     assert fit is not None
     state = dataclasses.replace(holding(options, problem, state, fit), incumbent=None)
-    return state, dataclasses.replace(info, move=MoveRecord("tree")), Outcome.MET
+    info = dataclasses.replace(info, move=MoveRecord("tree"))
+    if sweepable(fit.structure):
+        return state, info, Outcome.MET
+    return dataclasses.replace(state, status=Status.TARGET_REACHED), info, Outcome.STOP
 
 
 def _search(options: Options) -> TreeSearch:

@@ -30,6 +30,7 @@ from ..spectra.trees import best_trees
 from ..spectra.unfoldings import Cut, Unfoldings, cut_name, unfolded_shape
 from ..spectra.whitened import whitened
 from ..strategy import Budget, Fit, Info, MoveRecord
+from . import incumbent
 from .fits import Step, advance, holding
 from .measure import MEASURING
 from .options import Options
@@ -126,7 +127,8 @@ class Infer(Phase):
     name = "infer"
 
     def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
-        return step(options, problem, state, budget)
+        taken = step(options, problem, state, budget)
+        return incumbent.settled(options, problem, taken)
 
 
 def step(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
@@ -339,12 +341,13 @@ def ranks_told(unfoldings: Unfoldings, cuts: list[Cut], dtype: np.dtype) -> Told
     ranks = {cut: exact.spectrum(cut).least_rank(exact.error) for cut in cuts}
     most = {cut: min(unfolded_shape(unfoldings.dims, cut)) for cut in cuts}
     logs = lambda ranks: sum(math.log(rank) for rank in ranks.values())
-    low = logs(ranks) <= (1 - INFERENCE().low) * logs(most)
+    low = lambda ranks: logs(ranks) <= (1 - INFERENCE().low) * logs(most)
     same = sum(exact.spectrum(cut).least_rank(INFERENCE().coarser * rounding) for cut in cuts)
-    if low and same >= (1 - INFERENCE().same) * sum(ranks.values()):
+    if low(ranks) and same >= (1 - INFERENCE().same) * sum(ranks.values()):
         return Told(ranks, exact.error)
     ranks = {cut: _above_noise(unfoldings, cut) for cut in cuts}
-    return Told(ranks, None) if _white(unfoldings, ranks) else None
+    # Where nearly all directions count as signal, what is left tells nothing of noise.
+    return Told(ranks, None) if low(ranks) and _white(unfoldings, ranks) else None
 
 
 def _above_noise(unfoldings: Unfoldings, cut: Cut) -> int:

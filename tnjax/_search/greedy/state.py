@@ -19,6 +19,7 @@ from ..strategy import Fit, State, next_seed
 TIDYING = ("prune", "swap", "tree", "stars", "rewire", "internal", "hyperedges")
 # In words, for whoever waits.
 _DOING = {
+    "early": "reading trees off the spectra",
     "infer": "inferring the graph from ranks",
     "grouped": "completing with modes in groups",
     "incumbent": "reading trees off the spectra",
@@ -77,7 +78,8 @@ class GreedyState(State):
         capacity: the ranks that programs are compiled for.
         screened: gains and slices of all candidate edges, in the shapes of `capacity`.
         seed: of the run, with the number of evaluations so far.
-        phase: "infer", "grouped", "incumbent", "grow", "rival", one of `TIDYING`, or "done".
+        phase: "early", "infer", "grouped", "incumbent", "grow", "rival", one of `TIDYING`, or
+            "done".
         queue: what the phase has not tried yet: bonds, or moves.
         firm: bonds that missed the target by far when a rank was taken away, and have not changed.
         status: why growth ended, once it has.

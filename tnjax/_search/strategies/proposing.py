@@ -219,8 +219,7 @@ class Proposing(Strategy):
     ) -> tuple[Fit, Info]:
         """Fit a network, or only look at its error where a sweep would be out of proportion."""
         solver: Solver = as_solver(self.solver, problem)
-        largest = FITTING().largest_gram
-        if isinstance(solver, ALS) and _largest_gram(capacity or structure) > largest:
+        if isinstance(solver, ALS) and not sweepable(capacity or structure):
             return assess(problem, structure, cores)
         return refit(
             problem,
@@ -245,11 +244,12 @@ def tree_of(problem: Problem, structure: Structure) -> Tree | None:
         return None
 
 
-def _largest_gram(structure: Structure) -> int:
-    """Rows of the largest Gram matrix of a sweep."""
+def sweepable(structure: Structure) -> bool:
+    """Whether the Gram matrices of a sweep are of a size to speak of."""
     legs = structure.legs
     nodes = range(structure.num_nodes)
-    return max(math.prod(structure.core_shape(node)[len(legs[node]) :]) for node in nodes)
+    rows = max(math.prod(structure.core_shape(node)[len(legs[node]) :]) for node in nodes)
+    return rows <= FITTING().largest_gram
 
 
 def better(problem: Problem, budget: Budget, new: Fit, old: Any) -> bool:
