@@ -295,13 +295,13 @@ def test_a_tensor_for_tucker_has_it_as_incumbent():
 
 @pytest.mark.filterwarnings("ignore:search. the data look like")
 def test_large_tensors_have_it_first_and_it_needs_no_memory_of_a_fit():
-    tensor = rough((60, 50, 40))
-    told: list = []
+    tensor = rough((60, 50, 40), 1.2)
+    problem, limit, told = Decomposition(tensor), 2**24, []
     result = search(
-        Decomposition(tensor),
+        problem,
         key=KEY,
-        target_error=0.02,
-        memory_limit=2**22,  # a sweep over its core would take more
+        target_error=0.05,
+        memory_limit=limit,  # a sweep over its core would take more
         max_fitted=3,
         setup=Setup(on_progress=told.append),
     )
@@ -310,7 +310,8 @@ def test_large_tensors_have_it_first_and_it_needs_no_memory_of_a_fit():
         "inferring the graph from ranks",
     ]
     assert told[1].best_params == result.num_params
-    assert result.error <= 0.02
+    assert result.error <= 0.05
+    assert problem.fit_peak_bytes(result.structure) > limit
 
 
 def test_what_no_sweep_can_make_smaller_ends_the_search():

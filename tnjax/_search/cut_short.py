@@ -1,5 +1,6 @@
 """What a search returns if it is stopped in the middle of a step."""
 
+import dataclasses
 from collections.abc import Iterable
 
 import jax
@@ -22,7 +23,8 @@ from .strategy import Budget, Fit, MoveRecord
 def better_of(problem: Problem, budget: Budget, fits: Iterable[Fit]) -> Fit | None:
     """The best of the fits: the first one, or another one within the budget that meets the target
     with fewer parameters. As long as none meets the target, the lowest error wins."""
-    best = None
+    # They are there, so the memory of a fit does not matter.
+    budget, best = dataclasses.replace(budget, memory_limit=None), None
     for fit in fits:
         allowed = best is None or budget.forbids(problem, fit.structure) is None
         if (
