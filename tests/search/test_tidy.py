@@ -50,7 +50,7 @@ def planted(structure, seed=1, dtype=np.float64):
 )
 def test_each_phase_finds_what_no_phase_before_it_does(truth, start, kind, trees, override):
     if not trees:
-        override({"measuring.tree_modes": 0})
+        override({"measuring.tree_modes": 0, "tucker.entries": 0})
     result = search(planted(truth), key=KEY, target_error=1e-5, setup=Setup(start=start))
     assert result.num_params <= truth.num_params
     assert result.error <= 1e-5

@@ -346,8 +346,9 @@ def ranks_told(unfoldings: Unfoldings, cuts: list[Cut], dtype: np.dtype) -> Told
     if low(ranks) and same >= (1 - INFERENCE().same) * sum(ranks.values()):
         return Told(ranks, exact.error)
     ranks = {cut: _above_noise(unfoldings, cut) for cut in cuts}
-    # Where nearly all directions count as signal, what is left tells nothing of noise.
-    return Told(ranks, None) if low(ranks) and _white(unfoldings, ranks) else None
+    if not low(ranks) and ranks != most:  # what little is left tells nothing of noise
+        return None
+    return Told(ranks, None) if _white(unfoldings, ranks) else None
 
 
 def _above_noise(unfoldings: Unfoldings, cut: Cut) -> int:

@@ -57,8 +57,8 @@ def best_tucker(
         dims: the sizes by which parameters are counted; those of the tensor by default.
 
     Returns:
-        A network of a core and a factor for each mode that pays; None if the tensor is too large,
-        of fewer modes, or the error too small.
+        A network of a core and a factor for each mode that pays; None if no mode does, or if the
+        tensor is too large, of fewer modes, or the error too small.
 
     Reference:
         De Lathauwer, De Moor, Vandewalle, SIAM J. Matrix Anal. Appl. 21 (2000): HOSVD, and
@@ -80,7 +80,9 @@ def best_tucker(
         if params >= best:
             break
         found, best = (ranks, core, bases), params
-    return None if best == math.inf else _network(tensor.shape, *found)
+    if best == math.inf or not any(found[0]):  # the tensor itself
+        return None
+    return _network(tensor.shape, *found)
 
 
 def _basis(data: np.ndarray, mode: int) -> np.ndarray:
