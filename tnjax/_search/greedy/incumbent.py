@@ -64,8 +64,6 @@ class Incumbent(Phase):
     def step(self, options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
         target = budget.target_error
         assert target is not None
-        ladder = _search(options).ladder(problem, target)
-        state = dataclasses.replace(state, tree=ladder[0])
         fits: list[Fit] = []
         # Nothing is fitted, so the memory of a fit does not matter.
         closed = dataclasses.replace(budget, memory_limit=None)
@@ -75,11 +73,13 @@ class Incumbent(Phase):
             fits.append(Fit(network.structure, cores, host_error(problem, network)))
             _interrupt.note(problem, fits[-1])
 
-        if admits(options, problem, state, closed, ladder[0]):
-            made(tree_svd(problem.dense_target, ladder[0]))
         tucker = best_tucker(problem.dense_target, target, dims=problem.counted_shape)
         if tucker is not None and admits(options, problem, state, closed, tucker.structure):
             made(tucker)
+        ladder = _search(options).ladder(problem, target)
+        state = dataclasses.replace(state, tree=ladder[0])
+        if admits(options, problem, state, closed, ladder[0]):
+            made(tree_svd(problem.dense_target, ladder[0]))
         met = [fit for fit in fits if budget.meets(fit.error)]
         info = Info(fits=tuple(fits))
         if not met:
