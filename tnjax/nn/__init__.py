@@ -8,6 +8,7 @@ from ._allocate import Family as Family
 from ._allocate import LowRank as LowRank
 from ._allocate import allocate as allocate
 from ._compress import compress as compress
+from ._export import export as export
 from ._files import load_model as load_model
 from ._files import read_weights as read_weights
 from ._files import save_model as save_model
@@ -31,6 +32,10 @@ from ._linear import Forward as Forward
 from ._linear import core_fans as core_fans
 from ._linear import init_cores as init_cores
 from ._linear import learning_rate_scales as learning_rate_scales
+from ._plan import LayerPlan as LayerPlan
+from ._plan import Machine as Machine
+from ._plan import Plan as Plan
+from ._plan import plan as plan
 from ._project import Projection as Projection
 from ._project import project as project
 from ._result import Comparison as Comparison
