@@ -300,15 +300,6 @@ def _record(result: CompressResult, batch_sizes: tuple[int, ...]) -> dict[str, A
                 "costs": costs,
             }
         )
-    path = [
-        {
-            "grown": [[name, list(edge), rank] for name, edge, rank in step.grown],
-            "num_params": step.num_params,
-            "metric": step.metric,
-            "status": step.status.name,
-        }
-        for step in result.path
-    ]
     return {
         "num_params": result.num_params,
         "dense_params": result.dense_params,
@@ -320,8 +311,21 @@ def _record(result: CompressResult, batch_sizes: tuple[int, ...]) -> dict[str, A
         "skipped": {skipped.name: skipped.reason for skipped in result.skipped},
         "rows": [dataclasses.asdict(row) for row in result.rows],
         "layers": layers,
-        "path": path,
+        "path": _path(result),
     }
+
+
+def _path(result: CompressResult) -> list[dict[str, Any]]:
+    """The moves as plain values."""
+    return [
+        {
+            "grown": [[name, list(edge), rank] for name, edge, rank in step.grown],
+            "num_params": step.num_params,
+            "metric": step.metric,
+            "status": step.status.name,
+        }
+        for step in result.path
+    ]
 
 
 def _sections(result: CompressResult, record: dict[str, Any]) -> list[Section]:

@@ -84,7 +84,7 @@ def compress(
         (['layers.0', 'layers.1'], True)
         >>> uniform = Spectra(allocation="uniform")
         >>> compress(model, layers="layers.*", budget=0.5, method=uniform).num_params
-        252
+        320
 
     Reference:
         arXiv 2008.05437, section 5.4; Novikov et al., arXiv 1509.06569; Wang et al.,

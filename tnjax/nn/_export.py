@@ -83,7 +83,8 @@ def export(
 def _pair(
     slot: Slot, cores: list[np.ndarray], weight: str, axes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[*stack, rank, columns] and [*stack, rows, rank] whose product is the weight."""
+    """[*stack, rank, columns] and [*stack, rows, rank] whose product is the weight; of an embedding
+    [*stack, entries, rank] and [*stack, size, rank]."""
     layout = slot.layout
     assert layout is not None
     usual = axes == 2 or slot.kind == "conv"
@@ -98,12 +99,14 @@ def _pair(
         )
     rank = layout.structure.rank((0, 1))
     left, right = (core.reshape(*slot.stack, -1, rank) for core in cores)
+    if slot.kind == "embedding":  # entries are looked up first, the rank becomes the size after it
+        return left, right
     return right.swapaxes(-1, -2), left
 
 
 def _shaped(first: np.ndarray, dense: np.ndarray, slot: Slot, weight: str) -> np.ndarray:
     """The first layer's array with axes as the framework has them."""
-    if slot.kind == "embedding":  # entries first: the factor of the rows
+    if slot.kind == "embedding":
         return first
     count = len(slot.stack)
     if slot.kind == "conv":

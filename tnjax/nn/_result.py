@@ -120,9 +120,9 @@ class CompressResult:
         Example:
             >>> import equinox as eqx, jax, tnjax
             >>> model = eqx.nn.MLP(16, 4, 32, 1, key=jax.random.key(0))
-            >>> print(tnjax.compress(model, layers="layers.0", budget=0.5).table())
-            layer     params  dense  weight error  output error
-            layers.0     240    512         0.547             -
+            >>> result = tnjax.compress(model, layers="layers.0", budget=0.5)
+            >>> result.table().splitlines()[0]
+            'layer     params  dense  weight error  output error'
         """
         return result_table(self)
 

@@ -56,7 +56,7 @@ class TNLinear(eqx.Module):
         >>> import equinox as eqx, jax
         >>> from tnjax.nn import low_rank
         >>> from tnjax.nn.equinox import TNLinear
-        >>> dense = eqx.nn.Linear(8, 6, key=jax.random.key(0))
+        >>> dense = eqx.nn.Linear(8, 6, dtype="float32", key=jax.random.key(0))
         >>> layer = TNLinear.from_dense(dense, low_rank(6, 8, 2))
         >>> layer(jax.numpy.ones((5, 8), "float32")).shape
         (5, 6)
@@ -162,6 +162,7 @@ class TNConv(eqx.Module):
         stride, dilation: one integer, or one for each spatial axis.
         padding: "SAME", "SAME_LOWER", "VALID", one integer, or one integer or pair for each axis.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
+        input_dilation: zeros are put between the pixels.
         key, use_bias, dtype, mode, checkpoint, scheme, cores, bias: as of `TNLinear`.
 
     Raises:
