@@ -158,7 +158,7 @@ LAYERS = {
     f"tnjax.nn.{framework}.{layer}.__init__"
     for framework in ("equinox", "flax")
     for layer in ("TNLinear", "TNConv")
-}
+} | {"tnjax.nn.flax.TNGeneral.__init__"}
 # Eight beside the model and its task.
 BESIDE_ITS_SUBJECT = {"tnjax.nn._compress.compress"}
 

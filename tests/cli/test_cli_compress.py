@@ -92,7 +92,7 @@ def test_growth_on_the_command_line(here, capsys):
     status = run(
         *("some_models:model", "--layers", "layers.*", "--budget", "0.7", "--out", "run"),
         *("--task", "some_models:task", "--steps", "1", "--final-steps", "1"),
-        *("--batch-sizes", "1"),
+        *("--batch-sizes", "1", "--method", "grow"),
     )
     said = capsys.readouterr()
     assert status == 0, said.err

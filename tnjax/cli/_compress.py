@@ -6,6 +6,7 @@ import dataclasses
 import html
 import importlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -27,9 +28,11 @@ if TYPE_CHECKING:  # imported late, so that --help and bad options are answered 
 class Compress:
     """Replace layers of a neural network by tensor networks.
 
-    MODEL names a function that returns an Equinox or Flax nnx model. Without --task, weights are
-    approximated, ranks shared out among layers by their spectra; with it, networks grow under the
-    task's loss. Leaves a folder with model.safetensors, result.json, config.yaml, report.html.
+    MODEL names a function that returns an Equinox or Flax nnx model. Weights are approximated,
+    ranks shared out among layers by their spectra; with --calibration or --task, by what they do
+    to the outputs or the loss. With --task the result is trained, and --method grow lets networks
+    grow under the loss. Leaves a folder with model.safetensors, result.json, config.yaml,
+    report.html.
 
     Example: tnjax compress mine.models:classifier --layers "blocks.*" --budget 0.2 --out run
     """
@@ -50,8 +53,8 @@ class Compress:
     calibration: MaybeText = None
     """module:function that returns a tnjax.nn.Calibration: unlabeled batches."""
     method: Literal["auto", "grow", "spectra"] = "auto"
-    """Grow under the loss, or approximate by spectra; auto: grow if there is a task and no
-    calibration."""
+    """Approximate by spectra at once, then train where there is a task (auto is the same); or grow
+    from there under the task's loss."""
     screen: Literal["gradient", "trial"] = "gradient"
     """How bonds are compared while growing."""
     steps: int = 100
@@ -79,6 +82,10 @@ def _compress(options: Compress, display: Display, told: _Told) -> int:
     display.close()
     metric = "" if result.metric is None else f", metric {result.metric:.4g}"
     before = "" if result.dense_metric is None else f" (dense {result.dense_metric:.4g})"
+    with only_shown("the table"):
+        print(result.table(), flush=True)
+        if result.reason:
+            print(result.reason, flush=True)
     with only_shown("the closing line"):
         print(
             f"{len(result.layers)} layers, {result.num_params} parameters for "
@@ -104,8 +111,7 @@ def _compressed(
     calibration = None
     if options.calibration is not None:
         calibration = _made("calibration", options.calibration, given, Calibration)
-    grows = options.method == "auto" and task is not None and calibration is None
-    grows = grows or options.method == "grow"
+    grows = options.method == "grow"
     training = Training(steps=options.steps, final_steps=options.final_steps)
     task = None if task is None else told.task(task)
     display.status("looking at the layers")
@@ -160,8 +166,17 @@ def _write_page(options: Compress, result: CompressResult, folder: Path, display
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    text = json.dumps(record, indent=2) + "\n"
+    text = json.dumps(_finite(record), indent=2, allow_nan=False) + "\n"
     (folder / "result.json").write_text(text, encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class _Told:
@@ -246,22 +261,31 @@ def _made(what: str, name: str, given: dict[str, Any], kind: type | None = None)
 def _record(result: CompressResult, batch_sizes: tuple[int, ...]) -> dict[str, Any]:
     """Everything about the run as plain values; layers are timed here."""
     from ..nn import adapter_for, dense_layout, layer_cost
+    from ..nn.model import core_names
 
     adapter = adapter_for(result.model)
     arrays, _ = adapter.arrays(result.model)
     slots = adapter.slots(result.model)
-    layers = []
+    layers, timed = [], {}
+
+    def cost(layout: Any, cores: list[Any], batch: int) -> dict[str, Any]:
+        """Measured once for all layers of one structure."""
+        key = (layout, str(cores[0].dtype), batch)
+        if key not in timed:
+            timed[key] = dataclasses.asdict(layer_cost(layout, cores, batch))
+        return timed[key]
+
     for layer in result.layers:
-        cores = [arrays[f"{layer.name}.cores.{k}"] for k in range(len(layer.layout.core_shapes))]
+        matrix = slots[layer.name].matrix
+        cores = [matrix]
+        if not layer.dense:
+            cores = [arrays[name] for name in core_names(layer.name, layer.layout)]
+        for _ in slots[layer.name].stack:  # of stacked layers the first one
+            matrix, cores = matrix[0], [core[0] for core in cores]
         costs = []
         for batch in batch_sizes if layer.kind != "embedding" else ():
-            dense = layer_cost(dense_layout(*layer.shape), [slots[layer.name].matrix], batch)
-            costs.append(
-                {
-                    "network": dataclasses.asdict(layer_cost(layer.layout, cores, batch)),
-                    "dense": dataclasses.asdict(dense),
-                }
-            )
+            dense = cost(dense_layout(*layer.shape), [matrix], batch)
+            costs.append({"network": cost(layer.layout, cores, batch), "dense": dense})
         layers.append(
             {
                 "name": layer.name,
@@ -270,11 +294,30 @@ def _record(result: CompressResult, batch_sizes: tuple[int, ...]) -> dict[str, A
                 "dense_params": layer.dense_params,
                 "num_params": layer.num_params,
                 "error": layer.error,
+                "output_error": layer.output_error,
+                "dense": layer.dense,
                 "layout": layer.layout.to_dict(),
                 "costs": costs,
             }
         )
-    path = [
+    return {
+        "num_params": result.num_params,
+        "dense_params": result.dense_params,
+        "metric": result.metric,
+        "dense_metric": result.dense_metric,
+        "status": result.status.name,
+        "seconds": result.seconds,
+        "reason": result.reason,
+        "skipped": {skipped.name: skipped.reason for skipped in result.skipped},
+        "rows": [dataclasses.asdict(row) for row in result.rows],
+        "layers": layers,
+        "path": _path(result),
+    }
+
+
+def _path(result: CompressResult) -> list[dict[str, Any]]:
+    """The moves as plain values."""
+    return [
         {
             "grown": [[name, list(edge), rank] for name, edge, rank in step.grown],
             "num_params": step.num_params,
@@ -283,30 +326,30 @@ def _record(result: CompressResult, batch_sizes: tuple[int, ...]) -> dict[str, A
         }
         for step in result.path
     ]
-    return {
-        "num_params": result.num_params,
-        "dense_params": result.dense_params,
-        "metric": result.metric,
-        "dense_metric": result.dense_metric,
-        "status": result.status.name,
-        "seconds": result.seconds,
-        "layers": layers,
-        "path": path,
-    }
 
 
 def _sections(result: CompressResult, record: dict[str, Any]) -> list[Section]:
     from .._report import Curves, Table
 
-    sections: list[Section] = [
+    sections: list[Section] = []
+    if record["rows"]:
+        kinds = ("name", "num_params", "error", "output_error", "metric")
+        words = ("", "parameters", "weight error", "output error", "metric")
+        rows = [tuple("" if row[k] is None else row[k] for k in kinds) for row in record["rows"]]
+        note = "SVDs of as many parameters as the result has, before any training, and the result."
+        sections.append(Table("Compared", words, rows, note))
+    sections += [
         Table(
             "Layers",
-            ("layer", "kind", "rows", "columns", "dense", "network", "weight error"),
+            ("layer", "kind", "rows", "columns", "dense", "now", "weight error", "output error"),
             [
-                (x["name"], x["kind"], *x["shape"], x["dense_params"], x["num_params"], x["error"])
+                (
+                    *(x["name"], x["kind"], *x["shape"], x["dense_params"], x["num_params"]),
+                    *(x["error"], "" if x["output_error"] is None else x["output_error"]),
+                )
                 for x in record["layers"]
             ],
-            "Parameters of the dense weight and of the network; the error is relative Frobenius.",
+            "Parameters of the dense weight and of what is there now; errors are relative.",
         ),
         _drawings("Structures", {x.name: x.layout.structure for x in result.layers}),
         Table(

@@ -7,9 +7,8 @@ from ._allocate import Blocks as Blocks
 from ._allocate import Family as Family
 from ._allocate import LowRank as LowRank
 from ._allocate import allocate as allocate
-from ._compress import CompressedLayer as CompressedLayer
-from ._compress import CompressResult as CompressResult
 from ._compress import compress as compress
+from ._export import export as export
 from ._files import load_model as load_model
 from ._files import read_weights as read_weights
 from ._files import save_model as save_model
@@ -33,8 +32,15 @@ from ._linear import Forward as Forward
 from ._linear import core_fans as core_fans
 from ._linear import init_cores as init_cores
 from ._linear import learning_rate_scales as learning_rate_scales
+from ._plan import LayerPlan as LayerPlan
+from ._plan import Machine as Machine
+from ._plan import Plan as Plan
+from ._plan import plan as plan
 from ._project import Projection as Projection
 from ._project import project as project
+from ._result import Comparison as Comparison
+from ._result import CompressedLayer as CompressedLayer
+from ._result import CompressResult as CompressResult
 from ._spectra import Spectra as Spectra
 from ._spectra import approximate as approximate
 from ._tap import dense_layout as dense_layout
@@ -48,5 +54,8 @@ from ._training import Trained as Trained
 from ._training import Training as Training
 from ._training import train as train
 from .adapters import adapter_for as adapter_for
+from .layer_types import LayerAdapter as LayerAdapter
+from .layer_types import register_layer as register_layer
 from .model import Adapter as Adapter
+from .model import Skipped as Skipped
 from .model import Slot as Slot

@@ -9,7 +9,7 @@ import numpy as np
 
 from ._formats import block_tensor_train, low_rank
 from ._layout import Layout
-from ._project import low_rank_factors, padded_tensor, project
+from ._project import padded_tensor, project
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +19,8 @@ class Family:
     Attributes:
         gains: decrease of the squared error by the first, second, ... rank, [ranks]; never rising.
         cost: parameters of each rank.
+        dense: parameters of the matrix itself: what it costs to leave it as it is. None where that
+            is no choice.
 
     Example:
         >>> import numpy as np
@@ -29,6 +31,11 @@ class Family:
 
     gains: np.ndarray
     cost: int
+    dense: int | None = None
+
+    def at_least_dense(self, rank: int) -> bool:
+        """Whether networks of this rank have as many parameters as the matrix."""
+        return self.dense is not None and rank * self.cost >= self.dense
 
 
 def allocate(
@@ -38,7 +45,9 @@ def allocate(
 
     Gains never rise with the rank, so that taking the best gain per parameter first is optimal
     up to the last item that does not fit (the fractional knapsack); what is left then goes to the
-    best items that still fit. Every matrix gets rank one at least.
+    best items that still fit. Every matrix gets rank one at least. Where a rank would cost as much
+    as the matrix itself, the matrix is left dense, which has no error (where `Family.dense` allows
+    it).
 
     Args:
         families: one for each matrix.
@@ -46,7 +55,7 @@ def allocate(
         weights: factor of each matrix's gains, 1 by default.
 
     Returns:
-        The rank of every matrix.
+        The rank of every matrix; 0 for one that is left dense.
 
     Raises:
         ValueError: if the budget does not give every matrix one rank.
@@ -60,29 +69,47 @@ def allocate(
         [1, 3]
     """
     weights = [1.0] * len(families) if weights is None else list(weights)
-    least = sum(family.cost for family in families)
+    costs = [_first(family) for family in families]
+    least = sum(costs)
     if budget < least:
         raise ValueError(
             f"A budget of {budget} parameters is less than rank one for all {len(families)} "
             f"layers, which takes {least}. Raise the budget, or leave layers out."
         )
-    ranks = [1] * len(families)
+    ranks = [0 if family.at_least_dense(1) else 1 for family in families]
     left = budget - least
-
-    def score(n: int) -> float:
-        return -weights[n] * float(families[n].gains[ranks[n]]) / families[n].cost
-
-    queue = [(score(n), n) for n, f in enumerate(families) if len(f.gains) > 1]
+    queue = [_next(family, ranks[n], weights[n], n) for n, family in enumerate(families)]
+    queue = [item for item in queue if item is not None]
     heapq.heapify(queue)
     while queue:
-        _, n = heapq.heappop(queue)
-        if families[n].cost > left:
+        _, n, rank, cost = heapq.heappop(queue)
+        if cost > left:
             continue
-        ranks[n] += 1
-        left -= families[n].cost
-        if ranks[n] < len(families[n].gains):
-            heapq.heappush(queue, (score(n), n))
+        ranks[n] = rank
+        left -= cost
+        item = _next(families[n], rank, weights[n], n)
+        if item is not None:
+            heapq.heappush(queue, item)
     return ranks
+
+
+def _first(family: Family) -> int:
+    """Parameters of a matrix at the least."""
+    return family.cost if family.dense is None else min(family.cost, family.dense)
+
+
+def _next(
+    family: Family, rank: int, weight: float, number: int
+) -> tuple[float, int, int, int] | None:
+    """What comes after a rank: (order, number, rank, parameters more); None after the last."""
+    if not 0 < rank < len(family.gains):
+        return None
+    if not family.at_least_dense(rank + 1):
+        gain = float(family.gains[rank])
+        return -weight * gain / family.cost, number, rank + 1, family.cost
+    gain = float(family.gains[rank:].sum())
+    cost = (family.dense or 0) - rank * family.cost
+    return (-weight * gain / max(cost, 1), number, 0, cost) if gain > 0 else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +132,18 @@ class LowRank:
 
     def cores(self, matrix: np.ndarray, layout: Layout) -> tuple[np.ndarray, ...]:
         """The best cores of the layout for a matrix."""
+        return self.from_factors(np.linalg.svd(matrix, full_matrices=False), layout)
+
+    def from_factors(
+        self, factors: tuple[np.ndarray, np.ndarray, np.ndarray], layout: Layout
+    ) -> tuple[np.ndarray, ...]:
+        """The best cores of the layout for a matrix whose SVD (U, s, V) is known."""
+        u, s, v = factors
         rank = layout.structure.rank((0, 1))
-        left, right = low_rank_factors(matrix, rank)
-        return tuple(core if rank > 1 else core.reshape(-1) for core in (left, right.T))
+        keep = min(rank, len(s))
+        fill = ((0, 0), (0, rank - keep))
+        cores = np.pad(u[:, :keep], fill), np.pad((s[:keep, None] * v[:keep]).T, fill)
+        return tuple(core if rank > 1 else core.reshape(-1) for core in cores)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,9 @@ from ._tap import TappedLayout
 
 Padding = str | int | Sequence[int | tuple[int, int]]
 
+# What jnp.pad calls the ways to pad; zeros are left to the convolution.
+_PADDED_BY = {"zeros": None, "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Window:
@@ -24,7 +27,9 @@ class Window:
     Args:
         kernel_size: one integer for each spatial axis.
         stride, dilation: one integer, or one for each spatial axis.
-        padding: "SAME", "VALID", one integer, or one integer or pair for each axis.
+        padding: "SAME", "SAME_LOWER", "VALID", one integer, or one integer or pair for each axis.
+        padding_mode: what lies around the image: "zeros", "reflect", "replicate" or "circular".
+        input_dilation: zeros are put between the pixels, this distance from one to the next.
 
     Raises:
         ValueError: if a number is missing or not positive, or the padding is unknown.
@@ -34,6 +39,8 @@ class Window:
     stride: Any = 1
     padding: Any = 0
     dilation: Any = 1
+    padding_mode: str = "zeros"
+    input_dilation: Any = 1
 
     def __post_init__(self) -> None:
         size = tuple(self.kernel_size)
@@ -42,6 +49,13 @@ class Window:
         object.__setattr__(self, "stride", per_axis(self.stride, count, "stride"))
         object.__setattr__(self, "dilation", per_axis(self.dilation, count, "dilation"))
         object.__setattr__(self, "padding", as_padding(self.padding, count))
+        wide = per_axis(self.input_dilation, count, "input_dilation")
+        object.__setattr__(self, "input_dilation", wide)
+        if self.padding_mode.lower() not in _PADDED_BY:
+            raise ValueError(
+                f"padding_mode={self.padding_mode!r}; expected one of {', '.join(_PADDED_BY)}."
+            )
+        object.__setattr__(self, "padding_mode", self.padding_mode.lower())
 
     def channels(self, layout: Layout) -> int:
         """Channels of the image, for the layout of a kernel.
@@ -84,11 +98,16 @@ def convolve(
             f"A convolution of {channels} channels with {len(kernel_size)} spatial axes got an "
             f"array of shape {x.shape}: expected [batch, channels, *space]."
         )
-    pads = window.padding
+    pads, sizes = window.padding, _dilated(x.shape[2:], window.input_dilation)
     if isinstance(pads, str):
         spread = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True)]
         pads = lax.padtype_to_pads(x.shape[2:], spread, stride, pads)
-    spans = zip(x.shape[2:], pads, kernel_size, dilation, stride, strict=True)
+    padded_by = _PADDED_BY[window.padding_mode]
+    if padded_by is not None:
+        x = jnp.pad(x, [(0, 0), (0, 0), *pads], padded_by)
+        pads = ((0, 0),) * len(kernel_size)
+        sizes = _dilated(x.shape[2:], window.input_dilation)
+    spans = zip(sizes, pads, kernel_size, dilation, stride, strict=True)
     space = [(n + sum(p) - (k - 1) * d - 1) // s + 1 for n, p, k, d, s in spans]
     if min(space) < 1:
         raise ValueError(f"A kernel of size {kernel_size} does not fit into {x.shape[2:]}.")
@@ -97,7 +116,12 @@ def convolve(
         mode = "input"
     if mode == "auto":
         mode = layout.forecast(max(positions, 1), cores[0].dtype).best
-    options = {"window_strides": stride, "padding": pads, "rhs_dilation": dilation}
+    options = {
+        "window_strides": stride,
+        "padding": pads,
+        "lhs_dilation": window.input_dilation,
+        "rhs_dilation": dilation,
+    }
     if mode == "weight":
         kernel = weight(layout, cores, precision=precision)
         kernel = kernel.reshape(layout.rows, channels, *kernel_size)
@@ -113,6 +137,11 @@ def convolve(
     return jnp.moveaxis(out, -1, 1)
 
 
+def _dilated(sizes: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
+    """Sizes of an image with zeros between its pixels."""
+    return tuple((n - 1) * d + 1 if n else 0 for n, d in zip(sizes, dilation, strict=True))
+
+
 def per_axis(value: int | Sequence[int], count: int, what: str) -> tuple[int, ...]:
     """One integer for each spatial axis."""
     values = (value,) * count if isinstance(value, int) else tuple(value)
@@ -125,8 +154,10 @@ def as_padding(padding: Padding, count: int) -> str | tuple[tuple[int, int], ...
     """Padding as lax takes it: "SAME", "VALID", or pairs."""
     if isinstance(padding, str):
         name = padding.upper()
-        if name not in ("SAME", "VALID"):
-            raise ValueError(f'padding={padding!r}; expected "SAME", "VALID" or numbers.')
+        if name not in ("SAME", "SAME_LOWER", "VALID"):
+            raise ValueError(
+                f'padding={padding!r}; expected "SAME", "SAME_LOWER", "VALID" or numbers.'
+            )
         return name
     pairs = (padding,) * count if isinstance(padding, int) else tuple(padding)
     if len(pairs) != count:

@@ -8,38 +8,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import equinox as tne
-from ._conv import Window
+from ._equinox_layers import DENSE, KNOWN, WRAPPERS
 from ._layers import FORWARD, Parts
 from ._linear import Forward
-from .model import Adapter, Build, Network, Slot
-
-_LAYERS = (eqx.nn.Linear, eqx.nn.Conv, eqx.nn.Embedding, tne.TNLinear, tne.TNConv, tne.TNEmbedding)
+from .layer_types import LayerAdapter, adapter_of, refusal, refused_dtype, subclass_reason
+from .model import Adapter, Build, Network, Slot, joined
 
 
 def _name(path) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")
-
-
-def _is_layer(node: Any) -> bool:
-    return isinstance(node, _LAYERS)
+    return joined(*(jax.tree_util.keystr((key,), simple=True) for key in path))
 
 
 class EquinoxAdapter(Adapter):
     def slots(self, model: Any) -> dict[str, Slot]:
         found = {}
-        for path, layer in jax.tree_util.tree_leaves_with_path(model, is_leaf=_is_layer):
-            if _is_layer(layer) and (kind := _kind(layer)):
-                weight = np.asarray(layer.weight)
-                bias = getattr(layer, "bias", None)
-                found[_name(path)] = Slot(
-                    _name(path),
-                    kind,
-                    weight.reshape(len(weight), -1),
-                    None if bias is None else np.asarray(bias).reshape(-1),
-                    getattr(layer, "layout", None),
-                )
+        for name, (layer, adapter) in survey(model)[0].items():
+            bias = adapter.bias(layer)
+            found[name] = Slot(
+                name,
+                adapter.kind,
+                np.asarray(adapter.matrix(layer)),
+                None if bias is None else np.asarray(bias),
+                getattr(layer, "layout", None),
+            )
         return found
+
+    def refused(self, model: Any) -> dict[str, str]:
+        return survey(model)[1]
 
     def replaced(
         self,
@@ -49,23 +44,20 @@ class EquinoxAdapter(Adapter):
         *,
         forward: Forward | None = None,
     ) -> Any:
-        biases = biases or {}
+        biases, known = biases or {}, survey(model)[0]
 
         def new(path, layer):
             name = _name(path)
-            if name not in networks:
+            if name not in networks or name not in known:
                 return layer
-            bias = biases.get(name, getattr(layer, "bias", None))
-            parts = Parts(
-                _kind(layer) or "linear",
-                *networks[name],
-                bias,
-                _window(layer),
-                forward or FORWARD,
-            )
-            return tne.from_parts(parts)
+            layout, cores = networks[name]
+            _, adapter = known[name]
+            bias = biases.get(name)
+            bias = adapter.bias(layer) if bias is None else bias
+            parts = Parts(adapter.kind, layout, cores, bias, forward=forward or FORWARD)
+            return adapter.replaced(layer, parts)
 
-        return jax.tree_util.tree_map_with_path(new, model, is_leaf=_is_layer)
+        return jax.tree_util.tree_map_with_path(new, model, is_leaf=_stops)
 
     def arrays(self, model: Any) -> tuple[dict[str, Any], Build]:
         flat, treedef = jax.tree_util.tree_flatten_with_path(model)
@@ -73,29 +65,50 @@ class EquinoxAdapter(Adapter):
         others = {_name(path): x for path, x in flat if not eqx.is_inexact_array(x)}
         return floats, Build(tuple(_name(path) for path, _ in flat), others, treedef, _unflatten)
 
+    def dense_weights(self, model: Any) -> dict[str, tuple[str, np.ndarray]]:
+        layers = {name: layer for name, (layer, _) in survey(model)[0].items()}
+        found = {name: layer for name, layer in layers.items() if hasattr(layer, "layout")}
+        return {name: ("weight", np.asarray(layer.weight)) for name, layer in found.items()}
+
+    def materialized(self, model: Any) -> Any:
+        def filled(path, x):
+            if not isinstance(x, jax.ShapeDtypeStruct):
+                return x
+            if not jnp.issubdtype(x.dtype, jnp.inexact):
+                raise ValueError(
+                    f"load_model: {_name(path)!r} of the model is a shape without a value, and is "
+                    "no number that the file holds. Pass a model with values."
+                )
+            return jnp.zeros(x.shape, x.dtype)
+
+        return jax.tree_util.tree_map_with_path(filled, model)
+
 
 def _unflatten(names, leaves, treedef):
     return jax.tree_util.tree_unflatten(treedef, [leaves[name] for name in names])
 
 
-def _window(layer: Any) -> Window | None:
-    if isinstance(layer, tne.TNConv):
-        return layer.window
-    if not isinstance(layer, eqx.nn.Conv):
-        return None
-    padding = layer.padding if isinstance(layer.padding, str) else tuple(layer.padding)
-    return Window(layer.kernel_size, layer.stride, padding, layer.dilation)
+def _stops(node: Any) -> bool:
+    return adapter_of(node, KNOWN) is not None or isinstance(node, (*DENSE, *WRAPPERS))
 
 
-def _kind(layer: Any):
-    """None for layers that a matrix of one group does not describe."""
-    if isinstance(layer, eqx.nn.Embedding | tne.TNEmbedding):
-        return "embedding"
-    if isinstance(layer, eqx.nn.Conv):
-        zeros = layer.padding_mode.upper() == "ZEROS"
-        return "conv" if layer.groups == 1 and zeros else None
-    if isinstance(layer, tne.TNConv):
-        return "conv"
-    if isinstance(layer, eqx.nn.Linear):
-        return "linear" if np.ndim(layer.weight) == 2 and layer.in_features != "scalar" else None
-    return "linear"
+def survey(model: Any) -> tuple[dict[str, tuple[Any, LayerAdapter]], dict[str, str]]:
+    """Layers with how they are replaced, and what no network can replace with the reasons."""
+    layers: dict[str, tuple[Any, LayerAdapter]] = {}
+    refused: dict[str, str] = {}
+    for path, node in jax.tree_util.tree_leaves_with_path(model, is_leaf=_stops):
+        name, adapter = _name(path), adapter_of(node, KNOWN)
+        if adapter is not None:
+            reason = refusal(node, adapter)
+            if reason is None:
+                layers[name] = (node, adapter)
+            else:
+                refused[name] = reason
+        elif isinstance(node, WRAPPERS):
+            kind = type(node).__name__
+            refused[name] = f"{kind} changes the weight of the layer inside of it."
+        elif base := next((base for base in DENSE if isinstance(node, base)), None):
+            refused[name] = subclass_reason(node, base)
+        elif eqx.is_inexact_array(node) and node.ndim >= 2 and not refused_dtype(node.dtype):
+            refused[name] = "a matrix that belongs to no layer of a known type."
+    return layers, refused

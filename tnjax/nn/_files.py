@@ -82,7 +82,8 @@ def load_model(path: str | os.PathLike[str], model: Any) -> Any:
 
     Args:
         path: of the file.
-        model: the dense model, with any weights: what the file's model was made of.
+        model: the dense model, with any weights: what the file's model was made of. It may be made
+            by `eqx.filter_eval_shape` or `nnx.eval_shape`, without any weights at all.
 
     Returns:
         A model with the networks and all arrays of the file.
@@ -106,6 +107,7 @@ def load_model(path: str | os.PathLike[str], model: Any) -> Any:
     """
     header, tensors = _read(path)
     adapter = adapter_for(model)
+    model = adapter.materialized(model)
     known = adapter.slots(model)
     networks = {}
     for name, description in header["networks"].items():
@@ -117,13 +119,13 @@ def load_model(path: str | os.PathLike[str], model: Any) -> Any:
             layout = Layout.from_dict(description)
         except ValueError as error:
             raise ValueError(f"{path}: layer {name!r}: {error}") from error
-        if layout.shape != known[name].matrix.shape:
+        if layout.shape != known[name].shape:
             raise ValueError(
-                f"{path}: layer {name!r} is {layout.shape} there, {known[name].matrix.shape} in "
-                "the model."
+                f"{path}: layer {name!r} is {layout.shape} there, {known[name].shape} in the model."
             )
-        dtype = known[name].matrix.dtype
-        networks[name] = (layout, [np.zeros(shape, dtype) for shape in layout.core_shapes])
+        dtype, stack = known[name].matrix.dtype, known[name].stack
+        shapes = [(*stack, *shape) for shape in layout.core_shapes]
+        networks[name] = (layout, [np.zeros(shape, dtype) for shape in shapes])
     arrays, build = adapter.arrays(adapter.replaced(model, networks))
     if set(arrays) != set(tensors):
         missing, extra = set(arrays) - set(tensors), set(tensors) - set(arrays)
@@ -132,6 +134,8 @@ def load_model(path: str | os.PathLike[str], model: Any) -> Any:
             f"has {sorted(extra)[:5]} besides."
         )
     for name, array in arrays.items():
+        if array.shape == (*tensors[name].shape, *(1,) * (array.ndim - tensors[name].ndim)):
+            tensors[name] = tensors[name].reshape(array.shape)  # a bias as version 0.1 wrote it
         if array.shape != tensors[name].shape:
             raise ValueError(
                 f"{path}: {name} has the shape {tensors[name].shape}, expected {array.shape}."

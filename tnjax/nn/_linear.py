@@ -79,11 +79,7 @@ def apply(
     Raises:
         ValueError: if the last axis of x is not `layout.columns` long, or the mode is unknown.
     """
-    if not x.ndim or x.shape[-1] != layout.columns:
-        raise ValueError(
-            f"A layer with {layout.columns} inputs got an array of shape {x.shape}: the last axis "
-            "must hold the inputs."
-        )
+    check_inputs(layout, x)
     if isinstance(layout, TappedLayout):
         return layout.apply(tuple(cores), x, precision=precision)
     batch = math.prod(x.shape[:-1])
@@ -97,6 +93,19 @@ def apply(
         forward = jax.checkpoint(forward)
     out = forward(tuple(cores), x.reshape(batch, layout.columns))
     return out.reshape(*x.shape[:-1], layout.rows)
+
+
+def check_inputs(layout: Layout, x: Array) -> None:
+    """See that the last axis holds the inputs.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if not x.ndim or x.shape[-1] != layout.columns:
+        raise ValueError(
+            f"A layer with {layout.columns} inputs got an array of shape {x.shape}: the last axis "
+            "must hold the inputs."
+        )
 
 
 def with_bias(out: Array, bias: Array | None, axis: int = -1) -> Array:
@@ -129,8 +138,12 @@ def rows(
     *,
     precision: lax.PrecisionLike = FULL,
 ) -> Inexact[Array, "*batch columns"]:
-    """Single rows of W, without W: cost linear in their number (indices are clipped)."""
-    flat = jnp.clip(indices.reshape(-1), 0, layout.rows - 1)
+    """Single rows of W, without W: cost linear in their number. Negative indices count from the
+    end, as NumPy counts; what lies outside is clipped."""
+    flat = indices.reshape(-1)
+    if jnp.iinfo(flat.dtype).bits < 32:  # the number of rows may be past its range
+        flat = flat.astype(jnp.int32)
+    flat = jnp.clip(jnp.where(flat < 0, flat + layout.rows, flat), 0, layout.rows - 1)
     digits = jnp.unravel_index(flat, layout.structure.dims[: layout.num_row_modes])
     picked = []
     for core, node in zip(cores, layout.nodes, strict=True):

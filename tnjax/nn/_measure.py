@@ -1,5 +1,7 @@
 """Statistics of all layers of a model by one backward pass per batch."""
 
+import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,9 +10,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from .._tuned import tuned
 from ._tap import Moments, tapped
 from ._task import Calibration, Task, fresh, gradient_program
 from .model import Adapter, Slot, core_names
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """What layers are measured on where only a task is given.
+
+    Attributes:
+        batches: of training, at the most: some hundred vectors tell the covariance of some hundred
+            inputs.
+    """
+
+    batches: int = 16
+
+
+STATISTICS = tuned("layer_statistics", Statistics())
 
 
 def moments(
@@ -37,6 +55,15 @@ def moments(
         (batch, jax.random.fold_in(key, n)) for n, batch in enumerate(fresh(calibration.batches))
     )
     sums, _ = _tapped_gradients(adapter, model, slots, lambda m, b: probe(m, *b), batches)
+    return {name: Moments.of(moment, slope) for name, (_, moment, slope) in sums.items()}
+
+
+def task_moments(
+    adapter: Adapter, model: Any, slots: Sequence[Slot], task: Task
+) -> dict[str, Moments]:
+    """Input moments of layers, and the sensitivity of the task's loss, on some training batches."""
+    batches = itertools.islice(fresh(task.batches), STATISTICS().batches)
+    sums, _ = _tapped_gradients(adapter, model, slots, task.loss, batches)
     return {name: Moments.of(moment, slope) for name, (_, moment, slope) in sums.items()}
 
 

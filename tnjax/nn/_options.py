@@ -6,7 +6,6 @@ from typing import Any, Literal
 from .. import _deprecated
 from ._growth.grow import Grow
 from ._spectra import Spectra
-from ._task import Calibration, Task
 from ._training import Training
 
 Method = Literal["auto", "grow", "spectra"] | Grow | Spectra
@@ -21,9 +20,7 @@ _FORWARD = {name: name for name in ("mode", "checkpoint")}
 _TRAINING = {field.name: field.name for field in dataclasses.fields(Training)}
 
 
-def as_method(
-    method: Method, problem: Task | None, calibration: Calibration | None
-) -> Grow | Spectra:
+def as_method(method: Method) -> Grow | Spectra:
     """The options of the method that is meant.
 
     Raises:
@@ -31,9 +28,7 @@ def as_method(
     """
     if isinstance(method, Grow | Spectra):
         return method
-    if method == "auto":
-        method = "spectra" if problem is None or calibration is not None else "grow"
-    if method not in ("grow", "spectra"):
+    if method not in ("auto", "grow", "spectra"):
         raise ValueError(
             f'method={method!r}; expected "auto", "grow", "spectra", Grow(...) or Spectra(...).'
         )
@@ -47,7 +42,10 @@ def _translated(old: dict[str, dict[str, Any]], args: tuple, given: dict[str, An
     if old["Training"] and problem is not None:
         new["training"] = dataclasses.replace(given.get("training", Training()), **old["Training"])
     if old["Grow"] or old["Spectra"] or old["Forward"]:
-        method = as_method(given.get("method", "auto"), problem, given.get("calibration"))
+        name = given.get("method", "auto")
+        if name == "auto" and problem is not None and given.get("calibration") is None:
+            name = "grow"  # as version 0.1 took it
+        method = as_method(name)
         fields = {**old[type(method).__name__]}
         if old["Forward"]:
             fields["forward"] = dataclasses.replace(method.forward, **old["Forward"])

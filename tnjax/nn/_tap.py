@@ -49,16 +49,19 @@ class TappedLayout(Layout):
 
     def apply(self, cores: tuple[Array, ...], x: Array, *, precision: lax.PrecisionLike) -> Array:
         matrix, moment, slope = cores
-        extended = jnp.concatenate([x, jnp.ones((*x.shape[:-1], 1), x.dtype)], axis=-1)
+        seen = jnp.asarray(x, moment.dtype)
+        extended = jnp.concatenate([seen, jnp.ones((*x.shape[:-1], 1), seen.dtype)], axis=-1)
         tap = jnp.dot(jax.lax.stop_gradient(extended), moment, precision=precision)
         return _inject(tap, extended, slope, jnp.dot(x, matrix.T, precision=precision))
 
 
 def tapped(matrix: np.ndarray) -> tuple[TappedLayout, tuple[np.ndarray, ...]]:
     """Layout and cores of a tapped dense layer."""
-    rows, columns = matrix.shape
+    *stack, rows, columns = matrix.shape
     layout = TappedLayout(Structure((rows, columns), ((0, 1),), {}), 1)
-    taps = [np.zeros(shape, matrix.dtype) for shape in layout.core_shapes[1:]]
+    # Sums over a batch lose too much in 16 bits.
+    dtype = np.promote_types(matrix.dtype, np.float32)
+    taps = [np.zeros((*stack, *shape), dtype) for shape in layout.core_shapes[1:]]
     return layout, (matrix, *taps)
 
 
@@ -75,7 +78,8 @@ def _forward(tap, extended, slope, out):
 def _backward(extended, gradient):
     # Vectors without influence on the loss (padding, masked positions) are not counted.
     used = jnp.any(gradient != 0, axis=-1, keepdims=True)
-    square = jnp.sum(gradient**2, axis=tuple(range(gradient.ndim - 1)))
+    wide = jnp.asarray(gradient, extended.dtype)
+    square = jnp.sum(wide**2, axis=tuple(range(gradient.ndim - 1)))
     return jnp.where(used, extended, 0), jnp.zeros_like(extended), square, gradient
 
 
@@ -91,6 +95,8 @@ class Moments:
         covariance: of the inputs, [columns, columns].
         slope: mean square of the gradient with respect to each output, [rows].
         count: vectors seen.
+
+    All but the count have leading axes for stacked layers.
     """
 
     mean: np.ndarray
@@ -101,7 +107,13 @@ class Moments:
     @property
     def second(self) -> np.ndarray:
         """Second moment of the inputs, [columns, columns]."""
-        return self.covariance + np.outer(self.mean, self.mean)
+        return self.covariance + self.mean[..., :, None] * self.mean[..., None, :]
+
+    @property
+    def sensitivity(self) -> float:
+        """What a unit of mean square error in each output, over all vectors, does to the model's
+        outputs or its loss: the sum of squared gradients with respect to one output."""
+        return max(float(self.slope.mean()) * self.count, 1e-300)
 
     def curvature(self, batches: int) -> float:
         """Mean square of an output's gradient of a vector's own loss, where the tapped loss was
@@ -111,9 +123,9 @@ class Moments:
     @classmethod
     def of(cls, moment: np.ndarray, slope: np.ndarray) -> "Moments":
         """From the summed gradients of the two taps."""
-        count = max(float(moment[-1, -1]), 1.0)
-        mean = np.asarray(moment[-1, :-1], np.float64) / count
-        second = np.asarray(moment[:-1, :-1], np.float64) / count
-        return cls(
-            mean, second - np.outer(mean, mean), np.asarray(slope, np.float64) / count, int(count)
-        )
+        counts = np.maximum(np.asarray(moment[..., -1, -1], np.float64), 1.0)[..., None]
+        mean = np.asarray(moment[..., -1, :-1], np.float64) / counts
+        second = np.asarray(moment[..., :-1, :-1], np.float64) / counts[..., None]
+        covariance = second - mean[..., :, None] * mean[..., None, :]
+        slopes = np.asarray(slope, np.float64) / counts
+        return cls(mean, covariance, slopes, int(counts.mean()))

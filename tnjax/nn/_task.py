@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -50,6 +50,7 @@ class Task:
             raise ValueError(f"Task: loss must be callable, got {self.loss!r}.")
         for name in ("batches", "validation"):
             given = getattr(self, name)
+            _check_batches("Task", name, given)
             if isinstance(given, Iterator):
                 raise ValueError(
                     f"Task: {name} is an iterator, which can be gone through only once. Pass a "
@@ -96,8 +97,46 @@ class Calibration:
     def __post_init__(self) -> None:
         if not callable(self.forward):
             raise ValueError(f"Calibration: forward must be callable, got {self.forward!r}.")
+        _check_batches("Calibration", "batches", self.batches)
         if next(iter(fresh(self.batches)), None) is None:
             raise ValueError("Calibration: batches holds no batch.")
+
+
+def _check_batches(owner: str, name: str, given: Any) -> None:
+    if isinstance(given, Mapping):
+        raise ValueError(
+            f"{owner}: {name} is a dict with the keys {list(given)}: one batch, it seems. Pass a "
+            "list of batches, [batch]."
+        )
+
+
+def _built(function: Callable, build: Build) -> Callable:
+    return lambda arrays, batch: function(build(arrays), batch)
+
+
+def check_loss(task: Task, model: Any) -> None:
+    """See that loss and metric give one number for a batch, without computing it.
+
+    Raises:
+        ValueError: if they give something else, or fail; the message says which.
+    """
+    for name, batches in (("loss", task.batches), ("metric", task.held_out())):
+        function = getattr(task, name)
+        if function is None:
+            continue
+        batch = next(iter(fresh(batches)))
+        arrays, build = adapter_for(model).arrays(model)
+        try:
+            out = jax.eval_shape(_built(function, build), arrays, batch)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            raise ValueError(f"Task: {name}(model, batch) failed: {error}") from error
+        shapes = jax.tree.leaves(out)
+        if len(shapes) != 1 or out is not shapes[0] or out.shape != ():
+            what = "a tuple" if isinstance(out, tuple) else "not one number"
+            raise ValueError(
+                f"Task: {name}(model, batch) returned {what} ({jax.tree.map(str, out)}); expected "
+                "a number of shape (). Leave auxiliary outputs out: lambda m, b: loss(m, b)[0]."
+            )
 
 
 def fresh(batches: Batches) -> Iterable[Any]:

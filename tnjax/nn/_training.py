@@ -17,7 +17,7 @@ from .._tuned import tuned
 from ..solve.gradients import promoting
 from ._task import Task, jit, mean_value
 from .adapters import adapter_for
-from .model import Adapter, Build
+from .model import Adapter, Build, below
 
 Schedule = Callable[[int], Any]
 
@@ -33,6 +33,8 @@ class Warming:
 
     steps: int = 10
 
+
+ADAM = optax.adam(1e-3)  # one object, so that compiled programs are found again
 
 WARMING = tuned("layer_training", Warming())
 
@@ -122,7 +124,7 @@ class Training:
         Raises:
             ValueError: if a pattern in `frozen` matches no array.
         """
-        inside, arrays = tuple(f"{name}." for name in layers), list(arrays)
+        inside, arrays = tuple(below(name, "") for name in layers), list(arrays)
         for pattern in self.frozen:
             if not fnmatch.filter(arrays, pattern):
                 raise ValueError(

@@ -30,11 +30,17 @@ def adapter_for(model: Any) -> Adapter:
         from ._flax_model import FlaxAdapter
 
         return FlaxAdapter()
-    from ._equinox_model import EquinoxAdapter
+    from ._equinox_model import EquinoxAdapter, survey
 
-    adapter = EquinoxAdapter()
-    if not isinstance(model, type) and adapter.slots(model):
-        return adapter
+    layers, refused = ({}, {}) if isinstance(model, type) else survey(model)
+    if layers:
+        return EquinoxAdapter()
+    if refused:
+        name, reason = next(iter(refused.items()))
+        raise ValueError(
+            f"compress: {type(model).__name__} has no layer that a network can replace; "
+            f"{name or 'the model'!r}: {reason}"
+        )
     raise ValueError(
         f"compress: expected an Equinox model or a Flax nnx module with linear, convolution or "
         f"embedding layers, got {type(model).__name__}."

@@ -22,12 +22,14 @@ class Slot:
     """A layer that a network can replace.
 
     Attributes:
-        name: path in the model, "blocks.0.expand".
+        name: path in the model, "blocks.0.expand"; "" where the layer is the model. A dot inside
+            of a key is written as backslash and dot.
         kind: "linear", "conv" or "embedding".
         matrix: its dense weight [rows, columns]: outputs by inputs, out by in x prod(kernel), or
-            entries by size.
-        bias: its bias, if it has one.
+            entries by size; [*stack, rows, columns] of stacked layers.
+        bias: its bias [*stack, rows], if it has one.
         layout: of the network that it is already, if it is one.
+        shared: names of other layers that hold the same weight, and get the same cores.
 
     Example:
         >>> import equinox as eqx, jax
@@ -43,11 +45,42 @@ class Slot:
     matrix: np.ndarray
     bias: np.ndarray | None
     layout: Layout | None = None
+    shared: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
         """Entries of the dense weight."""
         return self.matrix.size
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of one matrix."""
+        return self.matrix.shape[-2], self.matrix.shape[-1]
+
+    @property
+    def stack(self) -> tuple[int, ...]:
+        """Sizes of the axes that stack layers of one shape (`vmap`, `scan`); mostly none."""
+        return self.matrix.shape[:-2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """What was asked for by a pattern and left as it is.
+
+    Attributes:
+        name: path in the model.
+        reason: why.
+
+    Example:
+        >>> import equinox as eqx, jax, tnjax
+        >>> first = eqx.nn.WeightNorm(eqx.nn.Linear(4, 4, key=jax.random.key(0)))
+        >>> model = [first, eqx.nn.Linear(4, 4, key=jax.random.key(1))]
+        >>> [skipped.name for skipped in tnjax.compress(model, layers="*", budget=8).skipped]
+        ['0']
+    """
+
+    name: str
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,6 +155,19 @@ class Adapter(abc.ABC):
         """The layouts of the layers that are networks."""
         return {s.name: s.layout for s in self.slots(model).values() if s.layout is not None}
 
+    def refused(self, model: Any) -> dict[str, str]:
+        """Layers and matrices that no network can replace, with the reasons."""
+        return {}
+
+    def dense_weights(self, model: Any) -> dict[str, tuple[str, np.ndarray]]:
+        """Of every network: the name of its weight in the dense layer, and the weight rebuilt with
+        the axes that it has there."""
+        raise NotImplementedError
+
+    def materialized(self, model: Any) -> Any:
+        """The model with zeros in place of shapes, where it was made by `eval_shape`."""
+        return model
+
     @abc.abstractmethod
     def replaced(
         self,
@@ -145,18 +191,25 @@ class Adapter(abc.ABC):
         """All floating arrays by path, and the pure function that builds the model of them."""
 
 
-def pick(slots: Mapping[str, Slot], patterns: str | Iterable[str]) -> list[Slot]:
+def pick(
+    slots: Mapping[str, Slot],
+    patterns: str | Iterable[str],
+    refused: Mapping[str, str] | None = None,
+) -> list[Slot]:
     """The slots that the patterns name ("*" and "?" match as in a shell), in the model's order.
 
     Args:
         slots: by name.
         patterns: one or several.
+        refused: what cannot be compressed, by name, with the reason: told where a pattern names
+            nothing else.
 
     Returns:
         Those whose name one of the patterns matches.
 
     Raises:
-        ValueError: if a pattern names no layer; the message lists those that there are.
+        ValueError: if there is no pattern, or one names no layer; the message lists those that
+            there are.
 
     Example:
         >>> import equinox as eqx, jax
@@ -166,15 +219,64 @@ def pick(slots: Mapping[str, Slot], patterns: str | Iterable[str]) -> list[Slot]
         >>> [slot.name for slot in pick(adapter_for(model).slots(model), "layers.*")]
         ['layers.0', 'layers.1']
     """
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    patterns = as_patterns(patterns)
+    if not patterns:
+        raise ValueError(f"compress: `layers` names nothing. {_known(slots)}")
     for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in slots):
-            known = ", ".join(list(slots)[:20]) + (", ..." if len(slots) > 20 else "")
-            raise ValueError(
-                f"compress: no layer is named {pattern!r}. Layers that can be compressed: {known}."
-            )
-    chosen = lambda name: any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-    return [slot for name, slot in slots.items() if chosen(name)]
+        if any(named(name, [pattern]) for name in slots):
+            continue
+        for name, reason in (refused or {}).items():
+            if named(name, [pattern]):
+                raise ValueError(
+                    f"compress: {name or 'the model'!r} cannot be compressed: {reason}"
+                )
+        raise ValueError(f"compress: no layer is named {pattern!r}. {_known(slots)}")
+    return [slot for name, slot in slots.items() if named(name, patterns)]
+
+
+def as_patterns(patterns: str | Iterable[str]) -> list[str]:
+    """Patterns as a list, where one was given as well."""
+    return [patterns] if isinstance(patterns, str) else list(patterns)
+
+
+def named(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns matches a name."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _known(slots: Mapping[str, Slot]) -> str:
+    names = [name or "the model itself (layers='*')" for name in list(slots)[:20]]
+    more = ", ..." if len(slots) > 20 else ""
+    return f"Layers that can be compressed: {', '.join(names)}{more}."
+
+
+def joined(*parts: Any) -> str:
+    """A path of parts; dots inside of a part are escaped, so that different paths differ.
+
+    Example:
+        >>> from tnjax.nn.model import joined
+        >>> joined("blocks", 0, "a.b")
+        'blocks.0.a\\\\.b'
+    """
+    return ".".join(str(part).replace(".", "\\.") for part in parts)
+
+
+def below(name: str, part: str) -> str:
+    """The path of a part of a layer; of the model itself where the name is empty.
+
+    Args:
+        name: of the layer.
+        part: path inside of it.
+
+    Returns:
+        The path in the model.
+
+    Example:
+        >>> from tnjax.nn.model import below
+        >>> below("fc", "bias"), below("", "bias")
+        ('fc.bias', 'bias')
+    """
+    return f"{name}.{part}" if name else part
 
 
 def core_names(slot_name: str, layout: Layout) -> list[str]:
@@ -193,4 +295,4 @@ def core_names(slot_name: str, layout: Layout) -> list[str]:
         >>> core_names("fc", low_rank(3, 4, 2))
         ['fc.cores.0', 'fc.cores.1']
     """
-    return [f"{slot_name}.cores.{k}" for k in range(len(layout.core_shapes))]
+    return [below(slot_name, f"cores.{k}") for k in range(len(layout.core_shapes))]

@@ -49,7 +49,7 @@ LAYER_GROWTH = tuned("layer_growth", LayerGrowth())
 _SCREENS = {"gradient": GradientScreen, "trial": TrialScreen}
 
 Increments = tuple[tuple[str, tuple[int, ...], int], ...]
-Starts = Mapping[str, Layout] | Callable[[Slot], Layout]
+Starts = Mapping[str, Layout] | Callable[[Slot], Layout] | Literal["digits"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,9 @@ class Grow:
     Args:
         start: layouts by layer, or a function of a `Slot` to its layout; the cores are fitted to
             the weights. By default a layer that is a network already grows from what it is, and
-            a dense one starts at paired digits of sizes near 4 without bonds, padded where sizes
-            do not factor.
+            a dense one starts at its whitened SVD, of half the rank that would fill the budget.
+            "digits": at paired digits of sizes near 4 without bonds, padded where sizes do not
+            factor, so that the graph itself is learned.
         screen: how bonds are compared: "gradient", "trial" (the paper's), or a `LayerScreen`.
         factor: a move grows bonds until the parameters have risen by this factor, above 1.
         power: exponent of the cost in gain / cost^power.
@@ -84,8 +85,8 @@ class Grow:
         ...     model, task, layers="layers.0", budget=0.9, method=Grow(factor=2.0),
         ...     training=Training(steps=1, final_steps=0),
         ... )
-        >>> result.num_params <= 57
-        True
+        >>> result.num_params <= 57, len(result.path)
+        (True, 2)
 
     Reference:
         arXiv 2008.05437, algorithm 1 and section 5.4.
@@ -106,6 +107,8 @@ class Grow:
         for name in ("overshoot", "cuts", "screen_batches"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"Grow: {name}={getattr(self, name)!r}; expected 1 or more.")
+        if isinstance(self.start, str) and self.start != "digits":
+            raise ValueError(f'Grow: start={self.start!r}; expected layouts or "digits".')
         if not isinstance(self.screen, LayerScreen) and self.screen not in _SCREENS:
             raise ValueError(
                 f"Grow: unknown screen {self.screen!r}; choose one of {', '.join(_SCREENS)}."
@@ -135,10 +138,11 @@ class GrowStep:
         >>> model = eqx.nn.MLP(4, 2, 16, 1, key=jax.random.key(0))
         >>> task = Task(lambda model, x: jnp.mean((jax.vmap(model)(x) - 1) ** 2), [jnp.eye(4)])
         >>> result = tnjax.compress(
-        ...     model, task, layers="layers.0", budget=20, training=Training(steps=1, final_steps=0)
+        ...     model, task, layers="layers.0", budget=40, method="grow",
+        ...     training=Training(steps=1, final_steps=0),
         ... )
         >>> [(step.grown, step.num_params) for step in result.path]
-        [((), 16)]
+        [((), 20), ((('layers.0', (0, 1), 1),), 40)]
     """
 
     grown: Increments
@@ -158,7 +162,7 @@ def grow_layers(
     *,
     key: PRNGKeyArray,
     on_step: Callable[[GrowStep], Any] | None,
-) -> list[GrowStep]:
+) -> tuple[list[GrowStep], str]:
     """Train, screen all bonds of all layers, grow the best ones, until the budget times
     `grow.overshoot` is used; then cut back to the budget in `grow.cuts` moves.
 
@@ -171,6 +175,9 @@ def grow_layers(
         key: for the screens.
         on_step: called with every move.
 
+    Returns:
+        The moves, and what ended the growth.
+
     Raises:
         ValueError: if the start does not fit, or the metric is not finite.
     """
@@ -179,7 +186,7 @@ def grow_layers(
     growth = _Growth(grow, trainer, training, on_step, batches, model, dict(networks))
     growth.up_to(int(grow.overshoot * budget), key)
     growth.down_to(budget)
-    return growth.path
+    return growth.path, growth.reason
 
 
 @dataclasses.dataclass
@@ -194,6 +201,7 @@ class _Growth:
         batches: that the last screen looked at.
         done: steps of training.
         path: the moves.
+        reason: what ended the growth.
     """
 
     grow: Grow
@@ -206,6 +214,7 @@ class _Growth:
     batches: list[Any] = dataclasses.field(default_factory=list)
     done: int = 0
     path: list[GrowStep] = dataclasses.field(default_factory=list)
+    reason: str = ""
 
     def up_to(self, limit: int, key: PRNGKeyArray) -> None:
         """Grow until nothing more fits into the limit."""
@@ -215,7 +224,11 @@ class _Growth:
         for number in itertools.count():
             self._train(training.after_move(self.done), grown)
             self.batches = list(itertools.islice(self.stream, grow.screen_batches))
-            if num_params(self.networks) >= enough or training.spent(self.done, grow.cuts):
+            if num_params(self.networks) >= enough:
+                self.reason = "the budget is used"
+                return
+            if training.spent(self.done, grow.cuts):
+                self.reason = "all steps of training are made"
                 return
             grown = self._move(limit, jax.random.fold_in(key, number))
             if not grown:
@@ -263,6 +276,10 @@ class _Growth:
         candidates = grow.layer_screen(*given, increment=increment, key=key)
         goal = min(limit, math.ceil(total * grow.factor))
         chosen = choose(candidates, total, goal, limit, grow.power)
+        if not chosen:
+            gains = any(candidate.gain > 0 for candidate in candidates)
+            why = "the next rank does not fit" if gains else "no bond lowers the loss"
+            self.reason = f"{total} of {limit} parameters: {why}"
         if chosen:
             model = best_length(
                 adapter, self.model, self.networks, chosen, task, self.batches, grow.forward
@@ -273,7 +290,8 @@ class _Growth:
     def _cut(self, size: int) -> Increments:
         """Cut back to a number of parameters; (layer, bond, -ranks) of every cut."""
         adapter = self.trainer.adapter
-        slots = [adapter.slots(self.model)[name] for name in self.networks]
+        known = adapter.slots(self.model)
+        slots = [known[name] for name in self.networks]
         given = adapter, self.model, slots, self.trainer.task, self.batches
         _, moments = functional_gradients(*given)
         second = {name: found.second for name, found in moments.items()}

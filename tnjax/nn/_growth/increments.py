@@ -13,7 +13,7 @@ from ...moves.cores import grow as grow_bond
 from .._layout import Layout
 from .._linear import Forward
 from .._task import Task, mean_value
-from ..model import Adapter
+from ..model import Adapter, core_names
 from .screening import Candidate
 
 
@@ -43,10 +43,7 @@ def current(adapter: Adapter, model: Any, networks: Networks) -> dict:
     """The layouts with the cores that the model has now."""
     arrays, _ = adapter.arrays(model)
     return {
-        name: (
-            layout,
-            tuple(np.asarray(arrays[f"{name}.cores.{k}"]) for k in range(len(layout.core_shapes))),
-        )
+        name: (layout, tuple(np.asarray(arrays[core]) for core in core_names(name, layout)))
         for name, (layout, _) in networks.items()
     }
 

@@ -25,7 +25,7 @@ from .._measure import functional_gradients
 from .._project import rebuild
 from .._tap import dense_layout
 from .._task import Task, jit, mean_value
-from ..model import Adapter, Slot, core_names
+from ..model import Adapter, core_names
 from .leading import Target
 
 
@@ -137,7 +137,8 @@ class GradientScreen(LayerScreen):
         increment: int,
         key: PRNGKeyArray,
     ) -> list[Candidate]:
-        slots = [_slot(adapter, model, name) for name in networks]
+        known = adapter.slots(model)
+        slots = [known[name] for name in networks]
         gradients, moments = functional_gradients(adapter, model, slots, task, batches)
         out = []
         for slot in slots:
@@ -229,7 +230,8 @@ class TrialScreen(LayerScreen):
         key: PRNGKeyArray,
     ) -> list[Candidate]:
         transformation = self.transformation or optax.adam(1e-2)
-        slots = [_slot(adapter, model, name) for name in networks]
+        known = adapter.slots(model)
+        slots = [known[name] for name in networks]
         dense = {s.name: (dense_layout(*s.matrix.shape), (s.matrix,)) for s in slots}
         arrays, build = adapter.arrays(adapter.replaced(model, dense))
         metric = mean_value(task.metric or task.loss, build, list(task.held_out()))
@@ -284,10 +286,6 @@ class TrialScreen(LayerScreen):
             return jax.tree.map(jnp.add, slices, change), state
 
         return jit(step), jit(weight)
-
-
-def _slot(adapter: Adapter, model: Any, name: str) -> Slot:
-    return adapter.slots(model)[name]
 
 
 def _cost(structure: Structure, edge: Edge, ranks: int) -> int:

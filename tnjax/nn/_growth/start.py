@@ -29,9 +29,23 @@ class Digits:
 DIGITS = tuned("layer_start", Digits())
 
 
+@dataclasses.dataclass(frozen=True)
+class SvdStart:
+    """The whitened SVDs that growth starts from.
+
+    Attributes:
+        divisor: of the ranks that fill the budget; the others are for growth to place.
+    """
+
+    divisor: int = 2
+
+
+SVD_START = tuned("layer_svd_start", SvdStart())
+
+
 def default_start(slot: Slot) -> Layout:
     """Digits of small sizes, a row and a column digit on every node, padded where needed."""
-    rows, columns = slot.matrix.shape
+    rows, columns = slot.shape
     digit = DIGITS().digit
     count = max(2, round(np.log(max(min(rows, columns), digit)) / np.log(digit)))
     return paired(
@@ -49,10 +63,10 @@ def starting_networks(
     """
     networks = {}
     for slot in chosen:
-        if start is None and slot.layout is not None:
+        if start in (None, "digits") and slot.layout is not None:
             networks |= current(adapter, model, {slot.name: (slot.layout, ())})
             continue
-        if start is None:
+        if start is None or isinstance(start, str):
             layout = default_start(slot)
         elif callable(start):
             layout = start(slot)
@@ -60,11 +74,11 @@ def starting_networks(
             layout = start[slot.name]
         else:
             raise ValueError(f"compress: `start` has no layout for layer {slot.name!r}.")
-        if layout.shape != slot.matrix.shape:
+        if layout.shape != slot.shape:
             raise ValueError(
                 f"compress: the layout for {slot.name!r} is {layout.shape}, its weight "
-                f"{slot.matrix.shape}. Sizes that do not factor are padded: give larger dims with "
-                f"rows={slot.matrix.shape[0]}, columns={slot.matrix.shape[1]}, or use "
+                f"{slot.shape}. Sizes that do not factor are padded: give larger dims with "
+                f"rows={slot.shape[0]}, columns={slot.shape[1]}, or use "
                 "`factor(size, count, pad=True)`."
             )
         networks[slot.name] = (layout, project(layout, slot.matrix).cores)
