@@ -6,6 +6,9 @@ from ._completion import Completion as Completion
 from ._custom import NetworkSum as NetworkSum
 from ._custom import Objective as Objective
 from ._decomposition import Decomposition as Decomposition
+from ._density import Density as Density
+from ._density_model import DensityModel as DensityModel
+from ._density_model import MostLikely as MostLikely
 from ._losses import Bernoulli as Bernoulli
 from ._losses import Huber as Huber
 from ._losses import Loss as Loss
@@ -15,6 +18,7 @@ from ._sparse import SparseDecomposition as SparseDecomposition
 from ._streamed_completion import SampleSource as SampleSource
 from ._streamed_completion import StreamedCompletion as StreamedCompletion
 from ._streamed_completion import completion_bytes as completion_bytes
+from ._rows import Rows as Rows
 from .coordinates import split_entries as split_entries
 from .samples import Sampled as Sampled
 from .samples import Samples as Samples
