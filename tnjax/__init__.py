@@ -181,7 +181,8 @@ _HOMES = {
     ".nn": "compress",
     ".plot": "draw plot_pareto plot_path",
     ".problems": (
-        "Bernoulli Completion Decomposition Density DensityModel Huber LeastSquares Objective Poisson Problem "
+        "Bernoulli Completion Decomposition Density DensityModel Huber LeastSquares Objective "
+        "Poisson Problem "
         "Squared StreamedCompletion StreamedDecomposition split_entries"
     ),
     ".solve": (

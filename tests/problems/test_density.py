@@ -30,7 +30,9 @@ STRUCTURES = {
     "train": Structure.tensor_train((2, 3, 2, 4), 2),
     "ring": Structure.tensor_ring((2, 3, 2, 4), 2),
     "hyperedges": Structure.from_edges((2, 3, 2, 4), {(0, 1, 2): 2, (2, 3): 3}),
-    "tree": Structure.from_edges((2, 3, 2, 4), {(0, 4): 2, (1, 4): 2, (4, 5): 3, (2, 5): 2, (3, 5): 2}),
+    "tree": Structure.from_edges(
+        (2, 3, 2, 4), {(0, 4): 2, (1, 4): 2, (4, 5): 3, (2, 5): 2, (3, 5): 2}
+    ),
 }
 
 
@@ -86,7 +88,9 @@ def test_an_added_network_changes_the_loss_as_the_sum_does(kind, samples):
     assert value(0.3) == pytest.approx(expected, abs=CLOSE)
     step = by_precision(1e-5, 1e-2)
     slope = (value(step) - value(-step)) / (2 * step)
-    assert float(jax.jit(density.slope)(point, b)) == pytest.approx(slope, rel=by_precision(1e-5, 2e-2))
+    assert float(jax.jit(density.slope)(point, b)) == pytest.approx(
+        slope, rel=by_precision(1e-5, 2e-2)
+    )
 
 
 def test_batches_estimate_the_loss(samples):
@@ -162,17 +166,17 @@ def test_many_variables_neither_overflow_nor_underflow():
 def test_equal_rows_are_one():
     rows = np.asarray([[0, 1], [0, 1], [1, 0]])
     density = Density(rows)
-    assert density.num_samples == 2 and density.rows.count == 3
+    assert density.num_samples == 2
+    assert density.rows.count == 3
     assert sorted(np.asarray(density.rows.weights)) == pytest.approx([1 / 3, 2 / 3])
 
 
 def test_a_share_is_held_out_by_the_key():
     rows = np.random.default_rng(0).integers(2, size=(100, 4))
-    a, b, c = (
-        Density(rows, validation=0.3, key=jax.random.key(n)).held_out for n in (0, 0, 1)
-    )
+    a, b, c = (Density(rows, validation=0.3, key=jax.random.key(n)).held_out for n in (0, 0, 1))
     assert a.count == 30
-    assert np.array_equal(a.weights, b.weights) and np.array_equal(a.values, b.values)
+    assert np.array_equal(a.weights, b.weights)
+    assert np.array_equal(a.values, b.values)
     assert a.values.shape != c.values.shape or not np.array_equal(a.weights, c.weights)
 
 

@@ -1,5 +1,7 @@
 """`LatentTree`, `EM`, and Born chains: likelihoods that rise, edges that are recovered."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import scipy.optimize
 
 import tnjax
 from tests.helpers import by_precision, needs_double
-from tnjax import Density, EM, LatentTree, Structure, TensorNetwork
+from tnjax import EM, Density, LatentTree, Structure, TensorNetwork
 from tnjax._search.screening import hidden
 
 KEY = jax.random.key(0)
@@ -21,8 +23,10 @@ def planted(seed: int, count: int, parents=(-1, 0, 0, 1, 1, 2)) -> np.ndarray:
     rows = np.zeros((count, len(parents)), int)
     for v, parent in enumerate(parents):
         kept = rng.random(count) < rng.uniform(0.75, 0.9)
-        rows[:, v] = np.where(kept, rows[:, parent], 1 - rows[:, parent]) if v else rng.integers(
-            2, size=count
+        rows[:, v] = (
+            np.where(kept, rows[:, parent], 1 - rows[:, parent])
+            if v
+            else rng.integers(2, size=count)
         )
     return rows
 
@@ -67,7 +71,7 @@ def test_no_update_lowers_the_likelihood(name, mixture):
     for _ in range(6):
         network = step(network)
         losses.append(float(density.loss(network)))
-    assert all(b <= a + by_precision(1e-12, 1e-5) for a, b in zip(losses, losses[1:], strict=False))
+    assert all(b <= a + by_precision(1e-12, 1e-5) for a, b in itertools.pairwise(losses))
     assert losses[-1] < losses[0] - 0.01
 
 
@@ -127,13 +131,15 @@ def test_a_search_finds_hidden_clusters(mixture):
     assert result.error < start - 0.02
     assert result.error == pytest.approx(-result.model.log_prob(mixture[400:]).mean(), abs=1e-4)
     again = tnjax.search(density, key=KEY, max_steps=2)
-    assert again.error == result.error and again.structure == result.structure
+    assert again.error == result.error
+    assert again.structure == result.structure
 
 
 def test_without_held_out_rows_the_criterion_stops():
     rows = np.random.default_rng(0).integers(2, size=(300, 3))
     result = tnjax.search(Density(rows), key=KEY, max_steps=20)
-    assert len(result.path) == 1 and result.status is tnjax.Status.STAGNATED
+    assert len(result.path) == 1
+    assert result.status is tnjax.Status.STAGNATED
 
 
 def test_what_is_no_hidden_tree_is_refused(mixture):
@@ -171,7 +177,9 @@ def numpy_born_chain(rows: np.ndarray, cores: list[np.ndarray]) -> float:
         return value, np.concatenate(slopes)
 
     x = np.concatenate([core.ravel() for core in cores])
-    return scipy.optimize.minimize(loss, x, jac=True, method="L-BFGS-B", options={"maxiter": 500}).fun
+    return scipy.optimize.minimize(
+        loss, x, jac=True, method="L-BFGS-B", options={"maxiter": 500}
+    ).fun
 
 
 @needs_double

@@ -1,8 +1,8 @@
 """Trees whose bonds may be hyperedges, contracted from the leaves to the root by one loop.
 
 The program of a loop does not grow with the number of nodes, so that a tree of 1,500 nodes compiles
-as fast as one of ten. It holds few messages at a time: the heaviest child of a node comes first, and
-so a stack of log2(nodes) + 1 messages is enough. Each message is divided by its largest entry,
+as fast as one of ten. It holds few messages at a time: the heaviest child of a node comes first,
+and so a stack of log2(nodes) + 1 messages is enough. Each message is divided by its largest entry,
 whose logarithm is kept aside.
 """
 
@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -130,7 +129,7 @@ def layout(structure: Structure) -> Layout | None:
     steps: list[tuple[int, int, int, bool]] = []
     roots = [node for node in tree.order if tree.parents[node] is None]
     heavy = lambda nodes: sorted(nodes, key=lambda k: -size[k])
-    # (node, place read, place written, whether it is the first there, whether its children are done)
+    # node, place read, place written, whether it is the first there, whether its children are done
     work = [(k, int(n > 0), 0, n == 0, False) for n, k in enumerate(heavy(roots))][::-1]
     while work:
         node, read, write, fresh, ready = work.pop()
@@ -159,7 +158,7 @@ def layout(structure: Structure) -> Layout | None:
     )
 
 
-def stacked(structure: Structure, cores: Cores, plan: Layout) -> Inexact[Array, "nodes d p c"]:
+def stacked(structure: Structure, cores: Cores) -> Inexact[Array, "nodes d p c"]:
     """All cores as one array [nodes, mode, bond to the parent, bond to the children], filled up by
     zeros: one operation, however many cores there are."""
     index, _ = _places(structure)
@@ -167,7 +166,13 @@ def stacked(structure: Structure, cores: Cores, plan: Layout) -> Inexact[Array, 
     return jnp.concatenate([*flat, jnp.zeros(1, flat[0].dtype)])[index]
 
 
-def unstacked(structure: Structure, stack: Array, plan: Layout) -> Cores:
+def stacked_on_host(structure: Structure, cores: Cores) -> np.ndarray:
+    """`stacked` of known cores: a program that gets it does not grow with their number."""
+    flat = [np.asarray(core).reshape(-1) for core in cores]
+    return np.concatenate([*flat, np.zeros(1, flat[0].dtype)])[_places(structure)[0]]
+
+
+def unstacked(structure: Structure, stack: Array | np.ndarray) -> Cores:
     """The cores from `stacked`."""
     _, back = _places(structure)
     flat, out, begin = stack.reshape(-1)[back], [], 0

@@ -92,13 +92,17 @@ def entries(structure: Structure, cores: Cores, rows: Integer[Array, "rows modes
         mantissas and logarithms, shape [rows].
     """
     tree = _loop(structure)
-    if tree is None:
-        values = lambda rows: _gathered(structure, cores, rows)
-    else:
-        stack = hypertree.stacked(structure, cores, tree)
-        look = lambda rows: hypertree.seen_values(rows, tree)
-        values = lambda rows: hypertree.upward(tree, stack, look(rows))
+    values = lambda rows: _gathered(structure, cores, rows)
+    if tree is not None:
+        stack = hypertree.stacked(structure, cores)
+        return tree_entries(tree, stack, rows)
     return Scaled(*in_chunks(values, rows, peak_size(structure, 1)))
+
+
+def tree_entries(tree: hypertree.Layout, stack: Array, rows: Array) -> Scaled:
+    """`entries` of a tree whose cores are stacked."""
+    look = lambda rows: hypertree.upward(tree, stack, hypertree.seen_values(rows, tree))
+    return Scaled(*in_chunks(look, rows, len(tree.nodes) * tree.rank * (2 + tree.dim)))
 
 
 def in_chunks(
@@ -143,13 +147,11 @@ def _gathered(structure: Structure, cores: Cores, rows: Array) -> Scaled:
     return _contracted(equation, gathered, batch_label(structure))
 
 
-def overlap(
-    structure: Structure, left: Cores, other: Structure, right: Cores
-) -> Scaled:
+def overlap(structure: Structure, left: Cores, other: Structure, right: Cores) -> Scaled:
     """The inner product of two networks (left conjugated), of any two structures of one shape."""
     tree = _loop(structure) if structure == other else None
     if tree is not None:
-        a, b = (hypertree.stacked(structure, cores, tree) for cores in (left, right))
+        a, b = (hypertree.stacked(structure, cores) for cores in (left, right))
         nothing = jnp.full((len(tree.nodes), 1), -1, jnp.int32)
         mantissa, log = hypertree.upward(tree, a, nothing, b)
         return Scaled(mantissa[0], log[0])
@@ -198,6 +200,11 @@ def peak_size(structure: Structure, num_rows: int) -> int:
     if tree is not None:
         return num_rows * len(tree.nodes) * tree.rank * (2 + tree.dim)
     return plan(entries_equation(structure, num_rows)).moved
+
+
+def has_loop(structure: Structure) -> bool:
+    """Whether the network is a tree that a loop contracts."""
+    return _loop(structure) is not None
 
 
 def _loop(structure: Structure) -> hypertree.Layout | None:
@@ -255,4 +262,3 @@ def _divided(x: Array, names: Sequence[int], batch: int | None) -> tuple[Array, 
     largest = lax.stop_gradient(jnp.abs(x).max(axes, keepdims=True))
     largest = jnp.where(largest > 0, largest, jnp.ones_like(largest))
     return x / largest.astype(x.dtype), jnp.log(largest.squeeze(axes))
-

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._network import TensorNetwork
-from ..contract.hypertree import Layout, stacked
+from ..contract.hypertree import Layout, stacked_on_host
 
 
 def sample(
@@ -21,7 +21,7 @@ def sample(
     Returns:
         categories, shape [count, variables].
     """
-    stack = np.array(stacked(network.structure, network.cores, plan), np.float64)
+    stack = stacked_on_host(network.structure, network.cores).astype(np.float64)
     for step, mode in enumerate(plan.modes):
         if mode >= 0 and known[mode] >= 0:
             other = np.arange(plan.dim) != known[mode]

@@ -90,9 +90,9 @@ def tree_network(
         parent = parents[node]
         above = bonds[parent] if parent >= 0 else None
         order = [{above: 1, bonds[node]: 2}[edge] for edge in structure.core_edges(node)]
-        cores.append(table.transpose(0, *order, *({1, 2} - set(order))).reshape(
-            structure.core_shape(node)
-        ))
+        cores.append(
+            table.transpose(0, *order, *({1, 2} - set(order))).reshape(structure.core_shape(node))
+        )
     return structure, tuple(cores)
 
 

@@ -148,7 +148,8 @@ class Density(Problem):
                 )
             if key is None:
                 raise ValueError(
-                    "Density: a share for validation is drawn at random; give key=jax.random.key(0)."
+                    "Density: a share for validation is drawn at random; give "
+                    "key=jax.random.key(0)."
                 )
             seed = [int(word) for word in np.asarray(jax.random.key_data(key)).ravel()]
             self.dims = checked_dims(values, dims, "Density")
@@ -356,7 +357,7 @@ def _check_columns(rows: np.ndarray, dims: Sequence[int]) -> None:
     if over.any():
         column = int(np.argmax(over))
         raise ValueError(
-            f"Density: column {column} of validation has the category {int(rows[:, column].max())}, "
+            f"Density: column {column} of validation has the category "
+            f"{int(rows[:, column].max())}, "
             f"which the samples do not have; give dims, or leave these rows out."
         )
-

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._network import TensorNetwork
+from .._structure import Structure
 from .._tuned import tuned
-from ..contract import hypertree
+from ..contract import hypertree, scaled
 from . import _ancestral
 from . import _likelihood as likelihood
 from ._likelihood import Kind
@@ -254,12 +255,17 @@ class DensityModel(eqx.Module):
     def _logs(self, values: np.ndarray) -> np.ndarray:
         """Log-probabilities without what is given, in pieces of a few sizes."""
         out, most = [], QUERIES().rows
+        tree = self.kind == "nonnegative" and scaled.has_loop(self.network.structure)
         for begin in range(0, len(values), most):
             part = values[begin : begin + most]
             size = min(most, 1 << (len(part) - 1).bit_length())
             filled = np.concatenate([part, np.repeat(part[:1], size - len(part), 0)])
             complete = bool((part >= 0).all())
-            found = _log_probs(self.kind, complete, self.network, jnp.asarray(filled))
+            if tree:
+                stack = hypertree.stacked_on_host(self.network.structure, self.network.cores)
+                found = _tree_log_probs(self.network.structure, stack, filled)
+            else:
+                found = _log_probs(self.kind, complete, self.network, filled)
             out.append(np.asarray(found)[: len(part)])
         return np.concatenate(out).astype(np.float64)
 
@@ -301,3 +307,13 @@ class DensityModel(eqx.Module):
 def _log_probs(kind: Kind, complete: bool, network: TensorNetwork, values: Array) -> Array:
     logs = likelihood.unnormalized(kind, network, values, complete)
     return logs - likelihood.normalization(kind, network).log_abs()
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _tree_log_probs(structure: Structure, stack: Array, values: Array) -> Array:
+    """Of a tree without negative entries, in a program that does not grow with its nodes."""
+    plan = hypertree.layout(structure)
+    assert plan is not None
+    nothing = jnp.full((1, len(structure.dims)), -1, jnp.int32)
+    mass = scaled.tree_entries(plan, stack, nothing).log_abs()
+    return scaled.tree_entries(plan, stack, values).log_abs() - mass

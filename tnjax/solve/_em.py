@@ -1,6 +1,7 @@
 """Alternating maximization of a likelihood over networks without negative entries."""
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,9 +10,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
+from .. import _compile, _interrupt
 from .._network import TensorNetwork
 from .._structure import Structure
 from ..contract import hypertree, scaled
+from ..contract.kernels import Cores
 from ..problems import Problem, Rows
 from .solver import Solver
 
@@ -90,9 +93,9 @@ class EM(Solver):
         again = lambda update, x: lax.fori_loop(0, self.updates, lambda _, y: update(y), x)
         plan = hypertree.layout(structure)
         if plan is not None:
-            stack = hypertree.stacked(structure, network.cores, plan)
+            stack = hypertree.stacked(structure, network.cores)
             update = lambda x: _tables(structure, plan, x, rows, smoothing)
-            cores = hypertree.unstacked(structure, again(update, stack), plan)
+            cores = hypertree.unstacked(structure, again(update, stack))
         elif (tree := hypertree.rooted(structure)) is not None:
             update = lambda x: _tree_cores(structure, tree, x, rows)
             cores = again(update, network.cores)
@@ -105,16 +108,10 @@ def _tables(
     structure: Structure, plan: hypertree.Layout, stack: Array, rows: Rows, smoothing: Array
 ) -> Array:
     """One update of a tree, all cores in one array [nodes, mode, parent's bond, own bond]."""
-    values = hypertree.seen_values(jnp.asarray(rows.values), plan)
-    weights = jnp.asarray(rows.weights)
 
     def likelihood(stack: Array) -> Array:
-        mantissa, log = scaled.in_chunks(
-            lambda part: hypertree.upward(plan, stack, part.T),
-            values.T,
-            plan.dim * plan.rank * len(plan.nodes),
-        )
-        return jnp.vdot(weights, jnp.log(jnp.abs(mantissa)) + log)
+        found = scaled.tree_entries(plan, stack, jnp.asarray(rows.values))
+        return jnp.vdot(jnp.asarray(rows.weights), found.log_abs())
 
     counts = stack * jax.grad(likelihood)(stack) * jnp.asarray(rows.count, stack.dtype)
     allowed = _allowed(structure, plan, stack)
@@ -140,6 +137,89 @@ def _allowed(structure: Structure, plan: hypertree.Layout, stack: Array) -> Arra
     return every.astype(stack.dtype)
 
 
+class FittedTree(NamedTuple):
+    """What `fit_tree` found.
+
+    Attributes:
+        cores: the best ones.
+        error: mean negative log-likelihood of the rows that it was judged by, in nats.
+        steps: that were made.
+        programs, seconds: made, and how long that took.
+    """
+
+    cores: Cores
+    error: float
+    steps: int
+    programs: int
+    seconds: float
+
+
+def fit_tree(
+    problem: Problem,
+    solver: EM,
+    structure: Structure,
+    cores: Cores,
+    *,
+    target_error: float | None = None,
+    max_steps: int | None = None,
+) -> FittedTree:
+    """`EM` on a tree, in programs that do not grow with the number of nodes.
+
+    Args:
+        problem: with `likelihood_rows`.
+        solver: its options.
+        structure: a tree of which `hypertree.layout` knows an order; with room for more states.
+        cores: the start.
+        target_error: stop at or below it.
+        max_steps: the solver's own by default; 0 gives the error of the start.
+    """
+    rows, judging = problem.likelihood_rows, problem.judging_rows
+    assert rows is not None
+    assert judging is not None
+    stack: Any = hypertree.stacked_on_host(structure, cores)
+    smoothing = np.asarray(solver.smoothing, stack.dtype)
+    work = problem.work * 100
+    ran = _compile.run(_judged, (structure,), (stack, judging), work=work)
+    best, best_error = stack, float(ran.value)
+    programs, seconds, idle, steps = ran.programs, ran.seconds, 0, 0
+    target = -math.inf if target_error is None else target_error
+    limit = solver.max_steps if max_steps is None else max_steps
+    while steps < limit and idle < solver.patience and best_error > target:
+        args = (stack, rows, judging, smoothing)
+        ran = _compile.run(_advanced, (structure, solver.updates), args, work=work)
+        stack, error = ran.value[0], float(ran.value[1])
+        programs, seconds, steps = programs + ran.programs, seconds + ran.seconds, steps + 1
+        if not math.isfinite(error):
+            break
+        idle = 0 if error < best_error * (1 - solver.rtol) else idle + 1
+        if error < best_error:
+            best, best_error = stack, error
+        if _interrupt.pending() is not None:
+            break
+    found = hypertree.unstacked(structure, np.asarray(best))
+    return FittedTree(found, best_error, steps, programs, seconds)
+
+
+def _judged(structure: Structure, stack: Array, rows: Rows) -> Array:
+    plan = hypertree.layout(structure)
+    assert plan is not None
+    stack = jnp.asarray(stack)
+    nothing = jnp.full((1, len(structure.dims)), -1, jnp.int32)
+    mass = scaled.tree_entries(plan, stack, nothing).log_abs()[0]
+    found = scaled.tree_entries(plan, stack, jnp.asarray(rows.values))
+    return mass - jnp.vdot(jnp.asarray(rows.weights), found.log_abs())
+
+
+def _advanced(
+    structure: Structure, updates: int, stack: Array, rows: Rows, judging: Rows, smoothing: Array
+) -> tuple[Array, Array]:
+    plan = hypertree.layout(structure)
+    assert plan is not None
+    update = lambda _, x: _tables(structure, plan, x, rows, smoothing)
+    stack = lax.fori_loop(0, updates, update, jnp.asarray(stack))
+    return stack, _judged(structure, stack, judging)
+
+
 def _log_likelihood(structure: Structure, cores: tuple[Array, ...], rows: Rows) -> Array:
     found = scaled.entries(structure, cores, jnp.asarray(rows.values))
     return jnp.vdot(jnp.asarray(rows.weights), found.log_abs())
@@ -161,16 +241,17 @@ def _tree_cores(
     return tuple(out)
 
 
-def _one_by_one(
-    structure: Structure, cores: tuple[Array, ...], rows: Rows
-) -> tuple[Array, ...]:
+def _one_by_one(structure: Structure, cores: tuple[Array, ...], rows: Rows) -> tuple[Array, ...]:
     """One update of any graph: each core in turn is a mixture of its entries."""
     nothing = jnp.full((1, len(structure.dims)), -1, jnp.int32)
+
+    def logs(core: Array, cores: Cores, node: int) -> tuple[Array, Array]:
+        cores = (*cores[:node], core, *cores[node + 1 :])
+        mass = scaled.entries(structure, cores, nothing).log_abs()[0]
+        return _log_likelihood(structure, cores, rows), mass
+
     for node in range(structure.num_nodes):
-        swap = lambda core, node=node: (*cores[:node], core, *cores[node + 1 :])
-        likelihood = lambda core: _log_likelihood(structure, swap(core), rows)
-        mass = lambda core: scaled.entries(structure, swap(core), nothing).log_abs()[0]
-        up, down = jax.grad(likelihood)(cores[node]), jax.grad(mass)(cores[node])
+        up, down = jax.jacrev(logs)(cores[node], cores, node)
         ratio = jnp.where(down > 0, up / jnp.where(down > 0, down, jnp.ones_like(down)), 0)
-        cores = swap(cores[node] * ratio)
+        cores = (*cores[:node], cores[node] * ratio, *cores[node + 1 :])
     return cores

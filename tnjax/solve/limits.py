@@ -26,8 +26,8 @@ def as_solver(solver: SolverLike, problem: Problem) -> Solver:
         problem: what it shall solve.
 
     Returns:
-        the solver. For None that is `ALS` where the loss is a sum of squares, `EM` for the likelihood of a
-        network without negative entries, else L-BFGS.
+        the solver. For None that is `ALS` where the loss is a sum of squares, `EM` for the
+        likelihood of a network without negative entries, else L-BFGS.
 
     Raises:
         ValueError: if it is none of these, or cannot treat the problem.

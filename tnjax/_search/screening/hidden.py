@@ -180,9 +180,7 @@ def posterior(tree: Tree, values: np.ndarray) -> Posterior:
         table = tree.tables[step]
         if tree.above[step] < 0:
             outer[step] = 1 / messages[step]
-        down = sum(
-            seen[step][:, x, None] * (outer[step] @ table[x]) for x in range(len(table))
-        )
+        down = sum(seen[step][:, x, None] * (outer[step] @ table[x]) for x in range(len(table)))
         states[step] = down * inner[step] / scales[step][:, None]
         for child in tree.below[step]:
             told = messages[child]

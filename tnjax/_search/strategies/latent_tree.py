@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from ... import _interrupt
 from ..._network import TensorNetwork
 from ..._status import Status
 from ..._storable import storable
 from ..._structure import Structure
 from ..._tuned import tuned
-from ...moves.cores import Cores
+from ...moves.cores import Cores, pad, unpad
 from ...problems import Problem, Rows
-from ...solve import Solver, as_solver
+from ...solve import EM, Solver, as_solver, fit_tree
 from ..fitting.refit import assess, refit
 from ..screening import hidden
 from ..strategy import Budget, Fit, Info, MoveRecord, State, Strategy, next_seed
@@ -132,10 +133,14 @@ class LatentTree(Strategy):
     ) -> tuple[LatentState, Info]:
         """The start as it is, then fitted with all entries of its tables."""
         structure, cores = start.structure, tuple(map(np.asarray, start.cores))
-        fit, info = assess(problem, structure, cores)
+        tree = hidden.Tree.of(structure, cores)
+        if isinstance(self._solver(problem), EM):
+            fit, info = self._refit(problem, tree, budget, max_steps=0)
+            fit = dataclasses.replace(fit, cores=cores)
+        else:
+            fit, info = assess(problem, structure, cores)
         seed = (*seed, 0)
         if not budget.meets(fit.error) and structure.edges:
-            tree = hidden.Tree.of(structure, cores)
             options = LATENT_GROWTH()
             rng = np.random.default_rng(seed)
             soft = hidden.grown(tree, (), options.softness, 0.0, rng)
@@ -181,7 +186,9 @@ class LatentTree(Strategy):
     def _solver(self, problem: Problem) -> Solver:
         return as_solver(self.solver, problem)
 
-    def _refit(self, problem: Problem, tree: hidden.Tree, budget: Budget) -> tuple[Fit, Info]:
+    def _refit(
+        self, problem: Problem, tree: hidden.Tree, budget: Budget, max_steps: int | None = None
+    ) -> tuple[Fit, Info]:
         """All cores, in a program for ranks of one size, which several moves share."""
         structure, cores = tree.cores()
         cores = tuple(core.astype(problem.dtype) for core in cores)
@@ -190,14 +197,16 @@ class LatentTree(Strategy):
         capacity = Structure(
             structure.dims, structure.legs, {edge: room for edge in structure.edges}
         )
-        return refit(
-            problem,
-            self._solver(problem),
-            structure,
-            cores,
-            capacity=capacity,
-            target_error=budget.target_error,
-        )
+        solver, target = self._solver(problem), budget.target_error
+        if not isinstance(solver, EM):
+            options: Any = dict(capacity=capacity, target_error=target)
+            return refit(problem, solver, structure, cores, **options)
+        wide = pad(structure, cores, capacity)
+        ran = fit_tree(problem, solver, capacity, wide, target_error=target, max_steps=max_steps)
+        fit = Fit(structure, unpad(structure, ran.cores, capacity), ran.error)
+        _interrupt.note(problem, fit)
+        _interrupt.checkpoint()
+        return fit, Info(None, ran.programs, ran.seconds, (fit,))
 
     def _new_states(
         self, tree: hidden.Tree, rows: Rows, rng: np.random.Generator
@@ -208,9 +217,7 @@ class LatentTree(Strategy):
         marginals = tree.marginals()
         steps = [k for k, inner in enumerate(tree.below) if inner]
         steps = [k for k in steps if tree.tables[k].shape[2] < self.max_rank]
-        states = [
-            hidden.new_state(tree, found, weights, marginals[k], k, rng) for k in steps
-        ]
+        states = [hidden.new_state(tree, found, weights, marginals[k], k, rng) for k in steps]
         return sorted(states, key=lambda one: -one.gain)
 
     def _chosen(
