@@ -151,6 +151,15 @@ def test_what_is_no_hidden_tree_is_refused(mixture):
         tnjax.search(Density(mixture, kind="born"), key=KEY, max_steps=1, strategy=LatentTree())
 
 
+def test_a_born_machine_grows_from_the_chow_liu_tree(mixture):
+    density = Density(mixture[:400, :4], kind="born", validation=mixture[400:, :4])
+    result = tnjax.search(density, key=KEY, max_steps=1)
+    start = float(density.error(density.named_start(None)))
+    assert result.error <= start
+    assert result.model.kind == "born"
+    assert result.error == pytest.approx(-result.model.log_prob(mixture[400:, :4]).mean(), abs=1e-4)
+
+
 def numpy_born_chain(rows: np.ndarray, cores: list[np.ndarray]) -> float:
     """The direct implementation: the dense amplitudes, their gradient, and L-BFGS of SciPy."""
     n, shapes = rows.shape[1], [core.shape for core in cores]

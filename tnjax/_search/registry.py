@@ -9,7 +9,6 @@ from .greedy.greedy import Greedy
 from .greedy.greedy_trial import GreedyTrial
 from .strategies.fixed import FixedFormat
 from .strategies.genetic import Genetic
-from .strategies.latent_tree import LatentTree
 from .strategies.local_enumeration import LocalEnumeration
 from .strategies.local_sampling import LocalSampling
 from .strategies.random import RandomSearch, RandomWalk
@@ -28,7 +27,6 @@ _STRATEGIES: dict[str, Any] = {
     "sparse-diagonal": SparseDiagonal,
     "fixed": FixedFormat,
     "tree": TreeSearch,
-    "latent-tree": LatentTree,
 }
 
 

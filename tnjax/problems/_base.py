@@ -185,7 +185,8 @@ class Problem(eqx.Module):
 
     @property
     def default_strategy(self) -> str | None:
-        """The name of the strategy that a search uses where none is asked for; `Greedy` if None."""
+        """The strategy that a search uses where none is asked for, by a name that `make_strategy`
+        knows; `Greedy` if None."""
         return None
 
     def named_start(self, name: str | None) -> TensorNetwork | None:

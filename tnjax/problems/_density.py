@@ -207,7 +207,7 @@ class Density(Problem):
     @property
     def default_strategy(self) -> str | None:
         """Hidden trees for "nonnegative"."""
-        return "latent-tree" if self.nonnegative else None
+        return "tnjax.strategies:LatentTree" if self.nonnegative else None
 
     def prepared(self, network: TensorNetwork) -> TensorNetwork:
         """Without negative entries where none are allowed."""

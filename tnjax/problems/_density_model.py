@@ -47,6 +47,13 @@ class MostLikely(NamedTuple):
         values: categories, shape [variables].
         log_prob: its log-probability, in nats.
         exact: whether no row can be more likely; else none that was looked at is.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import DensityModel, Structure, TensorNetwork
+        >>> coin = TensorNetwork(Structure.rank_one((2,)), [np.asarray([1.0, 3.0])])
+        >>> DensityModel(coin, "nonnegative").most_likely().exact
+        True
     """
 
     values: np.ndarray

@@ -35,6 +35,13 @@ class Rows(eqx.Module):
         weights: they sum to one, shape [rows].
         complete: rows without missing values.
         count: sum of the weights that were given; the number of rows where none were.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnjax import Density
+        >>> rows = Density(np.asarray([[0, 1], [1, 0], [0, 1]])).rows
+        >>> rows.values.shape, rows.complete, rows.count
+        ((2, 2), 2, 3.0)
     """
 
     values: Int[Array | np.ndarray, "rows variables"]

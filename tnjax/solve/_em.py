@@ -172,6 +172,17 @@ def fit_tree(
         cores: the start.
         target_error: stop at or below it.
         max_steps: the solver's own by default; 0 gives the error of the start.
+
+    Returns:
+        the best cores, their error, and what it took.
+
+    Example:
+        >>> import numpy as np, tnjax
+        >>> from tnjax.solve import EM, fit_tree
+        >>> density = tnjax.Density(np.random.default_rng(0).integers(2, size=(50, 3)))
+        >>> start = density.named_start(None)
+        >>> fit_tree(density, EM(), start.structure, start.cores, max_steps=1).steps
+        1
     """
     rows, judging = problem.likelihood_rows, problem.judging_rows
     assert rows is not None

@@ -40,7 +40,7 @@ class LatentGrowth:
     noise: float = 0.4
     least: float = 2e-4
     tries: int = 3
-    looked_at: int = 2**22
+    looked_at: int = 2**20
     drops: float = 5e-4
 
 
