@@ -295,7 +295,7 @@ def grown(
             whole = np.concatenate([part, fresh], 1)[:, None, :]
             tables[child] = np.concatenate([tables[child], whole], 1)
     out = []
-    for table in tables:
+    for table in dataclasses.replace(tree, tables=tuple(tables)).normalized().tables:
         size = table.shape[0] * table.shape[2]
         sums = table.sum((0, 2), keepdims=True)
         table = (1 - softness) * table / np.where(sums > 0, sums, 1) + softness / size

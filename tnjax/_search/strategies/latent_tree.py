@@ -175,6 +175,8 @@ class LatentTree(Strategy):
         after = hidden.grown(tree, chosen, options.softness, options.noise, rng)
         fit, info = self._refit(problem, after, budget)
         if not self._pays(problem, rows, state, fit):
+            if problem.judging_rows is rows:  # else the search would take the larger one after all
+                info = dataclasses.replace(info, fits=())
             return dataclasses.replace(state, seed=seed, failed=state.failed + 1), info
         edges = [hidden.own_edge(tree, one.step) for one in chosen]
         move = MoveRecord("grow", edges[0], 1, tuple(edges[1:]))
