@@ -161,7 +161,7 @@ def test_many_variables_neither_overflow_nor_underflow():
     for kind in ("nonnegative", "born"):
         density = Density(rows, (2,) * 1556, kind=kind)
         network = TensorNetwork(train, cores).astype(density.dtype)
-        loss = float(jax.jit(lambda network: density.loss(network))(network))
+        loss = float(jax.jit(Density.loss)(density, network))
         assert loss == pytest.approx(1556 * math.log(2), rel=1e-5)
 
 

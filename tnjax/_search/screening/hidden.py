@@ -301,7 +301,8 @@ def grown(
         table = (1 - softness) * table / np.where(sums > 0, sums, 1) + softness / size
         if noise > 0:
             table = table * rng.gamma(1 / noise**2, noise**2, size=table.shape)
-        out.append(table / table.sum((0, 2), keepdims=True))
+        sums = table.sum((0, 2), keepdims=True)
+        out.append(table / np.where(sums > 0, sums, 1))
     return dataclasses.replace(tree, tables=tuple(out))
 
 
