@@ -67,6 +67,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from ._search.spectra.tree_svd import tucker_svd as tucker_svd
     from ._search.strategies.fixed import FixedFormat as FixedFormat
     from ._search.strategies.genetic import Genetic as Genetic
+    from ._search.strategies.latent_tree import LatentTree as LatentTree
     from ._search.strategies.local_enumeration import LocalEnumeration as LocalEnumeration
     from ._search.strategies.local_sampling import LocalSampling as LocalSampling
     from ._search.strategies.random import RandomSearch as RandomSearch
@@ -97,6 +98,8 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .problems import Bernoulli as Bernoulli
     from .problems import Completion as Completion
     from .problems import Decomposition as Decomposition
+    from .problems import Density as Density
+    from .problems import DensityModel as DensityModel
     from .problems import Huber as Huber
     from .problems import LeastSquares as LeastSquares
     from .problems import Objective as Objective
@@ -107,6 +110,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .problems import StreamedDecomposition as StreamedDecomposition
     from .problems import split_entries as split_entries
     from .solve import ALS as ALS
+    from .solve import EM as EM
     from .solve import CrossValidation as CrossValidation
     from .solve import FitResult as FitResult
     from .solve import GaussNewton as GaussNewton
@@ -160,6 +164,7 @@ _HOMES = {
     "._search.strategies.fixed": "FixedFormat",
     "._search.strategies.genetic": "Genetic",
     "._search.greedy.greedy_trial": "GreedyTrial",
+    "._search.strategies.latent_tree": "LatentTree",
     "._search.strategies.local_enumeration": "LocalEnumeration",
     "._search.strategies.local_sampling": "LocalSampling",
     "._search.strategies.random": "RandomSearch RandomWalk",
@@ -177,11 +182,12 @@ _HOMES = {
     ".nn": "compress",
     ".plot": "draw plot_pareto plot_path",
     ".problems": (
-        "Bernoulli Completion Decomposition Huber LeastSquares Objective Poisson Problem "
+        "Bernoulli Completion Decomposition Density DensityModel Huber LeastSquares Objective "
+        "Poisson Problem "
         "Squared StreamedCompletion StreamedDecomposition split_entries"
     ),
     ".solve": (
-        "ALS CrossValidation FitResult GaussNewton LevenbergMarquardt Minibatch Optax "
+        "ALS EM CrossValidation FitResult GaussNewton LevenbergMarquardt Minibatch Optax "
         "RidgeChoice Solver choose_ridge cross_validate fit fit_from_disk fit_stream"
     ),
 }

@@ -24,6 +24,7 @@ from ._search.strategies.ask_tell import Scored as Scored
 from ._search.strategies.ask_tell import View as View
 from ._search.strategies.fixed import FixedFormat as FixedFormat
 from ._search.strategies.genetic import Genetic as Genetic
+from ._search.strategies.latent_tree import LatentTree as LatentTree
 from ._search.strategies.local_enumeration import LocalEnumeration as LocalEnumeration
 from ._search.strategies.local_sampling import LocalSampling as LocalSampling
 from ._search.strategies.random import RandomSearch as RandomSearch

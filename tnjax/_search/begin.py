@@ -46,6 +46,9 @@ def first_network(
     Raises:
         ValueError: if it does not fit the problem, or there is no such start.
     """
+    if start is None or isinstance(start, str):
+        named = problem.named_start(start)
+        start = start if named is None else named
     if isinstance(start, str):
         start = _from_cuts(problem, start, key, target_error)
     if start is None:

@@ -156,7 +156,7 @@ def init(
         raise ValueError(
             "init: max_seconds is for `search`, which has a clock; here you decide when to stop."
         )
-    strategy = chosen_strategy("init", strategy, effort)
+    strategy = chosen_strategy("init", problem, strategy, effort)
     setup = Setup(start=start, compress=compress)
     plan = Plan(strategy, limits, key, setup, None, time.perf_counter())
     plan.strategy.check(problem)

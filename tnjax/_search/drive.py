@@ -48,8 +48,9 @@ def drive(
     best = journal.archive.choose("error", max_params=plan.limits.max_params)
     if not budget.meets(error) and best.network is not None and best.error < error:
         network, error = best.network, best.error
+    outside = scaled(network, problem.scale)
     return SearchResult(
-        scaled(network, problem.scale),
+        outside,
         error,
         tuple(journal.path),
         status,
@@ -58,6 +59,7 @@ def drive(
         journal.seconds,
         journal.totals.compile_seconds,
         plan.seed,
+        problem.model(outside),
     )
 
 

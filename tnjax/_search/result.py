@@ -139,6 +139,8 @@ class SearchResult:
         programs: programs made (traced, and compiled unless NumPy runs them); 0 if all were there.
         seconds, compile_seconds: wall time of all, and the part spent tracing and compiling.
         seed_key: the raw data of the key, so that the run can be repeated.
+        model: what the network is good for, in the words of the problem: a `DensityModel` for a
+            `Density`; None where that is the network itself.
 
     Example:
         >>> import jax, tnjax
@@ -157,6 +159,7 @@ class SearchResult:
     seconds: float
     compile_seconds: float
     seed_key: tuple[int, ...]
+    model: Any = None
 
     @property
     def structure(self) -> Structure:

@@ -104,7 +104,7 @@ def search(
         "learn the structure outside of it, and use tnjax.solve.run to fit that inside",
         (problem, key, dict(plain_limits), setup.start, new_array()),
     )
-    strategy = chosen_strategy("search", strategy, effort)
+    strategy = chosen_strategy("search", problem, strategy, effort)
     limits = limits_from("search", limits, dict(plain_limits))
     check_any_limit("search", limits)
     plan = Plan(strategy, limits, key, setup, on_step, begin)

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ from .._network import TensorNetwork
 from .._status import Status
 from .._structure import Structure
 from .greedy.greedy import Greedy
+from .registry import make_strategy
 from .result import Progress, Step
 from .strategy import Budget, State, Strategy
 
@@ -128,14 +130,18 @@ def check_any_limit(owner: str, limits: Limits) -> None:
         )
 
 
-def chosen_strategy(owner: str, strategy: Strategy | None, effort: str | None) -> Strategy:
-    """The strategy that is meant, `Greedy` by default, at the effort asked for.
+def chosen_strategy(
+    owner: str, problem: Any, strategy: Strategy | None, effort: str | None
+) -> Strategy:
+    """The strategy that is meant, the problem's own or `Greedy` by default, at the effort asked
+    for.
 
     Raises:
         ValueError: for no strategy, or one that has no effort to choose.
     """
     if strategy is None:
-        strategy = Greedy()
+        name = getattr(problem, "default_strategy", None)  # data on disk have none
+        strategy = Greedy() if name is None else make_strategy(name)
     if not isinstance(strategy, Strategy):
         raise ValueError(f"{owner}: expected a strategy such as Greedy(), got {strategy!r}.")
     if effort is None:

@@ -6,11 +6,15 @@ from ._completion import Completion as Completion
 from ._custom import NetworkSum as NetworkSum
 from ._custom import Objective as Objective
 from ._decomposition import Decomposition as Decomposition
+from ._density import Density as Density
+from ._density_model import DensityModel as DensityModel
+from ._density_model import MostLikely as MostLikely
 from ._losses import Bernoulli as Bernoulli
 from ._losses import Huber as Huber
 from ._losses import Loss as Loss
 from ._losses import Poisson as Poisson
 from ._losses import Squared as Squared
+from ._rows import Rows as Rows
 from ._sparse import SparseDecomposition as SparseDecomposition
 from ._streamed_completion import SampleSource as SampleSource
 from ._streamed_completion import StreamedCompletion as StreamedCompletion

@@ -18,6 +18,7 @@ from .._network import TensorNetwork
 from .._structure import Structure
 from ..contract import kernels
 from ..contract.cost import dense_fit_peak_bytes, dense_flops, dense_sweep_flops
+from ._rows import Rows
 from .samples import Sampled
 
 Point = Any
@@ -53,7 +54,9 @@ class Problem(eqx.Module):
       propose orders.
     - `sampled`: entries that are learned from by least squares, for completion in groups of modes.
     - `num_samples`, `batch_loss`: samples that `Minibatch` draws from.
-    - `nonnegative`, `feasible`, `prepared`: what cores may be, and where they start.
+    - `nonnegative`, `feasible`, `prepared`, `named_start`: what cores may be, where they start.
+    - `likelihood_rows`, `judging_rows`: rows of categories, for `EM` and `LatentTree`.
+    - `default_strategy`, `model`: what a search does by default, and what its result is good for.
     - `judges`, `judged`, `patience`, `sketch`: how added networks are compared.
     - `resolution`, `loss_of_error`, `counted_shape`: what the numbers mean that are reported.
     - `work`, `flops`, `loop_entries`, `sweep_flops`, `normal_operator_flops`, `fit_peak_bytes`:
@@ -168,6 +171,33 @@ class Problem(eqx.Module):
             ValueError: where the loss is no mean over samples.
         """
         raise ValueError(f"The loss of {type(self).__name__} is no mean over samples.")
+
+    @property
+    def likelihood_rows(self) -> Rows | None:
+        """Rows of categories whose mean negative log-likelihood is the loss, for a distribution
+        that is a network without negative entries over its sum: for `EM` and `LatentTree`."""
+        return None
+
+    @property
+    def judging_rows(self) -> Rows | None:
+        """The rows that `error` is about, where there are `likelihood_rows`."""
+        return self.likelihood_rows
+
+    @property
+    def default_strategy(self) -> str | None:
+        """The strategy that a search uses where none is asked for, by a name that `make_strategy`
+        knows; `Greedy` if None."""
+        return None
+
+    def named_start(self, name: str | None) -> TensorNetwork | None:
+        """A network to start a search from, known to the problem by a name, in its units; for None
+        the default one. None if there is none: then a search starts at rank one."""
+        return None
+
+    def model(self, network: TensorNetwork) -> Any:
+        """What a network that was found is good for, in the words of the problem; None if that is
+        the network itself. It becomes `SearchResult.model`."""
+        return None
 
     @property
     def resolution(self) -> float:

@@ -4,6 +4,8 @@ from ._adjoint import Adjoint as Adjoint
 from ._adjoint import Checkpointed as Checkpointed
 from ._adjoint import Implicit as Implicit
 from ._als import ALS as ALS
+from ._em import EM as EM
+from ._em import fit_tree as fit_tree
 from ._fit import FitResult as FitResult
 from ._fit import fit as fit
 from ._from_disk import fit_from_disk as fit_from_disk

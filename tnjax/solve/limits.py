@@ -11,6 +11,7 @@ from .._structure import Structure
 from .._tracing import traced
 from ..problems import Problem
 from ._als import ALS
+from ._em import EM
 from .gradients import Optax
 from .solver import Limits, Solver
 
@@ -25,7 +26,8 @@ def as_solver(solver: SolverLike, problem: Problem) -> Solver:
         problem: what it shall solve.
 
     Returns:
-        the solver. For None that is `ALS` where the loss is a sum of squares, else L-BFGS.
+        the solver. For None that is `ALS` where the loss is a sum of squares, `EM` for the
+        likelihood of a network without negative entries, else L-BFGS.
 
     Raises:
         ValueError: if it is none of these, or cannot treat the problem.
@@ -37,7 +39,9 @@ def as_solver(solver: SolverLike, problem: Problem) -> Solver:
         >>> type(as_solver(None, Decomposition(np.ones((2, 3))))).__name__
         'ALS'
     """
-    if solver is None:
+    if solver is None and problem.likelihood_rows is not None:
+        solver = EM()
+    elif solver is None:
         solver = ALS() if problem.least_squares is not None else Optax(_lbfgs())
     elif isinstance(solver, optax.GradientTransformation):
         solver = Optax(solver)
