@@ -104,6 +104,8 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .problems import Squared as Squared
     from .problems import StreamedCompletion as StreamedCompletion
     from .problems import StreamedDecomposition as StreamedDecomposition
+    from .problems import Supervised as Supervised
+    from .problems import SupervisedModel as SupervisedModel
     from .problems import split_entries as split_entries
     from .solve import ALS as ALS
     from .solve import CrossValidation as CrossValidation
@@ -128,6 +130,7 @@ _PACKAGES = (
     "constants",
     "contract",
     "distributed",
+    "features",
     "io",
     "log",
     "moves",
@@ -177,7 +180,7 @@ _HOMES = {
     ".plot": "draw plot_pareto plot_path",
     ".problems": (
         "Bernoulli Completion Decomposition Huber LeastSquares Objective Poisson Problem "
-        "Squared StreamedCompletion StreamedDecomposition split_entries"
+        "Squared StreamedCompletion StreamedDecomposition Supervised SupervisedModel split_entries"
     ),
     ".solve": (
         "ALS CrossValidation FitResult GaussNewton LevenbergMarquardt Minibatch Optax "

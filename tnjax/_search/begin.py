@@ -49,6 +49,9 @@ def first_network(
     if isinstance(start, str):
         start = _from_cuts(problem, start, key, target_error)
     if start is None:
+        known = problem.first_network()
+        if known is not None:
+            return known
         start = Structure.rank_one(problem.shape)
     if isinstance(start, TensorNetwork):
         check_shape(problem, start.structure)

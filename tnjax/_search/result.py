@@ -113,6 +113,8 @@ class SearchResult:
         programs: programs made (traced, and compiled unless NumPy runs them); 0 if all were there.
         seconds, compile_seconds: wall time of all, and the part spent tracing and compiling.
         seed_key: the raw data of the key, so that the run can be repeated.
+        model: what the network means for the problem: a `SupervisedModel`, for instance. None where
+            the network says it all.
 
     Example:
         >>> import jax, tnjax
@@ -131,6 +133,7 @@ class SearchResult:
     seconds: float
     compile_seconds: float
     seed_key: tuple[int, ...]
+    model: Any = None
 
     @property
     def structure(self) -> Structure:

@@ -53,7 +53,9 @@ class Problem(eqx.Module):
       propose orders.
     - `sampled`: entries that are learned from by least squares, for completion in groups of modes.
     - `num_samples`, `batch_loss`: samples that `Minibatch` draws from.
-    - `nonnegative`, `feasible`, `prepared`: what cores may be, and where they start.
+    - `nonnegative`, `feasible`, `prepared`, `first_network`: what cores may be, and where they
+      start.
+    - `model`: what a network means.
     - `judges`, `judged`, `patience`, `sketch`: how added networks are compared.
     - `resolution`, `loss_of_error`, `counted_shape`: what the numbers mean that are reported.
     - `work`, `flops`, `loop_entries`, `sweep_flops`, `normal_operator_flops`, `fit_peak_bytes`:
@@ -213,6 +215,20 @@ class Problem(eqx.Module):
     def prepared(self, network: TensorNetwork) -> TensorNetwork:
         """A random network as a start for this problem."""
         return network
+
+    def first_network(self) -> TensorNetwork | None:
+        """What a search begins with where no start is given, in the units of the solvers; None for
+        a random network of rank one."""
+        return None
+
+    def model(self, network: TensorNetwork) -> Any:
+        """What a network means for this problem, as an object that users ask: the `model` of
+        results. None where the network says it all.
+
+        Args:
+            network: in the units of the data.
+        """
+        return None
 
     # Forecasts: what the compiler's tier, capacities and memory limits are chosen by ---------
 

@@ -11,16 +11,17 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
 from .._tuned import tuned
-from ._base import LeastSquares, check_mesh
+from ._base import check_mesh
 from ._dtypes import check_range
 from ._losses import Loss, loss_for
+from ._of_samples import OfSamples
 from ._prior import Prior, PriorOptions
 from ._sketch import is_none, sketched
 from ._smoothness import Smoothness
@@ -61,18 +62,15 @@ class CompletionStart:
     Attributes:
         link_start: root mean square of a random start's entries in the units of a link function
             (log rate, log odds), where 1 would be a lot.
-        patience: sweeps that the held-out error may rise for: the first ones from a random start
-            often do.
     """
 
     link_start: float = 0.1
-    patience: int = 5
 
 
 COMPLETION = tuned("completion", CompletionStart(), traced=True)
 
 
-class Completion(LeastSquares):
+class Completion(OfSamples):
     r"""Learn a tensor from some of its entries, which are all that is ever looked at.
 
     With weights w that sum to 1 over the training entries, a network T is fitted by
@@ -417,18 +415,6 @@ class Completion(LeastSquares):
         return Sampled(self.training, self.held_out) if self.quadratic else None
 
     @property
-    def num_samples(self) -> int:
-        return self.training.count
-
-    @property
-    def resolution(self) -> float:
-        return float(jnp.finfo(self.dtype).eps)
-
-    @property
-    def patience(self) -> int:
-        return 0 if self.held_out is None else COMPLETION().patience
-
-    @property
     def work(self) -> int:
         return self.training.count * len(self.shape)
 
@@ -468,23 +454,6 @@ class Completion(LeastSquares):
             nonnegative=self.nonnegative,
         )
 
-    def loss(self, network: TensorNetwork) -> Array:
-        return self._mean_loss(self.training, self._at(network, self.training)) + self._penalties(
-            network
-        )
-
-    def error(self, network: TensorNetwork) -> Array:
-        samples = self.training if self.held_out is None else self.held_out
-        return self._error(samples, self._at(network, samples))
-
-    def training_error(self, network: TensorNetwork) -> Array:
-        """`error` over the entries of training, whatever is held out."""
-        return self._error(self.training, self._at(network, self.training))
-
-    def loss_of_error(self, error: float) -> float:
-        samples = self.training if self.held_out is None else self.held_out
-        return (error / float(samples.unit)) ** 2 if self.loss_function.quadratic else error
-
     def residual(self, network: TensorNetwork) -> Array:
         samples = self.training
         root = jnp.sqrt(samples.weights).astype(network.dtype)
@@ -508,12 +477,6 @@ class Completion(LeastSquares):
         args, layout = (data, cores, starts), (split, P(), split)
         return _mesh.over_data(both, self.mesh, args, layout, split)
 
-    def batch_loss(self, network: TensorNetwork, ids: Int[Array, " batch"]) -> Array:
-        """The loss over some entries of training, an unbiased estimate where they are drawn from
-        all with equal chances."""
-        part = self.training.take(ids)
-        return self._mean_loss(part, self._at(network, part)) + self._penalties(network)
-
     def of_entries(self, indices: Array, values: Array) -> "Completion":
         """The same loss of other entries, of equal weight and already in the solvers' units."""
         real = self.training.weights.dtype
@@ -536,48 +499,11 @@ class Completion(LeastSquares):
         weights = samples.weights.astype(slope.dtype)
         return jnp.zeros(self.shape, self.dtype).at[where].add(weights * slope)
 
-    def linearize(self, network: TensorNetwork) -> Predictions:
-        held = None if self.held_out is None else self._at(network, self.held_out)
-        return Predictions(self._at(network, self.training), held)
-
-    def shifted(self, point: Predictions, delta: TensorNetwork) -> Predictions:
-        held = point.held_out
-        if self.held_out is not None and held is not None:
-            held = held + predicted(delta, self.held_out)
-        added = predicted(delta, self.training)
-        return Predictions(point.training + added, held)
-
-    def perturbed_loss(self, point: Predictions, delta: TensorNetwork) -> Array:
-        added = predicted(delta, self.training)
-        return self._mean_loss(self.training, point.training + added)
-
     def sketch(self, num_params: int) -> "Completion":
         """The problem of some of the entries, where there are many more than a screen needs."""
         found = sketched(self.training, self.held_out, self.shape, num_params)
         parts = lambda problem: (problem.training, problem.held_out, problem.blocks)
         return eqx.tree_at(parts, self, found, is_leaf=is_none) if found else self
-
-    @property
-    def judges(self) -> bool:
-        return self.held_out is not None or not self.loss_function.quadratic
-
-    def judged(self, point: Predictions, delta: TensorNetwork) -> Array:
-        """By how much `delta` lowers the loss of all entries together, where it lowers the loss of
-        the held-out ones; else the fall of the held-out loss, which is not positive.
-
-        The held-out entries alone would be few to compare candidates by, those of training alone
-        are what the candidates were fitted to.
-        """
-        known = self._decrease(self.training, point.training, delta)
-        if self.held_out is None or point.held_out is None:
-            return known
-        held = self._decrease(self.held_out, point.held_out, delta)
-        share = self.held_out.count / (self.held_out.count + self.training.count)
-        return jnp.where(held > 0, share * held + (1 - share) * known, held)
-
-    def _decrease(self, samples: Samples, before: Array, delta: TensorNetwork) -> Array:
-        after = before + predicted(delta, samples)
-        return self._mean_loss(samples, before) - self._mean_loss(samples, after)
 
     def normal_equations(
         self,
@@ -632,17 +558,9 @@ class Completion(LeastSquares):
             link = link + jnp.asarray(self.offsets.at(np.asarray(indices)), link.dtype)
         return self.loss_function.mean(link)
 
-    def _at(self, network: TensorNetwork, samples: Samples) -> Array:
-        return samples.base.astype(network.dtype) + predicted(network, samples)
-
-    def _mean_loss(self, samples: Samples, prediction: Array) -> Array:
-        return jnp.sum(samples.weights * self.loss_function.value(prediction, samples.values))
-
-    def _error(self, samples: Samples, prediction: Array) -> Array:
-        loss = self._mean_loss(samples, prediction)
-        return samples.unit * jnp.sqrt(loss) if self.loss_function.quadratic else loss
+    def _predicted(self, network: TensorNetwork, samples: Samples) -> Array:
+        return predicted(network, samples)
 
     def _penalties(self, network: TensorNetwork) -> Array:
-        square = lambda core: jnp.vdot(core, core).real
-        total = self.penalty * jnp.sum(jnp.stack([square(core) for core in network.cores]))
+        total = super()._penalties(network)
         return total if self.smoothness is None else total + self.smoothness.penalty(network)
