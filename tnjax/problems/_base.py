@@ -55,6 +55,7 @@ class Problem(eqx.Module):
     - `num_samples`, `batch_loss`: samples that `Minibatch` draws from.
     - `nonnegative`, `feasible`, `prepared`, `first_network`: what cores may be, and where they
       start.
+    - `restarts`: whether fits are repeated from other starts.
     - `model`: what a network means.
     - `judges`, `judged`, `patience`, `sketch`: how added networks are compared.
     - `resolution`, `loss_of_error`, `counted_shape`: what the numbers mean that are reported.
@@ -220,6 +221,13 @@ class Problem(eqx.Module):
         """What a search begins with where no start is given, in the units of the solvers; None for
         a random network of rank one."""
         return None
+
+    @property
+    def restarts(self) -> bool:
+        """Whether a fit from other starts may well be better, where held-out samples judge: the
+        search tries some before a bond grows. Not where `first_network` is good and what is left is
+        mostly noise."""
+        return True
 
     def model(self, network: TensorNetwork) -> Any:
         """What a network means for this problem, as an object that users ask: the `model` of

@@ -308,6 +308,10 @@ class Supervised(OfSamples):
         """The best sum of functions of one column each, as a network: what a search begins with."""
         return additive_network(self)
 
+    @property
+    def restarts(self) -> bool:
+        return any(len(block) > 1 for block in self.blocks)
+
     def model(self, network: TensorNetwork) -> SupervisedModel:
         """A network, in the units of the data, as a function of features."""
         base = np.asarray(self.training.base) * self.scale
