@@ -107,8 +107,8 @@ class Supervised(OfSamples):
             `ridge`: $\lambda \ge 0$, in units of one sample of mean weight; 0 by default.
 
     Raises:
-        ValueError: for arrays that do not fit each other, no sample, fewer samples than columns,
-            numbers that are NaN or infinite or not possible under the loss, targets that are all
+        ValueError: for arrays that do not fit each other, no sample, fewer samples than columns
+            without a ridge, numbers that are NaN or infinite or not possible under the loss, targets that are all
             equal, and options out of their range.
 
     Example:
@@ -156,10 +156,11 @@ class Supervised(OfSamples):
         count, dtype = len(arrays[0]), arrays[0].dtype
         values, self.loss_function = checked_targets(targets, loss, count, dtype)
         table = Table(arrays, values, checked_weights(weights, count, dtype))
-        if len(arrays) > count:
+        if len(arrays) > count and ridge == 0:
             raise ValueError(
-                f"Supervised: {count} samples are fewer than the {len(arrays)} feature columns; "
-                "leave columns out, or give more samples."
+                f"Supervised: {count} samples are fewer than the {len(arrays)} feature columns, "
+                "which tells nothing apart without a ridge; pass ridge=1.0, leave columns out, or "
+                "give more samples."
             )
         first = values.shape[1:]  # outputs are mode 0
         self._shape = (*first, *(n for part in arrays for n in part.shape[1:]))
@@ -398,9 +399,9 @@ class Supervised(OfSamples):
             around=around,
             equal=loss.quadratic or isinstance(loss, Softmax),
         )
-        diagonal = jnp.diagonal(gram, axis1=1, axis2=2)
-        diagonal = self.penalty + (diagonal + self.penalty == 0).astype(gram.dtype)
         eye = np.eye(gram.shape[-1], dtype=gram.dtype)[None]
+        diagonal = jnp.sum(gram * eye, -1)  # a gather would have to be compiled
+        diagonal = self.penalty + (diagonal + self.penalty == 0).astype(gram.dtype)
         return gram + diagonal[..., None] * eye, rhs
 
     def _predicted(self, network: TensorNetwork, samples: FeatureSamples) -> Array:
