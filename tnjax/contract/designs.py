@@ -48,9 +48,7 @@ def _row_equation(structure: Structure, blocks: Blocks, node: int, count: int) -
     batch = batch_label(structure)
     inputs = [node_labels(structure, node)]
     inputs += [(batch, *blocks[n]) for n in _single(structure, blocks, node)]
-    return Equation.create(
-        inputs, _row_labels(structure, blocks, node), _sizes(structure, count)
-    )
+    return Equation.create(inputs, _row_labels(structure, blocks, node), _sizes(structure, count))
 
 
 def _several(blocks: Blocks) -> list[int]:
@@ -138,9 +136,7 @@ def rows(
     return found
 
 
-def predictions(
-    structure: Structure, blocks: Blocks, cores: Cores, features: Cores
-) -> Array:
+def predictions(structure: Structure, blocks: Blocks, cores: Cores, features: Cores) -> Array:
     """The network contracted with the features of each sample.
 
     Args:

@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -177,6 +176,8 @@ def numbers(column: Any, name: str) -> np.ndarray:
         ValueError: for anything that is no number, infinite values, or another shape.
     """
     array = np.asarray(column)
+    if array.dtype.kind in "US" and not isinstance(column, np.ndarray):
+        array = np.asarray(column, object)  # NumPy makes words of all numbers beside one
     if array.ndim != 1:
         raise ValueError(f"{name}: expected one column [samples], got shape {list(array.shape)}.")
     if array.dtype.kind in "OUS":
@@ -220,6 +221,7 @@ def missing_values(name: str, count: int, of: int) -> str:
     )
 
 
-def tuples(array: np.ndarray | Sequence[Any]) -> Any:
-    """Nested tuples of plain numbers."""
-    return tuple(map(tuples, array)) if np.ndim(array) else np.asarray(array).item()
+def tuples(array: Any) -> Any:
+    """An array as nested tuples of plain numbers."""
+    nested = lambda x: tuple(map(nested, x)) if isinstance(x, list) else x
+    return nested(np.asarray(array).tolist())

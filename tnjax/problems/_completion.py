@@ -1,7 +1,7 @@
 """Completion of a tensor from some of its entries."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 import equinox as eqx
@@ -18,6 +18,7 @@ from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
 from .._tuned import tuned
+from ..features import FeatureMap, Fitted
 from ._base import check_mesh
 from ._dtypes import check_range
 from ._losses import Loss, loss_for
@@ -25,6 +26,7 @@ from ._of_samples import OfSamples
 from ._prior import Prior, PriorOptions
 from ._sketch import is_none, sketched
 from ._smoothness import Smoothness
+from ._supervised import Supervised
 from .coordinates import (
     Entries,
     Offsets,
@@ -295,6 +297,52 @@ class Completion(OfSamples):
         found = cls(where, values, tensor.shape, **options)
         share = jnp.mean(mask).astype(found.penalty.dtype)
         return eqx.tree_at(lambda problem: problem.penalty, found, found.penalty / share)
+
+    @classmethod
+    def on_axes(
+        cls,
+        coordinates: Any,
+        values: Any,
+        axes: Mapping[str, FeatureMap | Fitted],
+        *,
+        ridge: float = 1e-3,
+        **options: Any,
+    ) -> Supervised:
+        """From values at coordinates on axes that are more than indices: a tensor whose modes are
+        functions of them, defined between the coordinates too.
+
+        It is a `Supervised` whose features are functions of one coordinate each: the modes of the
+        network are their numbers, and `result.model.predict(coordinates)` gives values anywhere.
+        With `Categorical()` on all axes it is the completion itself.
+
+        Args:
+            coordinates: by the name of the axis, arrays [entries] of numbers, or of words for a
+                `Categorical()` axis; a data frame will do.
+            values: numbers [entries].
+            axes: for each axis a map, such as `Fourier(16)`, `Spline(8)` or `Categorical()`.
+            ridge: as of `Completion`; above 0, so that functions of one coordinate stay smooth
+                where nothing was observed.
+            options: as of `Supervised`.
+
+        Raises:
+            ValueError: as of `Supervised`.
+
+        Example:
+            >>> import jax, numpy as np
+            >>> from tnjax import Completion, Structure, fit
+            >>> from tnjax.features import Categorical, Spline
+            >>> time = np.repeat(np.linspace(0, 1, 12), 2)
+            >>> station = np.tile(["north", "south"], 12)
+            >>> values = np.where(station == "north", 1.0, 2.0) * np.sin(3 * time)
+            >>> axes = {"time": Spline(6), "station": Categorical()}
+            >>> problem = Completion.on_axes({"time": time, "station": station}, values, axes)
+            >>> structure = Structure.tensor_train(problem.shape, 2)
+            >>> model = fit(problem, structure, key=jax.random.key(0)).model
+            >>> found = model.predict({"time": [0.5], "station": ["south"]})[0]
+            >>> bool(abs(found - 2 * np.sin(1.5)) < 0.02)
+            True
+        """
+        return Supervised(coordinates, values, maps=axes, ridge=ridge, **options)
 
     @classmethod
     def folds(

@@ -108,8 +108,8 @@ class Supervised(OfSamples):
 
     Raises:
         ValueError: for arrays that do not fit each other, no sample, fewer samples than columns
-            without a ridge, numbers that are NaN or infinite or not possible under the loss, targets that are all
-            equal, and options out of their range.
+            without a ridge, numbers that are NaN or infinite or not possible under the loss,
+            targets that are all equal, and options out of their range.
 
     Example:
         >>> import jax, numpy as np
@@ -315,7 +315,7 @@ class Supervised(OfSamples):
 
     def model(self, network: TensorNetwork) -> SupervisedModel:
         """A network, in the units of the data, as a function of features."""
-        base = np.asarray(self.training.base) * self.scale
+        base = np.asarray(np.asarray(self.training.base) * self.scale)
         base = base[0] if base.ndim else base
         return SupervisedModel(network, base, self.loss_function, self.blocks, self.columns)
 
@@ -386,17 +386,14 @@ class Supervised(OfSamples):
             curvature = loss.weight(prediction, values) / 2
             return curvature, curvature * own - loss.gradient(prediction, values) / 2
 
-        given, around = (None, None) if partial is None else partial
         gram, rhs = featured.equations(
-            network.structure,
+            network,
             self.blocks,
-            network.cores,
             node,
             samples,
             base,
             parabola,
-            given=given,
-            around=around,
+            known=partial,
             equal=loss.quadratic or isinstance(loss, Softmax),
         )
         eye = np.eye(gram.shape[-1], dtype=gram.dtype)[None]

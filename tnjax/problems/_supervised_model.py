@@ -66,9 +66,7 @@ class SupervisedModel(eqx.Module):
             )
         dtype = self.network.dtype
         parts = tuple(jnp.asarray(array, dtype) for array in arrays)
-        found = featured.predict_jit(
-            self.network.structure, self.blocks, self.network.cores, parts
-        )
+        found = featured.predict_jit(self.network.structure, self.blocks, self.network.cores, parts)
         offset = jnp.asarray(self.offset, dtype)
         return found + (offset[None] if offset.ndim else offset)
 

@@ -61,7 +61,7 @@ def checked_features(features: Any) -> tuple[np.ndarray, ...]:
             )
     floating = [array.dtype for array in arrays if array.dtype.kind == "f"]
     given = np.result_type(*floating) if floating else np.float64
-    dtype = jnp.zeros((), jnp.promote_types(given, np.float32)).dtype
+    dtype = jnp.zeros((), np.promote_types(given, np.float32)).dtype
     return tuple(array.astype(dtype) for array in arrays)
 
 

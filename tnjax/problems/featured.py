@@ -13,6 +13,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
+from .._network import TensorNetwork
 from .._structure import Structure
 from .._tuned import cached, tuned
 from ..contract import designs
@@ -95,9 +96,7 @@ def _bytes(structure: Structure, blocks: Blocks, dtype: DTypeLike) -> int:
 @cached(maxsize=4096)
 def piece_size(structure: Structure, blocks: Blocks, dtype: DTypeLike) -> int:
     """Samples that are worked on at once."""
-    return max(
-        FEATURED().least_piece, FEATURED().piece_bytes // _bytes(structure, blocks, dtype)
-    )
+    return max(FEATURED().least_piece, FEATURED().piece_bytes // _bytes(structure, blocks, dtype))
 
 
 @cached(maxsize=4096)
@@ -170,16 +169,14 @@ Parabola = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 
 def equations(
-    structure: Structure,
+    network: TensorNetwork,
     blocks: Blocks,
-    cores: tuple[Array, ...],
     node: int,
     samples: FeatureSamples,
     base: Array,
     parabola: Parabola,
     *,
-    given: tuple[int, ...] | None = None,
-    around: Array | None = None,
+    known: tuple[tuple[int, ...], Array] | None = None,
     equal: bool = False,
 ) -> tuple[Array, Array]:
     """Normal equations of all unknowns of one core.
@@ -188,13 +185,15 @@ def equations(
         base: what is predicted besides the network, [], [1, outputs], or as the values.
         parabola: (base, the network's own part, values) -> (curvatures w, products w t), as the
             values, without the weights of the samples.
-        given, around: as of `designs.environment`.
+        known: nodes, this one among them, and their environment, if it is known.
         equal: whether all outputs of a sample have one curvature.
 
     Returns:
         gram [outputs of the node or 1, n, n], rhs [outputs of the node, n] for its n unknowns of
         each output that it carries (one where it carries none).
     """
+    structure, cores = network.structure, network.cores
+    given, around = (None, None) if known is None else known
     open_legs = designs.outputs(structure, blocks)
     carried = [structure.dims[m] for m in open_legs if m in structure.legs[node]]
     matrix = cores[node].reshape(math.prod(carried), -1)

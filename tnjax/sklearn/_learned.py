@@ -18,8 +18,9 @@ from .._search.search import search
 from .._search.setup import Setup
 from .._structure import Structure
 from .._tuned import tuned
+from ..contract.equation import batch_label, node_labels
 from ..problems import Supervised, SupervisedModel
-from ..solve import fit
+from ..solve import choose_ridge, fit
 from . import _stored
 from ._tables import Table
 
@@ -33,19 +34,26 @@ class Learning:
         ridges: that are tried, in units of one row.
         ridge: in units of one row, where nothing is held out.
         last_steps: steps of the last fit, to all rows.
+        rows_at_once: rows that are predicted together: what they need fits into the cache.
     """
 
     least_rows: int = 40
     ridges: tuple[float, ...] = (0.1, 1.0, 10.0)
     ridge: float = 1.0
     last_steps: int = 10
+    rows_at_once: int = 1024
 
 
 LEARNING = tuned("estimators", Learning())
 
 
 def learned(
-    estimator: Any, table: Table, y: np.ndarray, weights: np.ndarray, maps: dict[str, Any], loss: Any
+    estimator: Any,
+    table: Table,
+    y: np.ndarray,
+    weights: np.ndarray,
+    maps: dict[str, Any],
+    loss: Any,
 ) -> SupervisedModel:
     """The model of a table.
 
@@ -61,7 +69,7 @@ def learned(
     split, search_key, fit_key = jax.random.split(jax.random.key(seed), 3)
     share = estimator.validation if len(y) >= LEARNING().least_rows else None
     chosen = None if estimator.ridge == "auto" else float(estimator.ridge)
-    problem = Supervised(
+    problem: Any = Supervised(
         table,
         y,
         loss=loss,
@@ -77,12 +85,9 @@ def learned(
     else:
         network = scaled(start, problem.scale)
     if chosen is None and problem.held_out is not None:
-        fits = {}
-        for ridge in LEARNING().ridges:
-            trial = problem.with_ridge(ridge)
-            fits[ridge] = fit(trial, network, max_steps=LEARNING().last_steps)
-        best = min(fits, key=lambda ridge: fits[ridge].error)
-        problem, network = problem.with_ridge(best), fits[best].network
+        steps, grid = LEARNING().last_steps, LEARNING().ridges
+        choice = choose_ridge(problem, network, grid=grid, max_steps=steps)
+        problem, network = choice.problem, choice.result.network
     if len(problem.shape) > 1 and estimator.max_moves > 0 and problem.held_out is not None:
         network = search(
             problem,
@@ -125,7 +130,29 @@ class Learner(BaseEstimator):
         if self.model_ is None:
             constant = np.asarray(self.constant_, np.float64)
             return np.broadcast_to(constant, (rows, *constant.shape)).copy()
-        return np.asarray(self.model_.link(table), np.float64)
+        return host_link(self.model_, table)
+
+
+def host_link(model: SupervisedModel, table: Table) -> np.ndarray:
+    """`model.link` by NumPy in double precision: a row gets the same number, whichever rows are
+    with it, and nothing is compiled for each number of rows."""
+    import opt_einsum
+
+    assert model.columns is not None
+    structure = model.network.structure
+    features = dict(zip((block[0] for block in model.blocks), model.columns(table), strict=True))
+    sample = batch_label(structure)
+    rows = len(next(iter(features.values())))
+    outputs = [mode for mode in range(len(structure.dims)) if mode not in features]
+    found = []
+    for start in range(0, rows, LEARNING().rows_at_once):
+        operands: list[Any] = []
+        for node, core in enumerate(model.network.cores):
+            operands += [np.asarray(core, np.float64), node_labels(structure, node)]
+        for mode, part in features.items():
+            operands += [part[start : start + LEARNING().rows_at_once], (sample, mode)]
+        found.append(opt_einsum.contract(*operands, (sample, *outputs), optimize="greedy"))
+    return np.concatenate(found) + model.offset
 
 
 def importances(
