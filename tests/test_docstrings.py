@@ -20,6 +20,7 @@ pytestmark = pytest.mark.quick
 PACKAGES = (
     "contract",
     "distributed",
+    "features",
     "io",
     "log",
     "moves",
@@ -29,6 +30,7 @@ PACKAGES = (
     "plot",
     "problems",
     "screens",
+    "sklearn",
     "solve",
     "strategies",
     "sweep",

@@ -108,6 +108,8 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .problems import Squared as Squared
     from .problems import StreamedCompletion as StreamedCompletion
     from .problems import StreamedDecomposition as StreamedDecomposition
+    from .problems import Supervised as Supervised
+    from .problems import SupervisedModel as SupervisedModel
     from .problems import split_entries as split_entries
     from .solve import ALS as ALS
     from .solve import EM as EM
@@ -133,6 +135,7 @@ _PACKAGES = (
     "constants",
     "contract",
     "distributed",
+    "features",
     "io",
     "log",
     "moves",
@@ -183,8 +186,8 @@ _HOMES = {
     ".plot": "draw plot_pareto plot_path",
     ".problems": (
         "Bernoulli Completion Decomposition Density DensityModel Huber LeastSquares Objective "
-        "Poisson Problem "
-        "Squared StreamedCompletion StreamedDecomposition split_entries"
+        "Poisson Problem Squared StreamedCompletion StreamedDecomposition Supervised "
+        "SupervisedModel split_entries"
     ),
     ".solve": (
         "ALS EM CrossValidation FitResult GaussNewton LevenbergMarquardt Minibatch Optax "

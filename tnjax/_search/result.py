@@ -140,7 +140,7 @@ class SearchResult:
         seconds, compile_seconds: wall time of all, and the part spent tracing and compiling.
         seed_key: the raw data of the key, so that the run can be repeated.
         model: what the network is good for, in the words of the problem: a `DensityModel` for a
-            `Density`; None where that is the network itself.
+            `Density`, a `SupervisedModel` for `Supervised`; None where that is the network itself.
 
     Example:
         >>> import jax, tnjax

@@ -108,4 +108,5 @@ def search(
     limits = limits_from("search", limits, dict(plain_limits))
     check_any_limit("search", limits)
     plan = Plan(strategy, limits, key, setup, on_step, begin)
-    return thrown("search", searched(problem, plan), throw)
+    result = searched(problem, plan)
+    return thrown("search", result, throw)

@@ -13,13 +13,17 @@ from ._losses import Bernoulli as Bernoulli
 from ._losses import Huber as Huber
 from ._losses import Loss as Loss
 from ._losses import Poisson as Poisson
+from ._losses import Softmax as Softmax
 from ._losses import Squared as Squared
 from ._rows import Rows as Rows
 from ._sparse import SparseDecomposition as SparseDecomposition
 from ._streamed_completion import SampleSource as SampleSource
 from ._streamed_completion import StreamedCompletion as StreamedCompletion
 from ._streamed_completion import completion_bytes as completion_bytes
+from ._supervised import Supervised as Supervised
+from ._supervised_model import SupervisedModel as SupervisedModel
 from .coordinates import split_entries as split_entries
+from .featured import FeatureSamples as FeatureSamples
 from .samples import Sampled as Sampled
 from .samples import Samples as Samples
 from .scales import Scales as Scales

@@ -55,6 +55,7 @@ class Problem(eqx.Module):
     - `sampled`: entries that are learned from by least squares, for completion in groups of modes.
     - `num_samples`, `batch_loss`: samples that `Minibatch` draws from.
     - `nonnegative`, `feasible`, `prepared`, `named_start`: what cores may be, where they start.
+    - `restarts`: whether fits are repeated from other starts.
     - `likelihood_rows`, `judging_rows`: rows of categories, for `EM` and `LatentTree`.
     - `default_strategy`, `model`: what a search does by default, and what its result is good for.
     - `judges`, `judged`, `patience`, `sketch`: how added networks are compared.
@@ -243,6 +244,13 @@ class Problem(eqx.Module):
     def prepared(self, network: TensorNetwork) -> TensorNetwork:
         """A random network as a start for this problem."""
         return network
+
+    @property
+    def restarts(self) -> bool:
+        """Whether a fit from other starts may well be better, where held-out samples judge: the
+        search tries some before a bond grows. Not where `named_start` is good and what is left is
+        mostly noise."""
+        return True
 
     # Forecasts: what the compiler's tier, capacities and memory limits are chosen by ---------
 

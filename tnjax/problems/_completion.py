@@ -1,7 +1,7 @@
 """Completion of a tensor from some of its entries."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 import equinox as eqx
@@ -11,20 +11,22 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from .. import _lean as lean
 from .. import _mesh
 from .._network import TensorNetwork
 from .._structure import Structure
 from .._tracing import traced
 from .._tuned import tuned
-from ._base import LeastSquares, check_mesh
+from ..features import FeatureMap, Fitted
+from ._base import check_mesh
 from ._dtypes import check_range
 from ._losses import Loss, loss_for
+from ._of_samples import OfSamples
 from ._prior import Prior, PriorOptions
 from ._sketch import is_none, sketched
 from ._smoothness import Smoothness
+from ._supervised import Supervised
 from .coordinates import (
     Entries,
     Offsets,
@@ -62,18 +64,15 @@ class CompletionStart:
     Attributes:
         link_start: root mean square of a random start's entries in the units of a link function
             (log rate, log odds), where 1 would be a lot.
-        patience: sweeps that the held-out error may rise for: the first ones from a random start
-            often do.
     """
 
     link_start: float = 0.1
-    patience: int = 5
 
 
 COMPLETION = tuned("completion", CompletionStart(), traced=True)
 
 
-class Completion(LeastSquares):
+class Completion(OfSamples):
     r"""Learn a tensor from some of its entries, which are all that is ever looked at.
 
     With weights w that sum to 1 over the training entries, a network T is fitted by
@@ -300,6 +299,52 @@ class Completion(LeastSquares):
         return eqx.tree_at(lambda problem: problem.penalty, found, found.penalty / share)
 
     @classmethod
+    def on_axes(
+        cls,
+        coordinates: Any,
+        values: Any,
+        axes: Mapping[str, FeatureMap | Fitted],
+        *,
+        ridge: float = 1e-3,
+        **options: Any,
+    ) -> Supervised:
+        """From values at coordinates on axes that are more than indices: a tensor whose modes are
+        functions of them, defined between the coordinates too.
+
+        It is a `Supervised` whose features are functions of one coordinate each: the modes of the
+        network are their numbers, and `result.model.predict(coordinates)` gives values anywhere.
+        With `Categorical()` on all axes it is the completion itself.
+
+        Args:
+            coordinates: by the name of the axis, arrays [entries] of numbers, or of words for a
+                `Categorical()` axis; a data frame will do.
+            values: numbers [entries].
+            axes: for each axis a map, such as `Fourier(16)`, `Spline(8)` or `Categorical()`.
+            ridge: as of `Completion`; above 0, so that functions of one coordinate stay smooth
+                where nothing was observed.
+            options: as of `Supervised`.
+
+        Raises:
+            ValueError: as of `Supervised`.
+
+        Example:
+            >>> import jax, numpy as np
+            >>> from tnjax import Completion, Structure, fit
+            >>> from tnjax.features import Categorical, Spline
+            >>> time = np.repeat(np.linspace(0, 1, 12), 2)
+            >>> station = np.tile(["north", "south"], 12)
+            >>> values = np.where(station == "north", 1.0, 2.0) * np.sin(3 * time)
+            >>> axes = {"time": Spline(6), "station": Categorical()}
+            >>> problem = Completion.on_axes({"time": time, "station": station}, values, axes)
+            >>> structure = Structure.tensor_train(problem.shape, 2)
+            >>> model = fit(problem, structure, key=jax.random.key(0)).model
+            >>> found = model.predict({"time": [0.5], "station": ["south"]})[0]
+            >>> bool(abs(found - 2 * np.sin(1.5)) < 0.02)
+            True
+        """
+        return Supervised(coordinates, values, maps=axes, ridge=ridge, **options)
+
+    @classmethod
     def folds(
         cls,
         indices: Any,
@@ -418,18 +463,6 @@ class Completion(LeastSquares):
         return Sampled(self.training, self.held_out) if self.quadratic else None
 
     @property
-    def num_samples(self) -> int:
-        return self.training.count
-
-    @property
-    def resolution(self) -> float:
-        return float(jnp.finfo(self.dtype).eps)
-
-    @property
-    def patience(self) -> int:
-        return 0 if self.held_out is None else COMPLETION().patience
-
-    @property
     def work(self) -> int:
         return self.training.count * len(self.shape)
 
@@ -469,23 +502,6 @@ class Completion(LeastSquares):
             nonnegative=self.nonnegative,
         )
 
-    def loss(self, network: TensorNetwork) -> Array:
-        return self._mean_loss(self.training, self._at(network, self.training)) + self._penalties(
-            network
-        )
-
-    def error(self, network: TensorNetwork) -> Array:
-        samples = self.training if self.held_out is None else self.held_out
-        return self._error(samples, self._at(network, samples))
-
-    def training_error(self, network: TensorNetwork) -> Array:
-        """`error` over the entries of training, whatever is held out."""
-        return self._error(self.training, self._at(network, self.training))
-
-    def loss_of_error(self, error: float) -> float:
-        samples = self.training if self.held_out is None else self.held_out
-        return (error / float(samples.unit)) ** 2 if self.loss_function.quadratic else error
-
     def residual(self, network: TensorNetwork) -> Array:
         samples = self.training
         root = jnp.sqrt(samples.weights).astype(network.dtype)
@@ -509,12 +525,6 @@ class Completion(LeastSquares):
         args, layout = (data, cores, starts), (split, P(), split)
         return _mesh.over_data(both, self.mesh, args, layout, split)
 
-    def batch_loss(self, network: TensorNetwork, ids: Int[Array, " batch"]) -> Array:
-        """The loss over some entries of training, an unbiased estimate where they are drawn from
-        all with equal chances."""
-        part = self.training.take(ids)
-        return self._mean_loss(part, self._at(network, part)) + self._penalties(network)
-
     def of_entries(self, indices: Array, values: Array) -> "Completion":
         """The same loss of other entries, of equal weight and already in the solvers' units."""
         real = self.training.weights.dtype
@@ -537,48 +547,11 @@ class Completion(LeastSquares):
         weights = samples.weights.astype(slope.dtype)
         return jnp.zeros(self.shape, self.dtype).at[where].add(weights * slope)
 
-    def linearize(self, network: TensorNetwork) -> Predictions:
-        held = None if self.held_out is None else self._at(network, self.held_out)
-        return Predictions(self._at(network, self.training), held)
-
-    def shifted(self, point: Predictions, delta: TensorNetwork) -> Predictions:
-        held = point.held_out
-        if self.held_out is not None and held is not None:
-            held = held + predicted(delta, self.held_out)
-        added = predicted(delta, self.training)
-        return Predictions(point.training + added, held)
-
-    def perturbed_loss(self, point: Predictions, delta: TensorNetwork) -> Array:
-        added = predicted(delta, self.training)
-        return self._mean_loss(self.training, point.training + added)
-
     def sketch(self, num_params: int) -> "Completion":
         """The problem of some of the entries, where there are many more than a screen needs."""
         found = sketched(self.training, self.held_out, self.shape, num_params)
         parts = lambda problem: (problem.training, problem.held_out, problem.blocks)
         return eqx.tree_at(parts, self, found, is_leaf=is_none) if found else self
-
-    @property
-    def judges(self) -> bool:
-        return self.held_out is not None or not self.loss_function.quadratic
-
-    def judged(self, point: Predictions, delta: TensorNetwork) -> Array:
-        """By how much `delta` lowers the loss of all entries together, where it lowers the loss of
-        the held-out ones; else the fall of the held-out loss, which is not positive.
-
-        The held-out entries alone would be few to compare candidates by, those of training alone
-        are what the candidates were fitted to.
-        """
-        known = self._decrease(self.training, point.training, delta)
-        if self.held_out is None or point.held_out is None:
-            return known
-        held = self._decrease(self.held_out, point.held_out, delta)
-        share = self.held_out.count / (self.held_out.count + self.training.count)
-        return jnp.where(held > 0, share * held + (1 - share) * known, held)
-
-    def _decrease(self, samples: Samples, before: Array, delta: TensorNetwork) -> Array:
-        after = before + predicted(delta, samples)
-        return self._mean_loss(samples, before) - self._mean_loss(samples, after)
 
     def normal_equations(
         self,
@@ -633,17 +606,9 @@ class Completion(LeastSquares):
             link = link + jnp.asarray(self.offsets.at(np.asarray(indices)), link.dtype)
         return self.loss_function.mean(link)
 
-    def _at(self, network: TensorNetwork, samples: Samples) -> Array:
-        return samples.base.astype(network.dtype) + predicted(network, samples)
-
-    def _mean_loss(self, samples: Samples, prediction: Array) -> Array:
-        return jnp.sum(samples.weights * self.loss_function.value(prediction, samples.values))
-
-    def _error(self, samples: Samples, prediction: Array) -> Array:
-        loss = self._mean_loss(samples, prediction)
-        return samples.unit * jnp.sqrt(loss) if self.loss_function.quadratic else loss
+    def _predicted(self, network: TensorNetwork, samples: Samples) -> Array:
+        return predicted(network, samples)
 
     def _penalties(self, network: TensorNetwork) -> Array:
-        square = lambda core: lean.real(lean.inner(core, core))
-        total = self.penalty * jnp.sum(jnp.stack([square(core) for core in network.cores]))
+        total = super()._penalties(network)
         return total if self.smoothness is None else total + self.smoothness.penalty(network)

@@ -222,6 +222,51 @@ class Bernoulli(Loss):
 
 
 @dataclasses.dataclass(frozen=True)
+class Softmax(Loss):
+    """One of several classes, the predictions being their log odds: the cross-entropy.
+
+    It sees all outputs of a sample at once, in the last axis, and so is for `Supervised` only; the
+    values are the probabilities of the classes.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax.problems import Softmax
+        >>> Softmax().mean(jnp.zeros((1, 4))).tolist()
+        [[0.25, 0.25, 0.25, 0.25]]
+
+    Reference:
+        Boehning, Annals of the Institute of Statistical Mathematics 44 (1992), for the bound.
+    """
+
+    def value(self, prediction: Array, value: Array | np.ndarray) -> Array:
+        total = jax.nn.logsumexp(prediction, axis=-1)
+        return total * jnp.sum(value, -1) - jnp.sum(value * prediction, -1)
+
+    def gradient(self, prediction: Array, value: Array | np.ndarray) -> Array:
+        total = jnp.sum(value, -1, keepdims=True)
+        return jax.nn.softmax(prediction, axis=-1) * total - value
+
+    def weight(self, prediction: Array, value: Array | np.ndarray) -> Array:
+        return jnp.full(prediction.shape, 0.5, prediction.dtype)
+
+    def mean(self, prediction: Array | np.ndarray) -> Array:
+        return jax.nn.softmax(jnp.asarray(prediction), axis=-1)
+
+    def root(self, prediction: Array, vector: Array) -> Array:
+        r"""$R v$ for a matrix with $R^T R$ the Hessian of each sample at the prediction."""
+        p = jax.nn.softmax(prediction, axis=-1)
+        return jnp.sqrt(p) * (vector - jnp.sum(p * vector, -1, keepdims=True))
+
+    def check(self, values: np.ndarray) -> None:
+        super().check(values)
+        if (values < 0).any() or np.abs(values.sum(-1) - 1).max(initial=0) > 1e-5:
+            raise ValueError(
+                "loss Softmax: the values of a sample are probabilities of its classes: 0 or more, "
+                "and 1 in all."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class Custom(Loss):
     """A user's differentiable function of (prediction, value), derived by autodiff.
 

@@ -308,7 +308,11 @@ def fit_offsets(entries: Entries, shape: tuple[int, ...], loss: Loss, kind: str)
 
 
 def split_held_out(
-    entries: Entries, validation: float | Sequence[int] | np.ndarray | None, key: Any
+    entries: Entries,
+    validation: float | Sequence[int] | np.ndarray | None,
+    key: Any,
+    what: str = "Completion",
+    each: str = "entries",
 ) -> tuple[Entries, Entries | None]:
     """Training and held-out entries; of a share, none that is the only one of its slice."""
     if validation is None:
@@ -317,20 +321,20 @@ def split_held_out(
     if isinstance(validation, (int, float)):
         if not 0 < validation < 1:
             raise ValueError(
-                f"Completion: validation={validation!r}; expected a share between 0 and 1."
+                f"{what}: validation={validation!r}; expected a share between 0 and 1."
             )
         if key is None:
-            raise ValueError("Completion: a validation share needs `key=jax.random.key(seed)`.")
+            raise ValueError(f"{what}: a validation share needs `key=jax.random.key(seed)`.")
         if traced(key):
             raise ValueError(
-                "Completion: a traced key cannot draw the entries to hold out; pass their numbers."
+                f"{what}: a traced key cannot draw the {each} to hold out; pass their numbers."
             )
         _, held = split_entries(count, (1 - validation, validation), key=key)
         if not traced(entries.indices):
             held = _leaving_one_each(entries.indices, held, key)
         if not len(held):
             raise ValueError(
-                f"Completion: validation={validation!r} cannot be held out: each of the {count} "
+                f"{what}: validation={validation!r} cannot be held out: each of the {count} "
                 "entries is the only one of its slice along some mode. Learn without validation."
             )
     else:
@@ -338,13 +342,13 @@ def split_held_out(
         fits = held.ndim == 1 and held.dtype.kind in "iu" and held.size
         if not fits or (held < 0).any() or (held >= count).any() or len(np.unique(held)) == count:
             raise ValueError(
-                f"Completion: validation must name some, not all, of the entries 0..{count - 1}."
+                f"{what}: validation must name some, not all, of the {each} 0..{count - 1}."
             )
     rest = np.ones(count, bool)
     rest[held] = False
-    for part, what in ((rest, "left for training"), (~rest, "held out")):
+    for part, where in ((rest, "left for training"), (~rest, "held out")):
         if not traced(entries.weights) and not entries.weights[part].any():
-            raise ValueError(f"Completion: no entry with a positive weight is {what}.")
+            raise ValueError(f"{what}: none of the {each} that are {where} has a positive weight.")
     return entries.take(rest), entries.take(~rest)
 
 
@@ -398,7 +402,7 @@ def root_mean_square(values: np.ndarray, weights: np.ndarray) -> float:
     return largest * math.sqrt(float(np.average(square, weights=weights)))
 
 
-def check_ridge(ridge: float) -> None:
+def check_ridge(ridge: float, what: str = "Completion") -> None:
     """Raise `ValueError` unless it is a finite number of 0 or more."""
     if not np.isfinite(ridge) or ridge < 0:
-        raise ValueError(f"Completion: ridge must be 0 or more, got {ridge!r}.")
+        raise ValueError(f"{what}: ridge must be 0 or more, got {ridge!r}.")

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from typing import Unpack
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,8 @@ class FitResult:
         steps: steps of the solver that were made.
         history: error after each step, shape [steps].
         seconds, compile_seconds: wall time in all, and the part of it spent compiling.
+        model: what the network means for the problem: a `SupervisedModel`, for instance. None where
+            the network says it all.
 
     Example:
         >>> import jax, tnjax
@@ -73,6 +75,7 @@ class FitResult:
     history: np.ndarray
     seconds: float
     compile_seconds: float
+    model: Any = None
 
     @property
     def structure(self) -> Structure:
@@ -149,7 +152,9 @@ def fit(
     chosen = dataclasses.replace(
         asked, max_steps=solver.max_steps if asked.max_steps is None else int(asked.max_steps)
     )
-    return thrown("fit", _fitted(problem, solver, networks, num_starts, chosen, begin), throw)
+    result = _fitted(problem, solver, networks, num_starts, chosen, begin)
+    result = dataclasses.replace(result, model=problem.model(result.network))
+    return thrown("fit", result, throw)
 
 
 def _fitted(

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from .._network import TensorNetwork
 from .._structure import Structure
-from ..problems import Completion
+from ..problems import Completion, Supervised
 from ._fit import FitResult, fit
 from .limits import SolverLike
 
@@ -108,16 +109,16 @@ class RidgeChoice:
     """
 
     ridge: float
-    problem: Completion
+    problem: Completion | Supervised
     result: FitResult
     errors: dict[float, float]
 
 
 def choose_ridge(
-    problem: Completion,
-    structure: Structure,
+    problem: Completion | Supervised,
+    structure: Structure | TensorNetwork,
     *,
-    key: PRNGKeyArray,
+    key: PRNGKeyArray | None = None,
     grid: Sequence[float] = (0.0, 1e-3, 1e-2, 1e-1, 1.0, 10.0),
     solver: SolverLike = None,
     **options: Any,
@@ -127,7 +128,8 @@ def choose_ridge(
 
     Args:
         problem: with held-out entries.
-        structure, key, solver, options: as of `fit`.
+        structure: to start at random cores, or a network to improve.
+        key, solver, options: as of `fit`.
         grid: the ridges to try, in units of one entry.
 
     Returns:
@@ -151,7 +153,7 @@ def choose_ridge(
         raise ValueError("choose_ridge: the problem holds nothing out; give it `validation=0.1`.")
     if not grid:
         raise ValueError("choose_ridge: the grid is empty.")
-    fits: dict[float, tuple[Completion, FitResult]] = {}
+    fits: dict[float, tuple[Completion | Supervised, FitResult]] = {}
     for ridge in map(float, grid):
         trial = problem.with_ridge(ridge)
         fits[ridge] = trial, fit(trial, structure, key=key, solver=solver, **options)

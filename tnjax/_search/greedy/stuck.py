@@ -53,7 +53,7 @@ def _judged_by_others(problem: Problem) -> bool:
     """Whether entries that are not fitted say how good a fit is: that of a structure that could
     explain them may still be a bad one."""
     squares = problem.least_squares
-    return problem.patience > 0 and squares is not None and squares.quadratic
+    return problem.patience > 0 and problem.restarts and squares is not None and squares.quadratic
 
 
 def freed(options: Options, problem: Problem, state: GreedyState, budget: Budget) -> Step:
