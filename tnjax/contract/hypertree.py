@@ -18,7 +18,9 @@ from jaxtyping import Array, Inexact, Integer, Real
 
 from .._structure import Edge, Structure
 from .._tuned import cached
-from .kernels import FULL, Cores
+from .kernels import FULL
+
+Cores = tuple[Array | np.ndarray, ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,8 @@ from .._structure import Structure
 from .._tuned import tuned
 from . import hypertree
 from .equation import Equation, batch_label, entries_equation, node_labels, sizes
-from .kernels import FULL, Cores
+from .hypertree import Cores
+from .kernels import FULL
 from .path import plan
 
 

@@ -14,7 +14,7 @@ from .. import _compile, _interrupt
 from .._network import TensorNetwork
 from .._structure import Structure
 from ..contract import hypertree, scaled
-from ..contract.kernels import Cores
+from ..moves.cores import Cores
 from ..problems import Problem, Rows
 from .solver import Solver
 
