@@ -104,6 +104,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .problems import Squared as Squared
     from .problems import StreamedCompletion as StreamedCompletion
     from .problems import StreamedDecomposition as StreamedDecomposition
+    from .problems import held_out_like as held_out_like
     from .problems import split_entries as split_entries
     from .solve import ALS as ALS
     from .solve import CrossValidation as CrossValidation
@@ -177,7 +178,7 @@ _HOMES = {
     ".plot": "draw plot_pareto plot_path",
     ".problems": (
         "Bernoulli Completion Decomposition Huber LeastSquares Objective Poisson Problem "
-        "Squared StreamedCompletion StreamedDecomposition split_entries"
+        "Squared StreamedCompletion StreamedDecomposition held_out_like split_entries"
     ),
     ".solve": (
         "ALS CrossValidation FitResult GaussNewton LevenbergMarquardt Minibatch Optax "

@@ -48,6 +48,7 @@ HOMES = {
     "graphs": "tnjax._search.spectra.graphs",
     "grouped": "tnjax._search.greedy.grouped",
     "growth": "tnjax._search.greedy.grow",
+    "held_out": "tnjax.problems.held_out",
     "inference": "tnjax._search.greedy.infer",
     "informed_start": "tnjax.problems.leading",
     "integer": "tnjax._search.spectra.integer",

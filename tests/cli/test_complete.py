@@ -343,3 +343,18 @@ def test_the_same_seed_gives_the_same_run(image_run):
     first, again = snapshot(folder / "run"), snapshot(folder / "again")
     for name in ("network.safetensors", "completed.png"):
         assert first[name] == again[name]
+
+
+def test_what_is_held_out_is_like_the_gaps_and_said(tmp_path):
+    seen = np.broadcast_to((np.random.default_rng(1).random((9, 12)) < 0.6)[..., None], (9, 12, 4))
+    data = np.where(seen, np.random.default_rng(0).random((9, 12, 4)), np.nan)
+    np.save(tmp_path / "x.npy", data)
+    options = ("--strategy", "fixed", "--format", "cp", "--ranks", "1", "--reshape", "9,3,4,4")
+    options += ("--out", tmp_path / "run")
+    status, _, said = run("complete", tmp_path / "x.npy", *options, progress=True)
+    assert status == 0
+    words = "all entries along mode 2 together"  # of the tensor that was given
+    assert f"held out: {words}" in said
+    record = strict_json(tmp_path / "run" / "result.json")
+    assert record["report"]["details"]["held out"] == words
+    assert record["errors"]["validation"]["entries"] % 4 == 0

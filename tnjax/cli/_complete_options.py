@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ._arguments import ARRAYS, MaybePath, MaybeText, Share
+from ._arguments import ARRAYS, AutoShare, MaybePath, MaybeText, Share
 from ._devices import InputError
 from ._options import InputOptions, SearchOptions
 
@@ -34,8 +34,9 @@ class CompletionOptions:
     0.1 or 10%, drawn with --seed."""
     predict: MaybePath = None
     """Entries to predict: a table with a column for each mode, a .tns, or an .npz with indices."""
-    validation: Share = 0.1
-    """Share of the observed entries to hold out; 0 for none."""
+    validation: AutoShare = "auto"
+    """What to hold out: auto for a tenth of the observed entries that is like the missing ones (or
+    those of --predict): single entries, fibers or blocks; a share of single entries; 0 for none."""
     test: Share = 0.0
     """Share of the observed entries to put aside for the error that is reported at the end."""
     loss: Literal["squared", "huber", "poisson", "bernoulli"] = "squared"
@@ -86,7 +87,7 @@ def check_completion(options: CompleteOptions) -> None:
     """Raise `InputError` for an option that cannot be meant."""
     for name, most in (("validation", 1), ("test", 1), ("ridge", math.inf)):
         value = getattr(options, name)
-        if not 0 <= value < most:
+        if value != "auto" and not 0 <= value < most:
             word = "a share of at least 0 and below 1" if most == 1 else "0 or more"
             raise InputError(f"--{name} must be {word}, got {value}.")
     if not 0 < options.huber_delta < math.inf:

@@ -76,7 +76,7 @@ def complete_streamed(
         problem = StreamedCompletion(
             ToldSamples(file, display),
             key=jax.random.key(options.seed),
-            validation=options.validation,
+            validation=0.1 if options.validation == "auto" else float(options.validation),
             test=options.test,
             dtype=np.dtype(options.dtype),
             offsets=None if options.offsets == "none" else options.offsets,

@@ -16,6 +16,8 @@ from ._streamed_completion import SampleSource as SampleSource
 from ._streamed_completion import StreamedCompletion as StreamedCompletion
 from ._streamed_completion import completion_bytes as completion_bytes
 from .coordinates import split_entries as split_entries
+from .held_out import HeldOut as HeldOut
+from .held_out import held_out_like as held_out_like
 from .samples import Sampled as Sampled
 from .samples import Samples as Samples
 from .scales import Scales as Scales

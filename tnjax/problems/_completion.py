@@ -1,6 +1,7 @@
 """Completion of a tensor from some of its entries."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
@@ -37,6 +38,7 @@ from .coordinates import (
     traced_root_mean_square,
     warn_unseen,
 )
+from .held_out import HeldOut, held_out_like
 from .leading import informed_start, sized_start
 from .samples import (
     Blocks,
@@ -100,9 +102,11 @@ class Completion(LeastSquares):
             one of the losses `Huber(delta)`, `Poisson()` (the network is the log of the rate),
             `Bernoulli()` (the log odds), or a differentiable function of (prediction, value) for
             single entries.
-        validation: what is held out: a share of the entries, drawn by `key` so that each slice
-            keeps one for training, or the numbers of the entries to hold out. `everything` learns
-            from them as well, once the structure is found.
+        validation: what is held out: "auto": a tenth of the entries, single ones, fibers or blocks
+            as the missing ones are (what `held_out_like` chooses, which may be given as well); or a
+            share of the entries, single ones drawn by `key` so that each slice keeps one for
+            training; or the numbers of the entries. `everything` learns from them as well, once the
+            structure is found.
         key: `jax.random.key(seed)` for the split.
         mesh: from `tnjax.make_mesh`: its `data` axis shares out the entries, its `candidates` axis
             the networks of a search that are looked at together.
@@ -163,7 +167,7 @@ class Completion(LeastSquares):
         *,
         weights: Any = None,
         loss: str | Loss | Callable = "squared",
-        validation: float | Sequence[int] | np.ndarray | None = None,
+        validation: str | float | Sequence[int] | np.ndarray | HeldOut | None = None,
         key: PRNGKeyArray | None = None,
         mesh: Mesh | None = None,
         **options: Unpack[PriorOptions],
@@ -177,6 +181,10 @@ class Completion(LeastSquares):
             )
         self._shape = tuple(int(n) for n in shape)
         self.loss_function = loss_for(entries.values, loss, known=not traced(entries))
+        if isinstance(validation, str):
+            validation = self._like_missing(validation, entries, key, prior)
+        if isinstance(validation, HeldOut):
+            validation = validation.numbers
         training, held_out = split_held_out(entries, validation, key)
         if not traced(training.indices):
             warn_unseen(training.indices, self.shape, prior.unseen)
@@ -193,6 +201,21 @@ class Completion(LeastSquares):
         smooth, graphs = prior.smooth, prior.graphs or {}
         self.smoothness = Smoothness.of(smooth, graphs, self.shape, dtype) if smooth else None
         self._nonnegative = bool(prior.nonnegative)
+
+    def _like_missing(
+        self, validation: str, entries: Entries, key: PRNGKeyArray | None, prior: Prior
+    ) -> HeldOut:
+        """What "auto" holds out."""
+        if validation != "auto" or key is None or traced(entries.indices, key):
+            raise ValueError(
+                f'Completion: validation={validation!r}; expected "auto" with '
+                "`key=jax.random.key(seed)` (not in a trace), a share, or numbers of entries."
+            )
+        ordered = tuple(prior.smooth or ())
+        found = held_out_like(entries.indices, self.shape, key=key, ordered=ordered)
+        if found.warning() is not None:
+            warnings.warn(f"Completion: {found.warning()}", stacklevel=4)
+        return found
 
     def _measure(self, training: Entries, prior: Prior, dtype: jnp.dtype) -> None:
         """The offsets, and the size of what is left: the scale and the size of a start."""

@@ -327,7 +327,7 @@ def split_held_out(
             )
         _, held = split_entries(count, (1 - validation, validation), key=key)
         if not traced(entries.indices):
-            held = _leaving_one_each(entries.indices, held, key)
+            held = leaving_one_each(entries.indices, held, key)
         if not len(held):
             raise ValueError(
                 f"Completion: validation={validation!r} cannot be held out: each of the {count} "
@@ -348,7 +348,7 @@ def split_held_out(
     return entries.take(rest), entries.take(~rest)
 
 
-def _leaving_one_each(indices: np.ndarray, held: np.ndarray, key: PRNGKeyArray) -> np.ndarray:
+def leaving_one_each(indices: np.ndarray, held: np.ndarray, key: PRNGKeyArray) -> np.ndarray:
     """The numbers of the held-out entries, exchanged where they would empty a slice along a mode:
     of which nothing could be learned then. Fewer, where there are no others to exchange."""
     rest = np.ones(len(indices), bool)
