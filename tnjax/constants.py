@@ -95,6 +95,7 @@ HOMES = {
     "sketch": "tnjax.problems._sketch",
     "slabs": "tnjax.problems.streamed",
     "solvers": "tnjax.solve.solver",
+    "smoothing": "tnjax.problems._smoothness",
     "sparse_diagonal": "tnjax._search.strategies.sparse_diagonal",
     "spectra": "tnjax._search.spectra.unfoldings",
     "stuck": "tnjax._search.greedy.stuck",

@@ -1,5 +1,7 @@
 """Problems: what a network should represent, as a loss with its derivatives."""
 
+from .._digits import Digit as Digit
+from ._axes import Axis as Axis
 from ._base import LeastSquares as LeastSquares
 from ._base import Problem as Problem
 from ._completion import Completion as Completion

@@ -436,6 +436,10 @@ class Completion(LeastSquares):
         return self.loss_function.quadratic and self.smoothness is None
 
     @property
+    def exact_rows(self) -> bool:
+        return self.loss_function.quadratic
+
+    @property
     def sampled(self) -> Sampled | None:
         return Sampled(self.training, self.held_out) if self.quadratic else None
 
@@ -611,6 +615,13 @@ class Completion(LeastSquares):
         partial: Any = None,
     ) -> tuple[Array, Array]:
         """Of the parabola that stands for the loss at the network (and is the squared loss)."""
+        gram, rhs = self._equations(network, node, point, coupled=False)
+        return ridged(jnp, gram, self.penalty), rhs
+
+    def _equations(
+        self, network: TensorNetwork, node: int, point: Predictions | None, *, coupled: bool
+    ) -> tuple[Array, Array]:
+        """The same without the ridge, `coupled` without the smoothness."""
         samples, loss = self.training, self.loss_function
         structure = network.structure
         base = (samples.base if point is None else point.training).astype(network.dtype)
@@ -635,10 +646,24 @@ class Completion(LeastSquares):
             (P(), split, split, split, split if base.ndim else P(), split),
             None,
         )
-        if self.smoothness is not None and point is None:
+        if self.smoothness is not None and point is None and not coupled:
             more_gram, more_rhs = self.smoothness.normal_equations(network, node)
             gram, rhs = gram + more_gram, rhs + more_rhs
-        return ridged(jnp, gram, self.penalty), rhs
+        return gram, rhs
+
+    def coupled_equations(
+        self,
+        network: TensorNetwork,
+        node: int,
+        layers: Sequence[Array] | None = None,
+        partial: Any = None,
+    ) -> tuple[Array, Array, Callable[[Array], Array] | None]:
+        if self.smoothness is None or self.nonnegative:
+            gram, rhs = self.normal_equations(network, node, layers=layers, partial=partial)
+            return gram, rhs, None
+        gram, rhs = self._equations(network, node, None, coupled=True)
+        more, tied = self.smoothness.coupled_equations(network, node)
+        return ridged(jnp, gram + more, self.penalty), rhs, tied
 
     def predict(self, network: TensorNetwork, indices: Any) -> Array:
         """Expected values at some entries, in the units of the data: offsets and link included.

@@ -17,7 +17,7 @@ class PriorOptions(TypedDict, total=False):
     offsets: str | None
     ridge: float
     nonnegative: bool
-    smooth: Mapping[int, float] | None
+    smooth: Mapping[Any, float | str] | str | None
     graphs: Mapping[int, Any] | None
 
 
@@ -29,7 +29,7 @@ class Prior:
     offsets: str | None = None
     ridge: float = 0.0
     nonnegative: bool = False
-    smooth: Mapping[int, float] | None = None
+    smooth: Mapping[Any, float | str] | str | None = None
     graphs: Mapping[int, Any] | None = None
 
     @classmethod

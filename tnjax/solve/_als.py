@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from .._network import TensorNetwork, balance
 from .._tuned import tuned
 from ..problems import Problem
-from .rows import row_steps
+from .rows import coupled_steps, row_steps
 from .solver import Solver
 
 
@@ -137,14 +137,18 @@ def _solved(
     """The network with the core of one node at its optimum, or nearer to it."""
     squares, cores = problem.least_squares, list(network.cores)
     assert squares is not None
-    gram, rhs = squares.normal_equations(network, node, layers=layers, partial=partial)
-    step = row_steps(gram, rhs, cores[node].reshape(rhs.shape), ridge, problem.nonnegative)
+    gram, rhs, tied = squares.coupled_equations(network, node, layers=layers, partial=partial)
+    x = cores[node].reshape(rhs.shape)
+    if tied is None:
+        step = row_steps(gram, rhs, x, ridge, problem.nonnegative)
+    else:
+        step = coupled_steps(gram, tied, rhs, x, ridge)
 
     def moved(length: Array | int) -> TensorNetwork:
         core = cores[node] + (length * step).reshape(cores[node].shape)
         return TensorNetwork(network.structure, [*cores[:node], core, *cores[node + 1 :]])
 
-    if squares.quadratic:
+    if squares.exact_rows:
         return moved(1)
     length = _length(problem, moved, jnp.ones((), ridge.dtype))
     return moved(length.astype(network.dtype))
