@@ -113,13 +113,16 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .solve import LevenbergMarquardt as LevenbergMarquardt
     from .solve import Minibatch as Minibatch
     from .solve import Optax as Optax
+    from .solve import PriorChoice as PriorChoice
     from .solve import RidgeChoice as RidgeChoice
     from .solve import Solver as Solver
+    from .solve import choose_prior as choose_prior
     from .solve import choose_ridge as choose_ridge
     from .solve import cross_validate as cross_validate
     from .solve import fit as fit
     from .solve import fit_from_disk as fit_from_disk
     from .solve import fit_stream as fit_stream
+    from .solve import influence as influence
 
     __version__: str
 
@@ -182,7 +185,8 @@ _HOMES = {
     ),
     ".solve": (
         "ALS CrossValidation FitResult GaussNewton LevenbergMarquardt Minibatch Optax "
-        "RidgeChoice Solver choose_ridge cross_validate fit fit_from_disk fit_stream"
+        "PriorChoice RidgeChoice Solver choose_prior choose_ridge cross_validate fit "
+        "fit_from_disk fit_stream influence"
     ),
 }
 # Names of version 0.1, and what they are now.

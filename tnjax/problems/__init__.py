@@ -13,6 +13,7 @@ from ._losses import Huber as Huber
 from ._losses import Loss as Loss
 from ._losses import Poisson as Poisson
 from ._losses import Squared as Squared
+from ._sobolev import SmoothMode as SmoothMode
 from ._sparse import SparseDecomposition as SparseDecomposition
 from ._streamed_completion import SampleSource as SampleSource
 from ._streamed_completion import StreamedCompletion as StreamedCompletion

@@ -174,6 +174,11 @@ class Problem(eqx.Module):
         """One unit of rounding of `error`, by the dtype of the data; 0 where it is not known."""
         return 0.0
 
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Names of the strengths that held-out entries are to choose before a search."""
+        return ()
+
     # Devices ---------------------------------------------------------------------------------
 
     @property

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 import equinox as eqx
@@ -25,6 +25,7 @@ from ._losses import Loss, loss_for
 from ._prior import Prior, PriorOptions
 from ._sketch import is_none, sketched
 from ._smoothness import Smoothness
+from ._sobolev import SmoothCores
 from .coordinates import (
     Entries,
     Offsets,
@@ -116,11 +117,15 @@ class Completion(LeastSquares):
             as often as it is given ("keep").
             `offsets`: None, "mean" (one number) or "modes" (a mean and a bias for each index of
             each mode), estimated from the training entries and added to the network's prediction.
-            `ridge`: $\lambda \ge 0$, in units of one entry of mean weight; 0 by default.
+            `ridge`: $\lambda \ge 0$, in units of one entry of mean weight; 0 by default; "auto" for
+            what held-out entries choose.
             `nonnegative`: whether no core may have a negative entry.
-            `smooth`: strength $\mu_m \ge 0$ for each mode m along which the tensor should be
-            smooth, see `Smoothness`; 1 weighs a mean squared difference as much as a mean squared
-            residual.
+            `smooth`: strength $\mu_m \ge 0$ for each mode m (or `tnjax.problems.Axis`, whose digits
+            lie in several modes) along which the tensor should be smooth, see `Smoothness`; 1
+            weighs a mean squared difference as much as a mean squared residual. "auto" for a mode,
+            or a `tnjax.problems.SmoothMode`, makes its core smooth instead; with "auto" in the
+            place of all modes, every mode of at least four indices. What is "auto" is zero until
+            `search` or `choose_prior` lets held-out entries choose it.
             `graphs`: for modes in `smooth` whose indices are not a line: pairs of neighbors
             [pairs, 2].
 
@@ -152,9 +157,11 @@ class Completion(LeastSquares):
     blocks: tuple[Blocks, ...]
     penalty: Float[Array, ""]
     smoothness: Smoothness | None
+    smooth_cores: SmoothCores | None
     offsets: Offsets | None
     loss_function: Loss = eqx.field(static=True)
     _nonnegative: bool = eqx.field(static=True)
+    _choose_ridge: bool = eqx.field(static=True)
     _shape: tuple[int, ...] = eqx.field(static=True)
     _scale: Float[Array | np.ndarray, ""]
     _start_size: Float[Array | np.ndarray, ""]
@@ -197,9 +204,16 @@ class Completion(LeastSquares):
         if held_out is not None:
             self.held_out = Samples.of(self._samples(held_out, dtype), mesh)
         self.blocks = seen.blocks(self.shape, mesh)
-        self.penalty = jnp.asarray(prior.ridge / len(training.values), jnp.finfo(dtype).dtype)
-        smooth, graphs = prior.smooth, prior.graphs or {}
-        self.smoothness = Smoothness.of(smooth, graphs, self.shape, dtype) if smooth else None
+        self.penalty = jnp.asarray(prior.first_ridge / len(training.values), jnp.finfo(dtype).dtype)
+        smooth, graphs = prior.smooth_tensor(self.shape), prior.graphs or {}
+        smooth = smooth if isinstance(smooth, dict) else {}
+        some = smooth or graphs
+        self.smoothness = Smoothness.of(smooth, graphs, self.shape, dtype) if some else None
+        cores, count = prior.smooth_cores(self.shape), len(training.values)
+        self.smooth_cores = None
+        if cores:
+            self.smooth_cores = SmoothCores.of(cores, self.shape, count, self.penalty.dtype)
+        self._choose_ridge = prior.ridge == "auto"
         self._nonnegative = bool(prior.nonnegative)
 
     def _like_missing(
@@ -211,7 +225,9 @@ class Completion(LeastSquares):
                 f'Completion: validation={validation!r}; expected "auto" with '
                 "`key=jax.random.key(seed)` (not in a trace), a share, or numbers of entries."
             )
-        ordered = tuple(prior.smooth or ())
+        ordered = (*prior.smooth_cores(self.shape), *prior.smooth_tensor(self.shape))
+        ordered = tuple(mode for mode in ordered if isinstance(mode, int))
+        ordered = () if prior.smooth == "auto" else ordered  # which ones are is not known then
         found = held_out_like(entries.indices, self.shape, key=key, ordered=ordered)
         if found.warning() is not None:
             warnings.warn(f"Completion: {found.warning()}", stacklevel=4)
@@ -400,7 +416,49 @@ class Completion(LeastSquares):
             held_out=None,
             blocks=joined.blocks(self.shape, self.mesh),
             penalty=self.penalty * (counts[0] / counts.sum()).astype(self.penalty.dtype),
-        )
+        )._cores_weighed(counts[0] / counts.sum())
+
+    def _cores_weighed(self, factor: float) -> "Completion":
+        """With the smoothness of the cores times a factor."""
+        if self.smooth_cores is None:
+            return self
+        strengths = self.smooth_cores.strengths
+        where = lambda problem: problem.smooth_cores.strengths
+        return eqx.tree_at(where, self, strengths * np.asarray(factor, strengths.dtype))
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """What the held-out entries are to choose (see `tnjax.choose_prior`): "ridge", "cores" and
+        "tensor" with the number of a strength, such as "cores 0"; zero until then."""
+        names = ["ridge"] if self._choose_ridge else []
+        if self.smooth_cores is not None:
+            names += [f"cores {n}" for n in self.smooth_cores.undecided]
+        if self.smoothness is not None:
+            names += [f"tensor {n}" for n in self.smoothness.undecided]
+        return tuple(names)
+
+    def with_prior(self, strengths: Mapping[str, float]) -> "Completion":
+        """The same problem with some strengths of `undecided` (and the same programs).
+
+        Args:
+            strengths: by name; the ridge and those of cores in units of one entry.
+        """
+        problem, count = self, self.training.count
+        for name, value in strengths.items():
+            kind, _, number = name.partition(" ")
+            if kind == "ridge":
+                problem = problem.with_ridge(value)
+                continue
+            place = "smooth_cores" if kind == "cores" else "smoothness"
+            where = lambda p, place=place: getattr(p, place).strengths
+            unit = count if kind == "cores" else 1
+            found = where(problem).at[int(number)].set(value / unit)
+            problem = eqx.tree_at(where, problem, found)
+        return problem
+
+    def without_held_out(self) -> "Completion":
+        """The same training entries, and no others."""
+        return self._with(held_out=None)
 
     def with_ridge(self, ridge: float) -> "Completion":
         """The same problem with another ridge (and the same compiled programs)."""
@@ -496,7 +554,7 @@ class Completion(LeastSquares):
         )
 
     def loss(self, network: TensorNetwork) -> Array:
-        return self._mean_loss(self.training, self._at(network, self.training)) + self._penalties(
+        return self._mean_loss(self.training, self._at(network, self.training)) + self.penalties(
             network
         )
 
@@ -521,7 +579,10 @@ class Completion(LeastSquares):
     def _with_cores(self, data: Array, network: TensorNetwork) -> Array:
         """One vector of what belongs to the entries and what the ridge adds, in equal parts."""
         root = jnp.sqrt(self.penalty).astype(network.dtype)
-        cores = jnp.concatenate([root * core.ravel() for core in network.cores])
+        parts = [root * core.ravel() for core in network.cores]
+        if self.smooth_cores is not None:
+            parts += self.smooth_cores.residuals(network)
+        cores = jnp.concatenate(parts)
         if self.mesh is None:
             return jnp.concatenate([data, cores])
         parts = _mesh.size(self.mesh, _mesh.DATA)
@@ -539,7 +600,7 @@ class Completion(LeastSquares):
         """The loss over some entries of training, an unbiased estimate where they are drawn from
         all with equal chances."""
         part = self.training.take(ids)
-        return self._mean_loss(part, self._at(network, part)) + self._penalties(network)
+        return self._mean_loss(part, self._at(network, part)) + self.penalties(network)
 
     def of_entries(self, indices: Array, values: Array) -> "Completion":
         """The same loss of other entries, of equal weight and already in the solvers' units."""
@@ -649,6 +710,9 @@ class Completion(LeastSquares):
         if self.smoothness is not None and point is None and not coupled:
             more_gram, more_rhs = self.smoothness.normal_equations(network, node)
             gram, rhs = gram + more_gram, rhs + more_rhs
+        if self.smooth_cores is not None and point is None and not coupled:
+            more_gram, more_rhs = self.smooth_cores.normal_equations(network, node)
+            gram, rhs = gram + more_gram, rhs + more_rhs
         return gram, rhs
 
     def coupled_equations(
@@ -658,12 +722,16 @@ class Completion(LeastSquares):
         layers: Sequence[Array] | None = None,
         partial: Any = None,
     ) -> tuple[Array, Array, Callable[[Array], Array] | None]:
-        if self.smoothness is None or self.nonnegative:
+        smooth = [s for s in (self.smoothness, self.smooth_cores) if s is not None]
+        if not smooth or self.nonnegative:
             gram, rhs = self.normal_equations(network, node, layers=layers, partial=partial)
             return gram, rhs, None
         gram, rhs = self._equations(network, node, None, coupled=True)
-        more, tied = self.smoothness.coupled_equations(network, node)
-        return ridged(jnp, gram + more, self.penalty), rhs, tied
+        found = [each.coupled_equations(network, node) for each in smooth]
+        gram = gram + sum(each.gram for each in found)
+        ties = [each.tied for each in found if each.tied is not None]
+        tied = (lambda x: sum(tie(x) for tie in ties)) if ties else None
+        return ridged(jnp, gram, self.penalty), rhs, tied
 
     def predict(self, network: TensorNetwork, indices: Any) -> Array:
         """Expected values at some entries, in the units of the data: offsets and link included.
@@ -690,7 +758,10 @@ class Completion(LeastSquares):
         loss = self._mean_loss(samples, prediction)
         return samples.unit * jnp.sqrt(loss) if self.loss_function.quadratic else loss
 
-    def _penalties(self, network: TensorNetwork) -> Array:
+    def penalties(self, network: TensorNetwork) -> Array:
+        """What the loss adds to that of the entries: ridge and smoothness."""
         square = lambda core: jnp.vdot(core, core).real
         total = self.penalty * jnp.sum(jnp.stack([square(core) for core in network.cores]))
-        return total if self.smoothness is None else total + self.smoothness.penalty(network)
+        for smooth in (self.smoothness, self.smooth_cores):
+            total = total if smooth is None else total + smooth.penalty(network)
+        return total

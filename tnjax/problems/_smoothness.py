@@ -14,23 +14,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from .._network import TensorNetwork
-from .._tuned import tuned
 from ..contract import kernels
 from ._axes import Axis, Term, axis_of, check_axis, terms
-
-
-@dataclasses.dataclass(frozen=True)
-class Smoothing:
-    """Smoothness that is chosen.
-
-    Attributes:
-        shortest: modes of fewer indices are not taken for ordered by themselves.
-    """
-
-    shortest: int = 4
-
-
-SMOOTHING = tuned("smoothing", Smoothing())
 
 
 class Coupled(NamedTuple):
@@ -93,25 +78,18 @@ class Smoothness(eqx.Module):
     @classmethod
     def of(
         cls,
-        smooth: Mapping[Any, float | str] | str,
+        smooth: Mapping[Any, float | str],
         graphs: Mapping[int, np.ndarray],
         shape: Sequence[int],
         dtype: DTypeLike,
     ) -> "Smoothness":
         """From options; a mode without a graph is a path, index i next to i + 1. A strength of
-        "auto" is zero until it is chosen; "auto" alone means every mode that is long enough to be
-        smooth.
+        "auto" is zero until it is chosen.
 
         Raises:
             ValueError: for a mode that is not there, a negative strength, or a pair of a graph
                 that is not two different indices of its mode.
         """
-        if isinstance(smooth, str):
-            if smooth != "auto":
-                raise ValueError(
-                    f'Completion: smooth={smooth!r}; expected "auto", or strengths by mode.'
-                )
-            smooth = {m: "auto" for m, n in enumerate(shape) if n >= SMOOTHING().shortest}
         axes, found = [], []
         for key in (*smooth, *(mode for mode in graphs if mode not in smooth)):
             strength = smooth.get(key, -1.0)
