@@ -292,6 +292,8 @@ BAD_INPUT = {
     "negative test": (None, "x.npy", ("--test", "-0.1"), "--test"),
     "ridge": (None, "x.npy", ("--ridge", "-1"), "--ridge"),
     "smooth": (None, "x.npy", ("--smooth", "0.1"), "--smooth"),
+    "ridge word": (None, "x.npy", ("--ridge", "much"), "--ridge"),
+    "nothing to choose by": (None, "x.npy", ("--ridge", "auto", "--validation", "0"), "held-out"),
     "smooth mode": (None, "x.npy", ("--smooth", "9:0.1"), "modes 0..2"),
     "counts below 0": (None, "x.npy", ("--loss", "poisson"), "negative"),
     "no truth values": (None, "x.npy", ("--loss", "bernoulli"), "between 0"),
@@ -323,7 +325,7 @@ def test_bad_input_ends_in_one_line_and_nothing_written(files, name):
     make, source, options, word = BAD_INPUT[name]
     if make is not None:
         make(files)
-    options = () if options is None else ("--max-params", "40", *options)
+    options = ("--validation", "0") if options is None else ("--max-params", "40", *options)
     options = [option.replace("{}", str(files)) for option in options]
     err = check_refusal(files, "complete", files / source, *options, "--out", files / "out")
     assert re.search(word, err), err
@@ -350,6 +352,7 @@ def test_what_is_held_out_is_like_the_gaps_and_said(tmp_path):
     data = np.where(seen, np.random.default_rng(0).random((9, 12, 4)), np.nan)
     np.save(tmp_path / "x.npy", data)
     options = ("--strategy", "fixed", "--format", "cp", "--ranks", "1", "--reshape", "9,3,4,4")
+    options += ("--influence", "3")
     options += ("--out", tmp_path / "run")
     status, _, said = run("complete", tmp_path / "x.npy", *options, progress=True)
     assert status == 0
@@ -358,3 +361,6 @@ def test_what_is_held_out_is_like_the_gaps_and_said(tmp_path):
     record = strict_json(tmp_path / "run" / "result.json")
     assert record["report"]["details"]["held out"] == words
     assert record["errors"]["validation"]["entries"] % 4 == 0
+    table = record["report"]["sections"][-1]
+    assert table["title"] == "Entries that move the network most"
+    assert len(table["rows"]) == 3

@@ -53,7 +53,8 @@ class Complete(CompleteOptions):
 
     Writes a run folder: as decompose, and labels.json (the labels of a table's modes), the
     completed image, completed.npy (of dense input), completed.mp4 (of a video), predictions.*
-    (with --predict). At least one of --target-error and --max-params is needed.
+    (with --predict). Without --target-error and --max-params the held-out error decides when to
+    stop.
 
     Example: tnjax complete photo.png --observed 0.1 --max-params 4000 --reshape auto --out run
     """
@@ -72,7 +73,7 @@ class _Wanted(NamedTuple):
 
 
 def _complete(options: Complete, watch: Watch | None, display: Display) -> int:
-    check_search_options(options)
+    check_search_options(options, ends=bool(options.validation))
     check_completion(options)
     from ._streamed_samples import complete_streamed, too_many
 
@@ -91,6 +92,10 @@ def _complete(options: Complete, watch: Watch | None, display: Display) -> int:
 
     set_up_jax(options)
     observed = read_observed(options)
+    if options.target_error is None and options.max_params is None and options.ranks is None:
+        # The held-out entries decide; as many parameters as entries are always too many.
+        most = max(len(observed.training.values), sum(observed.dims))
+        options = dataclasses.replace(options, max_params=most)
     wanted = _wanted(options, observed)
     asked = None if wanted is None else wanted.asked
     validation, observed = held_out(options, observed, asked)
@@ -222,6 +227,7 @@ def _write(
     """Write the run folder. Returns what the closing line adds to the error."""
     import numpy as np
 
+    from .._report.influence import influence_table
     from .._report.run_complete import completed_tensor, completion_run, predicted
     from ..io import write_labels, write_predictions, write_video
 
@@ -231,6 +237,9 @@ def _write(
         dense = observed.plan.undo(completed_tensor(problem, network))
     told = settings("complete", options)
     run = completion_run(options.input.name, observed, problem, result, dense, told, refitted)
+    if options.influence:
+        found = influence_table(observed, problem, result.network, options.influence)
+        run = dataclasses.replace(run, sections=(*run.sections, found))
 
     def more(folder: Path) -> None:
         if observed.modes is not None:

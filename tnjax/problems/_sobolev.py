@@ -85,7 +85,7 @@ class SmoothCores(eqx.Module):
         """What C adds to the normal equations of a core."""
         found = self._laplacians(network, node)
         matrix = _matrix(network, node)
-        eye = np.eye(matrix.shape[-1], dtype=matrix.dtype)
+        eye = np.eye(matrix.shape[-1], dtype=matrix.dtype)[None]
         diagonal = jnp.zeros((), matrix.dtype)
         for weight, laplacian, axis in found:
             diagonal += weight * _spread(np.diag(laplacian), axis, network, node, matrix.dtype)
@@ -102,7 +102,7 @@ class SmoothCores(eqx.Module):
         for weight, laplacian, axis in self._laplacians(network, node):
             sums = np.abs(laplacian - np.diag(np.diag(laplacian))).sum(1)
             off += weight * _spread(sums, axis, network, node, matrix.dtype)
-        eye = np.eye(matrix.shape[-1], dtype=matrix.dtype)
+        eye = np.eye(matrix.shape[-1], dtype=matrix.dtype)[None]
         return exact + off[:, None, None] * eye, off[:, None] * matrix - tied(matrix)
 
     def _tied(self, found: Any, network: TensorNetwork, node: int) -> Callable[[Array], Array]:

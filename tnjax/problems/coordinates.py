@@ -400,5 +400,5 @@ def root_mean_square(values: np.ndarray, weights: np.ndarray) -> float:
 
 def check_ridge(ridge: float) -> None:
     """Raise `ValueError` unless it is a finite number of 0 or more."""
-    if not np.isfinite(ridge) or ridge < 0:
+    if isinstance(ridge, str) or not np.isfinite(ridge) or ridge < 0:
         raise ValueError(f"Completion: ridge must be 0 or more, got {ridge!r}.")

@@ -28,12 +28,19 @@ class Influencing:
         cg_steps: iterations of conjugate gradients at most.
         cg_rtol: relative residual at which they end.
         probes: random vectors by which leverages are estimated.
+        dense: parameters up to which the system is solved by a Cholesky factor, and leverages are
+            exact ...
+        dense_rows: ... if parameters times entries are not more.
+        least_room: one minus a leverage counts as no less.
     """
 
     damping: float = 1e-6
     cg_steps: int = 300
     cg_rtol: float = 1e-6
     probes: int = 32
+    dense: int = 1000
+    dense_rows: int = 20_000_000
+    least_room: float = 0.05
 
 
 INFLUENCING = tuned("influence", Influencing(), traced=True)
@@ -44,24 +51,34 @@ class Influence(NamedTuple):
 
     Attributes:
         harm: by how much the held-out error would fall without an entry; negative where it helps.
+        distance: Cook's: how far an entry by itself moves the predictions of all entries, squared,
+            in units of the loss. A wrong entry is far from what the others predict: it has a large
+            distance, whichever way the others move the held-out error meanwhile.
         residual: of each entry, observed minus predicted, in the units of the data.
         indices: of the entries [entries, modes].
 
     Example:
         >>> import numpy as np
         >>> from tnjax.solve import Influence
-        >>> found = Influence(np.array([0.1, 0.3]), np.ones(2), np.array([[0, 1], [2, 0]]))
-        >>> found.most_harmful(1).tolist()
-        [1]
+        >>> harm, distance = np.array([0.1, 0.3]), np.array([2.0, 0.5])
+        >>> found = Influence(harm, distance, np.ones(2), np.array([[0, 1], [2, 0]]))
+        >>> found.most_harmful(1).tolist(), found.farthest(1).tolist()
+        ([1], [0])
     """
 
     harm: Float[np.ndarray, " entries"]
+    distance: Float[np.ndarray, " entries"]
     residual: Float[np.ndarray, " entries"]
     indices: Int[np.ndarray, "entries modes"]
 
     def most_harmful(self, count: int) -> np.ndarray:
         """Numbers of the training entries whose absence would help most, those first."""
         return np.argsort(-self.harm, kind="stable")[:count]
+
+    def farthest(self, count: int) -> np.ndarray:
+        """Numbers of the training entries of the largest distance, those first: where to look for
+        wrong ones."""
+        return np.argsort(-self.distance, kind="stable")[:count]
 
 
 def influence(problem: Completion, result: Any, *, sweeps: int = 20) -> Influence:
@@ -72,7 +89,7 @@ def influence(problem: Completion, result: Any, *, sweeps: int = 20) -> Influenc
     $H^{-1} w_s \nabla \ell_s / (1 - h_s)$ for the Gauss-Newton matrix H and the leverage $h_s$ of
     the entry, and the held-out error by the product of that with its gradient. One linear system
     serves all entries; it is solved by conjugate gradients and never formed. Leverages are
-    estimated by products of H with random vectors.
+    exact for small networks, and estimated by products of H with random vectors for others.
 
     Args:
         problem: with held-out entries.
@@ -94,11 +111,12 @@ def influence(problem: Completion, result: Any, *, sweeps: int = 20) -> Influenc
         >>> held = [5, 20, 33, 47, 50]
         >>> problem = tnjax.Completion(np.argwhere(x > 0), x.ravel(), x.shape, validation=held)
         >>> found = tnjax.influence(problem, tnjax.fit(problem, train, key=jax.random.key(0)))
-        >>> found.indices[found.most_harmful(1)].tolist()
+        >>> found.indices[found.farthest(1)].tolist()
         [[2, 3]]
 
     Reference:
-        Koh and Liang, "Understanding Black-box Predictions via Influence Functions", ICML 2017.
+        Cook, Technometrics 19 (1977); Koh and Liang, "Understanding Black-box Predictions via
+        Influence Functions", ICML 2017.
     """
     network = result if isinstance(result, TensorNetwork) else result.network
     if problem.held_out is None:
@@ -111,14 +129,15 @@ def influence(problem: Completion, result: Any, *, sweeps: int = 20) -> Influenc
     inner = scaled(network, 1 / problem.scale)
     work = INFLUENCING().cg_steps * problem.work
     ran = _compile.run(_harms, (), (problem, inner), work=work, passes=INFLUENCING().cg_steps)
-    harm, residual = jax.device_get(ran.value)
+    harm, distance, residual = jax.device_get(ran.value)
     count = problem.training.count
     indices = np.asarray(problem.training.indices)[:count]
-    return Influence(harm[:count], residual[:count] * problem.scale, indices)
+    residual = residual[:count] * problem.scale
+    return Influence(harm[:count], distance[:count], residual, indices)
 
 
-def _harms(problem: Completion, network: TensorNetwork) -> tuple[Array, Array]:
-    """Harm and residual of all training entries."""
+def _harms(problem: Completion, network: TensorNetwork) -> tuple[Array, Array, Array]:
+    """Harm, distance and residual of all training entries."""
     x, unravel = ravel_pytree(network.cores)
     at = lambda x: TensorNetwork(network.structure, unravel(x))
     samples, loss = problem.training, problem.loss_function
@@ -131,17 +150,41 @@ def _harms(problem: Completion, network: TensorNetwork) -> tuple[Array, Array]:
         data = backward(curvature * forward(v))[0]
         return data + jax.jvp(penalty, (x,), (v,))[1]
 
-    key = jax.random.key(0)
-    signs = jax.random.rademacher(key, (INFLUENCING().probes, prediction.size), x.dtype)
-    # tr(J' C J), each diagonal by random signs.
-    pulled = jax.vmap(lambda z: backward(jnp.sqrt(curvature) * z)[0])(signs)
-    mean = jnp.mean(jnp.sum(pulled**2, 1)) / x.size
-    damped = lambda v: product(v) + INFLUENCING().damping * mean * v
-    solve = lambda b: cg(damped, b, tol=INFLUENCING().cg_rtol, maxiter=INFLUENCING().cg_steps)[0]
     slope = jax.grad(lambda x: problem.error(at(x)))(x)
-    direction = solve(slope)
-    hat = lambda z: jnp.sqrt(curvature) * forward(solve(backward(jnp.sqrt(curvature) * z)[0]))
-    leverage = jnp.mean(signs * jax.vmap(hat)(signs), 0)
-    room = jnp.maximum(1 - jnp.clip(leverage, 0, 1), 0.05)
+    roots = jnp.sqrt(curvature)
+    rows = INFLUENCING().dense_rows
+    if x.size <= INFLUENCING().dense and x.size * prediction.size <= rows:
+        direction, leverage = _dense(forward, product, roots, slope)
+    else:
+        direction, leverage = _estimated(forward, backward, product, roots, slope)
+    room = jnp.maximum(1 - jnp.clip(leverage, 0, 1), INFLUENCING().least_room)
     gradient = samples.weights * loss.gradient(prediction, samples.values)
-    return -gradient * forward(direction) / room, samples.values - prediction
+    harm = -gradient * forward(direction) / room
+    safe = jnp.where(curvature > 0, curvature, 1)
+    distance = gradient**2 / safe * jnp.maximum(leverage, 0) / room**2
+    return harm, distance, samples.values - prediction
+
+
+def _dense(forward, product, roots: Array, slope: Array) -> tuple[Array, Array]:
+    """The solution of H v = slope, and the leverages, by a Cholesky factor."""
+    eye = jnp.eye(slope.size, dtype=slope.dtype)
+    matrix = jax.vmap(product)(eye)
+    mean = jnp.trace(matrix) / slope.size
+    factor = jnp.linalg.cholesky((matrix + matrix.T) / 2 + INFLUENCING().damping * mean * eye)
+    rows = roots[None] * jax.vmap(forward)(eye)  # [parameters, entries]
+    half = jax.scipy.linalg.solve_triangular(factor, rows, lower=True)
+    direction = jax.scipy.linalg.cho_solve((factor, True), slope)
+    return direction, jnp.sum(half**2, 0)
+
+
+def _estimated(forward, backward, product, roots: Array, slope: Array) -> tuple[Array, Array]:
+    """The same by conjugate gradients, and leverages by random signs."""
+    shape = (INFLUENCING().probes, roots.size)
+    signs = jax.random.rademacher(jax.random.key(0), shape, slope.dtype)
+    pulled = jax.vmap(lambda z: backward(roots * z)[0])(signs)
+    mean = jnp.mean(jnp.sum(pulled**2, 1)) / slope.size
+    damped = lambda v: product(v) + INFLUENCING().damping * mean * v
+    steps = INFLUENCING().cg_steps
+    solve = lambda b: cg(damped, b, tol=INFLUENCING().cg_rtol, maxiter=steps)[0]
+    hat = lambda z: roots * forward(solve(z))
+    return solve(slope), jnp.mean(signs * jax.vmap(hat)(pulled), 0)

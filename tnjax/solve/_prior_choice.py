@@ -90,7 +90,7 @@ def choose_prior(
         problem: with held-out entries and something `undecided`.
         start: a structure, or a network to go on from.
         key: for random starts.
-        strengths: if given, only changes of these are tried.
+        strengths: if given, only changes of these are tried, each once.
         solver: as of `fit`; ALS by default.
         on_try: called with each choice of strengths and its held-out error.
 
@@ -131,7 +131,7 @@ def choose_prior(
         if best is None or found.error < best[1].error:
             best = trial, found
     assert best is not None
-    for _ in range(path.rounds):
+    for _ in range(path.rounds if strengths is None else 1):
         before = best[1].error
         for name in problem.undecided:
             for trial in _around(best[0], name):
