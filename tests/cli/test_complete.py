@@ -292,7 +292,6 @@ BAD_INPUT = {
     "negative test": (None, "x.npy", ("--test", "-0.1"), "--test"),
     "ridge": (None, "x.npy", ("--ridge", "-1"), "--ridge"),
     "smooth": (None, "x.npy", ("--smooth", "0.1"), "--smooth"),
-    "ridge word": (None, "x.npy", ("--ridge", "much"), "--ridge"),
     "nothing to choose by": (None, "x.npy", ("--ridge", "auto", "--validation", "0"), "held-out"),
     "smooth mode": (None, "x.npy", ("--smooth", "9:0.1"), "modes 0..2"),
     "counts below 0": (None, "x.npy", ("--loss", "poisson"), "negative"),

@@ -452,7 +452,7 @@ class Completion(LeastSquares):
             place = "smooth_cores" if kind == "cores" else "smoothness"
             where = lambda p, place=place: getattr(p, place).strengths
             unit = count if kind == "cores" else 1
-            found = where(problem).at[int(number)].set(value / unit)
+            found = jnp.asarray(where(problem)).at[int(number)].set(value / unit)
             problem = eqx.tree_at(where, problem, found)
         return problem
 

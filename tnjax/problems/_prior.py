@@ -33,7 +33,7 @@ class PriorOptions(TypedDict, total=False):
     offsets: str | None
     ridge: float | str
     nonnegative: bool
-    smooth: Mapping[Any, float | str] | str | None
+    smooth: Mapping[Any, Any] | str | None
     graphs: Mapping[int, Any] | None
 
 
@@ -45,7 +45,7 @@ class Prior:
     offsets: str | None = None
     ridge: float | str = 0.0
     nonnegative: bool = False
-    smooth: Mapping[Any, float | str] | str | None = None
+    smooth: Mapping[Any, Any] | str | None = None
     graphs: Mapping[int, Any] | None = None
 
     @classmethod

@@ -398,7 +398,7 @@ def root_mean_square(values: np.ndarray, weights: np.ndarray) -> float:
     return largest * math.sqrt(float(np.average(square, weights=weights)))
 
 
-def check_ridge(ridge: float) -> None:
+def check_ridge(ridge: float | str) -> None:
     """Raise `ValueError` unless it is a finite number of 0 or more."""
     if isinstance(ridge, str) or not np.isfinite(ridge) or ridge < 0:
         raise ValueError(f"Completion: ridge must be 0 or more, got {ridge!r}.")
