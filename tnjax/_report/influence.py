@@ -1,10 +1,8 @@
 """The part of a report on what single entries of a completion do."""
 
-import numpy as np
-
 from .._network import TensorNetwork
 from ..problems import Completion
-from ..solve import influence
+from ..solve import Influence, influence
 from .run_complete import Observed
 from .sections import Table
 
@@ -30,7 +28,7 @@ def influence_table(
     for entry in picked:
         places = [int(k) for k in found.indices[entry]]
         words = places if named is None else [m.labels[k] for m, k in zip(named, places)]
-        rows.append((", ".join(map(str, words)), *_numbers(found, entry)))
+        rows.append((", ".join(map(str, words)), *_numbers(found, int(entry))))
     return Table(
         "Entries that move the network most",
         (", ".join(names), "residual", "distance", "harm"),
@@ -41,5 +39,6 @@ def influence_table(
     )
 
 
-def _numbers(found, entry: int) -> tuple[float, float, float]:
-    return tuple(float(np.asarray(x)[entry]) for x in (found.residual, found.distance, found.harm))
+def _numbers(found: Influence, entry: int) -> tuple[float, float, float]:
+    residual, distance, harm = (x[entry] for x in (found.residual, found.distance, found.harm))
+    return float(residual), float(distance), float(harm)
