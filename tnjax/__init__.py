@@ -110,6 +110,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .problems import StreamedDecomposition as StreamedDecomposition
     from .problems import Supervised as Supervised
     from .problems import SupervisedModel as SupervisedModel
+    from .problems import held_out_like as held_out_like
     from .problems import split_entries as split_entries
     from .solve import ALS as ALS
     from .solve import EM as EM
@@ -119,13 +120,16 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .solve import LevenbergMarquardt as LevenbergMarquardt
     from .solve import Minibatch as Minibatch
     from .solve import Optax as Optax
+    from .solve import PriorChoice as PriorChoice
     from .solve import RidgeChoice as RidgeChoice
     from .solve import Solver as Solver
+    from .solve import choose_prior as choose_prior
     from .solve import choose_ridge as choose_ridge
     from .solve import cross_validate as cross_validate
     from .solve import fit as fit
     from .solve import fit_from_disk as fit_from_disk
     from .solve import fit_stream as fit_stream
+    from .solve import influence as influence
 
     __version__: str
 
@@ -187,11 +191,12 @@ _HOMES = {
     ".problems": (
         "Bernoulli Completion Decomposition Density DensityModel Huber LeastSquares Objective "
         "Poisson Problem Squared StreamedCompletion StreamedDecomposition Supervised "
-        "SupervisedModel split_entries"
+        "SupervisedModel held_out_like split_entries"
     ),
     ".solve": (
         "ALS EM CrossValidation FitResult GaussNewton LevenbergMarquardt Minibatch Optax "
-        "RidgeChoice Solver choose_ridge cross_validate fit fit_from_disk fit_stream"
+        "PriorChoice RidgeChoice Solver choose_prior choose_ridge cross_validate fit "
+        "fit_from_disk fit_stream influence"
     ),
 }
 # Names of version 0.1, and what they are now.

@@ -292,6 +292,7 @@ BAD_INPUT = {
     "negative test": (None, "x.npy", ("--test", "-0.1"), "--test"),
     "ridge": (None, "x.npy", ("--ridge", "-1"), "--ridge"),
     "smooth": (None, "x.npy", ("--smooth", "0.1"), "--smooth"),
+    "nothing to choose by": (None, "x.npy", ("--ridge", "auto", "--validation", "0"), "held-out"),
     "smooth mode": (None, "x.npy", ("--smooth", "9:0.1"), "modes 0..2"),
     "counts below 0": (None, "x.npy", ("--loss", "poisson"), "negative"),
     "no truth values": (None, "x.npy", ("--loss", "bernoulli"), "between 0"),
@@ -323,7 +324,7 @@ def test_bad_input_ends_in_one_line_and_nothing_written(files, name):
     make, source, options, word = BAD_INPUT[name]
     if make is not None:
         make(files)
-    options = () if options is None else ("--max-params", "40", *options)
+    options = ("--validation", "0") if options is None else ("--max-params", "40", *options)
     options = [option.replace("{}", str(files)) for option in options]
     err = check_refusal(files, "complete", files / source, *options, "--out", files / "out")
     assert re.search(word, err), err
@@ -343,3 +344,22 @@ def test_the_same_seed_gives_the_same_run(image_run):
     first, again = snapshot(folder / "run"), snapshot(folder / "again")
     for name in ("network.safetensors", "completed.png"):
         assert first[name] == again[name]
+
+
+def test_what_is_held_out_is_like_the_gaps_and_said(tmp_path):
+    seen = np.broadcast_to((np.random.default_rng(1).random((9, 12)) < 0.6)[..., None], (9, 12, 4))
+    data = np.where(seen, np.random.default_rng(0).random((9, 12, 4)), np.nan)
+    np.save(tmp_path / "x.npy", data)
+    options = ("--strategy", "fixed", "--format", "cp", "--ranks", "1", "--reshape", "9,3,4,4")
+    options += ("--influence", "3")
+    options += ("--out", tmp_path / "run")
+    status, _, said = run("complete", tmp_path / "x.npy", *options, progress=True)
+    assert status == 0
+    words = "all entries along mode 2 together"  # of the tensor that was given
+    assert f"held out: {words}" in said
+    record = strict_json(tmp_path / "run" / "result.json")
+    assert record["report"]["details"]["held out"] == words
+    assert record["errors"]["validation"]["entries"] % 4 == 0
+    table = record["report"]["sections"][-1]
+    assert table["title"] == "Entries that move the network most"
+    assert len(table["rows"]) == 3

@@ -38,6 +38,7 @@ NOT_TUNED = {
     "nn.flax._LECUN_VARIANCE": "of a distribution, exact",
     "problems._losses._NAMED": "losses by name, with what their names stand for",
     "problems._losses._NORMAL": "of a distribution, exact",
+    "problems.held_out._MOST_KEYS": "the range of 64-bit integers",
     "problems._sparse._PIECE": "entries that are held in memory together",
     "problems._streamed_completion.TRAINING": "a label",
     "problems._streamed_completion.VALIDATION": "a label",

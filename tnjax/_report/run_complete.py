@@ -32,6 +32,7 @@ class Observed:
         data, mask, plan: of dense input: what was read, which entries of it are seen [its shape],
             and how it was reshaped.
         about: a line on what was read, for people; "" if there is nothing to say.
+        held: what is held out for validation, in words; "" for nothing.
     """
 
     dims: tuple[int, ...]
@@ -42,6 +43,7 @@ class Observed:
     mask: np.ndarray | None = None
     plan: Reshape | None = None
     about: str = ""
+    held: str = ""
 
     @property
     def source_shape(self) -> tuple[int, ...]:
@@ -124,6 +126,8 @@ def completion_run(
         "tensor": observed.describe(),
         "observed entries": _share(len(observed.training.values), cells),
     }
+    if observed.held:
+        facts["held out"] = observed.held
     return _run(name, result, settings, tensor, facts, errors, sections)
 
 

@@ -12,6 +12,7 @@ from .._processes import shared
 from ..problems import Problem, StreamedCompletion, StreamedDecomposition
 from .begin import check_budget, first_network
 from .cut_short import without_network
+from .decided import decided
 from .drive import drive
 from .precise import closest, judged_again
 from .reach import least_error, warn_of_precision
@@ -57,6 +58,14 @@ def searched(
     if compression is not None:
         return judged_again(_on_core(compression, plan, spread), plan.limits.target_error)
     assert isinstance(problem, Problem)
+    if plan.setup.start is None and not early and problem.undecided:
+        with plan.watched(spread=spread):
+            found = decided(problem, plan)
+        problem = found.problem
+        if found.network is not None:
+            plan = dataclasses.replace(
+                plan, setup=dataclasses.replace(plan.setup, start=found.network)
+            )
     where = plan.key, plan.limits.target_error
     try:
         with plan.watched(spread=spread):

@@ -39,6 +39,21 @@ SHARE = PrimitiveConstructorSpec[float](
     str_from_instance=lambda value: ["" if value is None else f"{value:g}"],
 )
 Share = Annotated[float, SHARE]
+
+
+def auto_share(text: str) -> str | float:
+    """ "auto", or as `share`."""
+    return "auto" if text.strip() == "auto" else share(text)
+
+
+AUTO_SHARE = PrimitiveConstructorSpec[str | float](
+    nargs=1,
+    metavar="auto|FLOAT",
+    instance_from_str=lambda words: auto_share(words[0]),
+    is_instance=lambda value: value == "auto" or isinstance(value, float | int),
+    str_from_instance=lambda value: [value if isinstance(value, str) else f"{value:g}"],
+)
+AutoShare = Annotated[str | float, AUTO_SHARE]
 MaybeShare = Annotated[float | None, SHARE, _plain("FLOAT")]
 MaybeFloat = Annotated[float | None, _plain("FLOAT")]
 MaybeInt = Annotated[int | None, _plain("INT")]

@@ -32,9 +32,15 @@ if TYPE_CHECKING:  # imported late, so that --help and bad options are answered 
 CHECKPOINTS = "checkpoints"
 
 
-def check_search_options(options: SearchOptions) -> None:
-    """Raise `InputError` for an option that cannot be meant."""
-    if options.target_error is None and options.max_params is None and options.ranks is None:
+def check_search_options(options: SearchOptions, *, ends: bool = False) -> None:
+    """Raise `InputError` for an option that cannot be meant.
+
+    Args:
+        options: of the command.
+        ends: whether the search ends by itself, with no target and no limit.
+    """
+    given = (options.target_error, options.max_params, options.ranks)
+    if not ends and all(option is None for option in given):
         raise InputError("give --target-error, --max-params, or both: when should it stop?")
     for name in ("target_error", "max_params", "max_steps", "max_seconds"):
         value = getattr(options, name)

@@ -46,14 +46,15 @@ class Complete(CompleteOptions):
     folder with indices.npy and values.npy (see tnjax.io.write_samples). Entries of a folder or an
     uncompressed .npz that memory does not hold stay on disk: the network is searched on a random
     subset of them and then fitted to all.
-    A share of the entries is held out: it decides which bonds grow and when to stop, and
-    --target-error is compared with the error on it; at the end the network found is fitted to all
-    observed entries. Entries of a dense tensor that are known but
+    A tenth of the entries, as much like the missing ones as can be, is held out: it decides which
+    bonds grow and when to stop, and --target-error is compared with the error on it; at the end the
+    network found is fitted to all observed entries. Entries of a dense tensor that are known but
     not observed, and the share --test, are looked at only at the end.
 
     Writes a run folder: as decompose, and labels.json (the labels of a table's modes), the
     completed image, completed.npy (of dense input), completed.mp4 (of a video), predictions.*
-    (with --predict). At least one of --target-error and --max-params is needed.
+    (with --predict). Without --target-error and --max-params the held-out error decides when to
+    stop.
 
     Example: tnjax complete photo.png --observed 0.1 --max-params 4000 --reshape auto --out run
     """
@@ -72,7 +73,7 @@ class _Wanted(NamedTuple):
 
 
 def _complete(options: Complete, watch: Watch | None, display: Display) -> int:
-    check_search_options(options)
+    check_search_options(options, ends=bool(options.validation))
     check_completion(options)
     from ._streamed_samples import complete_streamed, too_many
 
@@ -86,22 +87,32 @@ def _complete(options: Complete, watch: Watch | None, display: Display) -> int:
 
     from .._processes import leads
     from .._search.result import restored_result
+    from ._held_out import held_out
     from ._observed import read_observed
 
     set_up_jax(options)
     observed = read_observed(options)
+    if options.target_error is None and options.max_params is None and options.ranks is None:
+        # The held-out entries decide; as many parameters as entries are always too many.
+        most = max(len(observed.training.values), sum(observed.dims))
+        options = dataclasses.replace(options, max_params=most)
     wanted = _wanted(options, observed)
+    asked = None if wanted is None else wanted.asked
+    validation, observed = held_out(options, observed, asked)
     even = _even(options, observed)
-    problem = _problem(options, observed if even is None else even.observed, mesh)
+    make = lambda observed: _problem(options, observed, validation, mesh)
+    problem = make(observed if even is None else even.observed)
     if observed.about and leads(mesh):
         display.line(observed.about)
+    if observed.held and leads(mesh):
+        display.line(f"held out: {observed.held}")
     if even is None and leads(mesh):
         _tell_uneven(observed, display)
     title = f"{options.input.name}: {observed.describe()}"
     result = run_search(options, problem, title, watch, display)
     refitted = _fitted_to_all(problem, result)
     if even is not None:
-        problem = _problem(options, observed, mesh)
+        problem = make(observed)
         result = restored_result(result, even.scales)
         refitted = None if refitted is None else even.scales.restored(refitted)
     problem = problem.on_host()  # by all processes together
@@ -155,7 +166,12 @@ def _tell_uneven(observed: Observed, display: Display) -> None:
         tell_uneven(found, observed.modes, display)
 
 
-def _problem(options: Complete, observed: Observed, mesh: Mesh | None) -> Completion:
+def _problem(
+    options: Complete,
+    observed: Observed,
+    validation: float | np.ndarray | None,
+    mesh: Mesh | None,
+) -> Completion:
     """The training entries as a problem."""
     import jax
 
@@ -177,7 +193,7 @@ def _problem(options: Complete, observed: Observed, mesh: Mesh | None) -> Comple
                     if options.loss == "huber"
                     else options.loss
                 ),
-                validation=options.validation or None,
+                validation=validation,
                 key=jax.random.key(options.seed),
                 offsets=None if options.offsets == "none" else options.offsets,
                 ridge=options.ridge,
@@ -211,6 +227,7 @@ def _write(
     """Write the run folder. Returns what the closing line adds to the error."""
     import numpy as np
 
+    from .._report.influence import influence_table
     from .._report.run_complete import completed_tensor, completion_run, predicted
     from ..io import write_labels, write_predictions, write_video
 
@@ -220,6 +237,9 @@ def _write(
         dense = observed.plan.undo(completed_tensor(problem, network))
     told = settings("complete", options)
     run = completion_run(options.input.name, observed, problem, result, dense, told, refitted)
+    if options.influence:
+        found = influence_table(observed, problem, result.network, options.influence)
+        run = dataclasses.replace(run, sections=(*run.sections, found))
 
     def more(folder: Path) -> None:
         if observed.modes is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ._arguments import ARRAYS, MaybePath, MaybeText, Share
+from ._arguments import ARRAYS, AutoShare, MaybePath, MaybeText, Share
 from ._devices import InputError
 from ._options import InputOptions, SearchOptions
 
@@ -34,8 +34,9 @@ class CompletionOptions:
     0.1 or 10%, drawn with --seed."""
     predict: MaybePath = None
     """Entries to predict: a table with a column for each mode, a .tns, or an .npz with indices."""
-    validation: Share = 0.1
-    """Share of the observed entries to hold out; 0 for none."""
+    validation: AutoShare = "auto"
+    """What to hold out: auto for a tenth of the observed entries that is like the missing ones (or
+    those of --predict): single entries, fibers or blocks; a share of single entries; 0 for none."""
     test: Share = 0.0
     """Share of the observed entries to put aside for the error that is reported at the end."""
     loss: Literal["squared", "huber", "poisson", "bernoulli"] = "squared"
@@ -45,13 +46,18 @@ class CompletionOptions:
     the values."""
     offsets: Literal["none", "mean", "modes"] = "none"
     """Add to the network the mean, or the mean and a bias for each index of each mode."""
-    ridge: float = 0.0
-    """Weight of the squared cores in the loss, in units of one entry."""
+    ridge: AutoShare = 0.0
+    """Weight of the squared cores in the loss, in units of one entry; auto: the held-out entries
+    choose it."""
     nonnegative: bool = False
     """Only cores without negative entries."""
     smooth: MaybeText = None
     """Modes along which the tensor is smooth and how much, such as 2:0.1,5:0.1 (from 0), or, where
-    modes have names, week:0.1."""
+    modes have names, week:0.1; week:auto, or auto for all modes that may be: the held-out entries
+    choose how much."""
+    influence: int = 0
+    """List so many entries in the report that move the network most, and what they do to the
+    held-out error: where to look for wrong ones."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,6 +92,8 @@ def check_completion(options: CompleteOptions) -> None:
     """Raise `InputError` for an option that cannot be meant."""
     for name, most in (("validation", 1), ("test", 1), ("ridge", math.inf)):
         value = getattr(options, name)
+        if value == "auto" and name != "test":
+            continue
         if not 0 <= value < most:
             word = "a share of at least 0 and below 1" if most == 1 else "0 or more"
             raise InputError(f"--{name} must be {word}, got {value}.")
@@ -93,6 +101,12 @@ def check_completion(options: CompleteOptions) -> None:
         raise InputError(f"--huber-delta must be positive, got {options.huber_delta}.")
     if options.subset < 1:
         raise InputError(f"--subset must be 1 or more, got {options.subset}.")
+    if options.influence < 0:
+        raise InputError(f"--influence must be 0 or more, got {options.influence}.")
+    chosen = options.ridge == "auto" or "auto" in (options.smooth or "")
+    for name, wanted in (("ridge or --smooth auto", chosen), ("influence", options.influence > 0)):
+        if wanted and not options.validation:
+            raise InputError(f"--{name} needs held-out entries: leave out --validation 0.")
     _smooth_pairs(options.smooth)
     if options.standardize is not None:
         for name, value, plain in (
@@ -106,24 +120,32 @@ def check_completion(options: CompleteOptions) -> None:
                 )
 
 
-def _smooth_pairs(text: str | None) -> list[tuple[str, float]]:
-    if text is None:
+def _smooth_pairs(text: str | None) -> list[tuple[str, float | str]]:
+    if text is None or text == "auto":
         return []
     try:
         pairs = [word.rpartition(":") for word in text.split(",")]
-        found = [(mode.strip(), float(strength)) for mode, _, strength in pairs]
+        found = [
+            (mode.strip(), "auto" if strength == "auto" else float(strength))
+            for mode, _, strength in pairs
+        ]
     except ValueError:
         found = []
-    sound = all(mode and 0 <= strength < math.inf for mode, strength in found)
+    sound = all(mode and (s == "auto" or 0 <= float(s) < math.inf) for mode, s in found)
     if not found or not sound:
         raise InputError(
-            f"--smooth {text!r}: expected modes and strengths such as 2:0.1,5:0.1 or week:0.1."
+            f"--smooth {text!r}: expected modes and strengths such as 2:0.1,5:0.1, week:0.1 or "
+            "week:auto, or auto."
         )
     return found
 
 
-def parse_smooth(text: str | None, modes: Sequence[Mode] | None) -> dict[int, float] | None:
+def parse_smooth(
+    text: str | None, modes: Sequence[Mode] | None
+) -> dict[int, float | str] | str | None:
     """The strength for each mode of --smooth, which may be told by its name."""
+    if text == "auto":
+        return text
     names = [] if modes is None else [mode.name for mode in modes]
     found = {}
     for mode, strength in _smooth_pairs(text):

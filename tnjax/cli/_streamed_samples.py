@@ -40,6 +40,8 @@ def too_many(options: CompleteOptions) -> SampleFile | None:
     for name, given in (
         ("--loss", options.loss != "squared"),
         ("--smooth", options.smooth is not None),
+        ("--ridge auto", options.ridge == "auto"),
+        ("--influence", options.influence > 0),
         (f"--duplicates {options.duplicates}", options.duplicates in ("sum", "mean")),
         *(
             (f"--{name}", getattr(options, name) is not None)
@@ -76,11 +78,11 @@ def complete_streamed(
         problem = StreamedCompletion(
             ToldSamples(file, display),
             key=jax.random.key(options.seed),
-            validation=options.validation,
+            validation=0.1 if options.validation == "auto" else float(options.validation),
             test=options.test,
             dtype=np.dtype(options.dtype),
             offsets=None if options.offsets == "none" else options.offsets,
-            ridge=options.ridge,
+            ridge=float(options.ridge),
             nonnegative=options.nonnegative,
             duplicates="keep" if options.duplicates == "keep" else "refuse",
             memory_limit=None

@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from .._digits import Digit, split_axes
+
 _MOST_ENTRIES = 2**40
 
 Digits = Literal["row-major", "interleaved"]
@@ -18,21 +20,23 @@ Fit = Literal["exact", "pad", "crop"]
 class Reshape:
     """How a tensor becomes one with other modes; `apply` and `undo` do it.
 
-    Attributes:
-        source: shape of the tensor.
-        padded: its shape after padding (the last entries repeated) or cropping (from the end).
-        splits: for each new mode, its factor in each mode of the source. Row-major: a new mode
-            takes the next digit of one source mode. Interleaved: digit k of every source mode
-            together, so that a new mode is a patch at one scale (ket augmentation).
-        dims: sizes of the new modes.
+        Attributes:
+            source: shape of the tensor.
+            padded: its shape after padding (the last entries repeated) or cropping (from the end).
+            splits: for each new mode, its factor in each mode of the source. Row-major: a new mode
+                takes the next digit of one source mode. Interleaved: digit k of every source mode
+                together, so that a new mode is a patch at one scale (ket augmentation).
+            dims: sizes of the new modes.
 
-    Example:
-        >>> import numpy as np
-        >>> from tnjax.io import plan_reshape
-        >>> plan = plan_reshape((5, 4), (3, 2, 4), fit="pad")
-        >>> small = plan.apply(np.arange(20.0).reshape(5, 4))
-        >>> small.shape, plan.undo(small).shape
-        ((3, 2, 4), (5, 4))
+        Example:
+            >>> import numpy as np
+
+    from .._digits import Digit, split_axes
+            >>> from tnjax.io import plan_reshape
+            >>> plan = plan_reshape((5, 4), (3, 2, 4), fit="pad")
+            >>> small = plan.apply(np.arange(20.0).reshape(5, 4))
+            >>> small.shape, plan.undo(small).shape
+            ((3, 2, 4), (5, 4))
     """
 
     source: tuple[int, ...]
@@ -81,6 +85,20 @@ class Reshape:
     def _order(self) -> list[int]:
         count = len(self.splits)
         return [mode * count + k for k in range(count) for mode in range(len(self.source))]
+
+    def axes(self) -> tuple[tuple[Digit, ...] | None, ...]:
+        """Where the axes of the source (padded or cropped) lie in the new modes: the digits of
+        each, the most significant first; None for one that shares a digit with another."""
+        if not self.splits:
+            return split_axes(self.padded, self.dims)
+        axes = []
+        for axis in range(len(self.source)):
+            digits = []
+            for mode, split in enumerate(self.splits):
+                stride = math.prod(split[axis + 1 :])
+                digits.append(Digit(mode, split[axis], stride))
+            axes.append(tuple(digits))
+        return tuple(axes)
 
     def describe(self) -> str:
         """One line for people."""

@@ -1,5 +1,7 @@
 """Problems: what a network should represent, as a loss with its derivatives."""
 
+from .._digits import Digit as Digit
+from ._axes import Axis as Axis
 from ._base import LeastSquares as LeastSquares
 from ._base import Problem as Problem
 from ._completion import Completion as Completion
@@ -16,6 +18,7 @@ from ._losses import Poisson as Poisson
 from ._losses import Softmax as Softmax
 from ._losses import Squared as Squared
 from ._rows import Rows as Rows
+from ._sobolev import SmoothMode as SmoothMode
 from ._sparse import SparseDecomposition as SparseDecomposition
 from ._streamed_completion import SampleSource as SampleSource
 from ._streamed_completion import StreamedCompletion as StreamedCompletion
@@ -24,6 +27,8 @@ from ._supervised import Supervised as Supervised
 from ._supervised_model import SupervisedModel as SupervisedModel
 from .coordinates import split_entries as split_entries
 from .featured import FeatureSamples as FeatureSamples
+from .held_out import HeldOut as HeldOut
+from .held_out import held_out_like as held_out_like
 from .samples import Sampled as Sampled
 from .samples import Samples as Samples
 from .scales import Scales as Scales

@@ -205,6 +205,11 @@ class Problem(eqx.Module):
         """One unit of rounding of `error`, by the dtype of the data; 0 where it is not known."""
         return 0.0
 
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Names of the strengths that held-out entries are to choose before a search."""
+        return ()
+
     # Devices ---------------------------------------------------------------------------------
 
     @property
@@ -469,6 +474,28 @@ class LeastSquares(Problem):
             gram: [rows or 1, bonds, bonds]; rhs: [rows, bonds]. Each row x of the core, seen as
             a matrix of legs by bonds, solves gram @ x = rhs.
         """
+
+    @property
+    def exact_rows(self) -> bool:
+        """Whether the loss is a quadratic function of each core, which `coupled_equations` give."""
+        return self.quadratic
+
+    def coupled_equations(
+        self,
+        network: TensorNetwork,
+        node: int,
+        layers: Sequence[Array] | None = None,
+        partial: Any = None,
+    ) -> tuple[Array, Array, Callable[[Array], Array] | None]:
+        """The normal equations of a core whose rows may be tied to each other.
+
+        Returns:
+            gram, rhs: as `normal_equations` gives them, of each row by itself; and what the other
+            rows add, a linear function from rows [rows, bonds] to rows (None for nothing): the rows
+            x solve gram @ x + tied(x) = rhs.
+        """
+        gram, rhs = self.normal_equations(network, node, layers=layers, partial=partial)
+        return gram, rhs, None
 
     def normal_operator(
         self, network: TensorNetwork

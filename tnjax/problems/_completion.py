@@ -1,6 +1,7 @@
 """Completion of a tensor from some of its entries."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
@@ -26,6 +27,7 @@ from ._of_samples import OfSamples
 from ._prior import Prior, PriorOptions
 from ._sketch import is_none, sketched
 from ._smoothness import Smoothness
+from ._sobolev import SmoothCores
 from ._supervised import Supervised
 from .coordinates import (
     Entries,
@@ -40,6 +42,7 @@ from .coordinates import (
     traced_root_mean_square,
     warn_unseen,
 )
+from .held_out import HeldOut, held_out_like
 from .leading import informed_start, sized_start
 from .samples import (
     Blocks,
@@ -100,9 +103,11 @@ class Completion(OfSamples):
             one of the losses `Huber(delta)`, `Poisson()` (the network is the log of the rate),
             `Bernoulli()` (the log odds), or a differentiable function of (prediction, value) for
             single entries.
-        validation: what is held out: a share of the entries, drawn by `key` so that each slice
-            keeps one for training, or the numbers of the entries to hold out. `everything` learns
-            from them as well, once the structure is found.
+        validation: what is held out: "auto": a tenth of the entries, single ones, fibers or blocks
+            as the missing ones are (what `held_out_like` chooses, which may be given as well); or a
+            share of the entries, single ones drawn by `key` so that each slice keeps one for
+            training; or the numbers of the entries. `everything` learns from them as well, once the
+            structure is found.
         key: `jax.random.key(seed)` for the split.
         mesh: from `tnjax.make_mesh`: its `data` axis shares out the entries, its `candidates` axis
             the networks of a search that are looked at together.
@@ -112,11 +117,15 @@ class Completion(OfSamples):
             as often as it is given ("keep").
             `offsets`: None, "mean" (one number) or "modes" (a mean and a bias for each index of
             each mode), estimated from the training entries and added to the network's prediction.
-            `ridge`: $\lambda \ge 0$, in units of one entry of mean weight; 0 by default.
+            `ridge`: $\lambda \ge 0$, in units of one entry of mean weight; 0 by default; "auto" for
+            what held-out entries choose.
             `nonnegative`: whether no core may have a negative entry.
-            `smooth`: strength $\mu_m \ge 0$ for each mode m along which the tensor should be
-            smooth, see `Smoothness`; 1 weighs a mean squared difference as much as a mean squared
-            residual.
+            `smooth`: strength $\mu_m \ge 0$ for each mode m (or `tnjax.problems.Axis`, whose digits
+            lie in several modes) along which the tensor should be smooth, see `Smoothness`; 1
+            weighs a mean squared difference as much as a mean squared residual. "auto" for a mode,
+            or a `tnjax.problems.SmoothMode`, makes its core smooth instead; with "auto" in the
+            place of all modes, every mode of at least four indices. What is "auto" is zero until
+            `search` or `choose_prior` lets held-out entries choose it.
             `graphs`: for modes in `smooth` whose indices are not a line: pairs of neighbors
             [pairs, 2].
 
@@ -148,9 +157,11 @@ class Completion(OfSamples):
     blocks: tuple[Blocks, ...]
     penalty: Float[Array, ""]
     smoothness: Smoothness | None
+    smooth_cores: SmoothCores | None
     offsets: Offsets | None
     loss_function: Loss = eqx.field(static=True)
     _nonnegative: bool = eqx.field(static=True)
+    _choose_ridge: bool = eqx.field(static=True)
     _shape: tuple[int, ...] = eqx.field(static=True)
     _scale: Float[Array | np.ndarray, ""]
     _start_size: Float[Array | np.ndarray, ""]
@@ -163,7 +174,7 @@ class Completion(OfSamples):
         *,
         weights: Any = None,
         loss: str | Loss | Callable = "squared",
-        validation: float | Sequence[int] | np.ndarray | None = None,
+        validation: str | float | Sequence[int] | np.ndarray | HeldOut | None = None,
         key: PRNGKeyArray | None = None,
         mesh: Mesh | None = None,
         **options: Unpack[PriorOptions],
@@ -177,6 +188,10 @@ class Completion(OfSamples):
             )
         self._shape = tuple(int(n) for n in shape)
         self.loss_function = loss_for(entries.values, loss, known=not traced(entries))
+        if isinstance(validation, str):
+            validation = self._like_missing(validation, entries, key, prior)
+        if isinstance(validation, HeldOut):
+            validation = validation.numbers
         training, held_out = split_held_out(entries, validation, key)
         if not traced(training.indices):
             warn_unseen(training.indices, self.shape, prior.unseen)
@@ -189,10 +204,34 @@ class Completion(OfSamples):
         if held_out is not None:
             self.held_out = Samples.of(self._samples(held_out, dtype), mesh)
         self.blocks = seen.blocks(self.shape, mesh)
-        self.penalty = jnp.asarray(prior.ridge / len(training.values), jnp.finfo(dtype).dtype)
-        smooth, graphs = prior.smooth, prior.graphs or {}
-        self.smoothness = Smoothness.of(smooth, graphs, self.shape, dtype) if smooth else None
+        self.penalty = jnp.asarray(prior.first_ridge / len(training.values), jnp.finfo(dtype).dtype)
+        smooth, graphs = prior.smooth_tensor(self.shape), prior.graphs or {}
+        smooth = smooth if isinstance(smooth, dict) else {}
+        some = smooth or graphs
+        self.smoothness = Smoothness.of(smooth, graphs, self.shape, dtype) if some else None
+        cores, count = prior.smooth_cores(self.shape), len(training.values)
+        self.smooth_cores = None
+        if cores:
+            self.smooth_cores = SmoothCores.of(cores, self.shape, count, self.penalty.dtype)
+        self._choose_ridge = prior.ridge == "auto"
         self._nonnegative = bool(prior.nonnegative)
+
+    def _like_missing(
+        self, validation: str, entries: Entries, key: PRNGKeyArray | None, prior: Prior
+    ) -> HeldOut:
+        """What "auto" holds out."""
+        if validation != "auto" or key is None or traced(entries.indices, key):
+            raise ValueError(
+                f'Completion: validation={validation!r}; expected "auto" with '
+                "`key=jax.random.key(seed)` (not in a trace), a share, or numbers of entries."
+            )
+        ordered = (*prior.smooth_cores(self.shape), *prior.smooth_tensor(self.shape))
+        ordered = tuple(mode for mode in ordered if isinstance(mode, int))
+        ordered = () if prior.smooth == "auto" else ordered  # which ones are is not known then
+        found = held_out_like(entries.indices, self.shape, key=key, ordered=ordered)
+        if found.warning() is not None:
+            warnings.warn(f"Completion: {found.warning()}", stacklevel=4)
+        return found
 
     def _measure(self, training: Entries, prior: Prior, dtype: jnp.dtype) -> None:
         """The offsets, and the size of what is left: the scale and the size of a start."""
@@ -423,7 +462,49 @@ class Completion(OfSamples):
             held_out=None,
             blocks=joined.blocks(self.shape, self.mesh),
             penalty=self.penalty * (counts[0] / counts.sum()).astype(self.penalty.dtype),
-        )
+        )._cores_weighed(counts[0] / counts.sum())
+
+    def _cores_weighed(self, factor: float) -> "Completion":
+        """With the smoothness of the cores times a factor."""
+        if self.smooth_cores is None:
+            return self
+        strengths = self.smooth_cores.strengths
+        where = lambda problem: problem.smooth_cores.strengths
+        return eqx.tree_at(where, self, strengths * np.asarray(factor, strengths.dtype))
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """What the held-out entries are to choose (see `tnjax.choose_prior`): "ridge", "cores" and
+        "tensor" with the number of a strength, such as "cores 0"; zero until then."""
+        names = ["ridge"] if self._choose_ridge else []
+        if self.smooth_cores is not None:
+            names += [f"cores {n}" for n in self.smooth_cores.undecided]
+        if self.smoothness is not None:
+            names += [f"tensor {n}" for n in self.smoothness.undecided]
+        return tuple(names)
+
+    def with_prior(self, strengths: Mapping[str, float]) -> "Completion":
+        """The same problem with some strengths of `undecided` (and the same programs).
+
+        Args:
+            strengths: by name; the ridge and those of cores in units of one entry.
+        """
+        problem, count = self, self.training.count
+        for name, value in strengths.items():
+            kind, _, number = name.partition(" ")
+            if kind == "ridge":
+                problem = problem.with_ridge(value)
+                continue
+            place = "smooth_cores" if kind == "cores" else "smoothness"
+            where = lambda p, place=place: getattr(p, place).strengths
+            unit = count if kind == "cores" else 1
+            found = jnp.asarray(where(problem)).at[int(number)].set(value / unit)
+            problem = eqx.tree_at(where, problem, found)
+        return problem
+
+    def without_held_out(self) -> "Completion":
+        """The same training entries, and no others."""
+        return self._with(held_out=None)
 
     def with_ridge(self, ridge: float) -> "Completion":
         """The same problem with another ridge (and the same compiled programs)."""
@@ -457,6 +538,10 @@ class Completion(OfSamples):
     @property
     def quadratic(self) -> bool:
         return self.loss_function.quadratic and self.smoothness is None
+
+    @property
+    def exact_rows(self) -> bool:
+        return self.loss_function.quadratic
 
     @property
     def sampled(self) -> Sampled | None:
@@ -511,7 +596,10 @@ class Completion(OfSamples):
     def _with_cores(self, data: Array, network: TensorNetwork) -> Array:
         """One vector of what belongs to the entries and what the ridge adds, in equal parts."""
         root = jnp.sqrt(self.penalty).astype(network.dtype)
-        cores = jnp.concatenate([root * core.ravel() for core in network.cores])
+        parts = [root * core.ravel() for core in network.cores]
+        if self.smooth_cores is not None:
+            parts += self.smooth_cores.residuals(network)
+        cores = jnp.concatenate(parts)
         if self.mesh is None:
             return jnp.concatenate([data, cores])
         parts = _mesh.size(self.mesh, _mesh.DATA)
@@ -562,6 +650,13 @@ class Completion(OfSamples):
         partial: Any = None,
     ) -> tuple[Array, Array]:
         """Of the parabola that stands for the loss at the network (and is the squared loss)."""
+        gram, rhs = self._equations(network, node, point, coupled=False)
+        return ridged(jnp, gram, self.penalty), rhs
+
+    def _equations(
+        self, network: TensorNetwork, node: int, point: Predictions | None, *, coupled: bool
+    ) -> tuple[Array, Array]:
+        """The same without the ridge, `coupled` without the smoothness."""
         samples, loss = self.training, self.loss_function
         structure = network.structure
         base = (samples.base if point is None else point.training).astype(network.dtype)
@@ -586,10 +681,31 @@ class Completion(OfSamples):
             (P(), split, split, split, split if base.ndim else P(), split),
             None,
         )
-        if self.smoothness is not None and point is None:
+        if self.smoothness is not None and point is None and not coupled:
             more_gram, more_rhs = self.smoothness.normal_equations(network, node)
             gram, rhs = gram + more_gram, rhs + more_rhs
-        return ridged(jnp, gram, self.penalty), rhs
+        if self.smooth_cores is not None and point is None and not coupled:
+            more_gram, more_rhs = self.smooth_cores.normal_equations(network, node)
+            gram, rhs = gram + more_gram, rhs + more_rhs
+        return gram, rhs
+
+    def coupled_equations(
+        self,
+        network: TensorNetwork,
+        node: int,
+        layers: Sequence[Array] | None = None,
+        partial: Any = None,
+    ) -> tuple[Array, Array, Callable[[Array], Array] | None]:
+        smooth = [s for s in (self.smoothness, self.smooth_cores) if s is not None]
+        if not smooth or self.nonnegative:
+            gram, rhs = self.normal_equations(network, node, layers=layers, partial=partial)
+            return gram, rhs, None
+        gram, rhs = self._equations(network, node, None, coupled=True)
+        found = [each.coupled_equations(network, node) for each in smooth]
+        gram = gram + sum(each.gram for each in found)
+        ties = [each.tied for each in found if each.tied is not None]
+        tied = (lambda x: sum(tie(x) for tie in ties)) if ties else None
+        return ridged(jnp, gram, self.penalty), rhs, tied
 
     def predict(self, network: TensorNetwork, indices: Any) -> Array:
         """Expected values at some entries, in the units of the data: offsets and link included.
@@ -609,6 +725,8 @@ class Completion(OfSamples):
     def _predicted(self, network: TensorNetwork, samples: Samples) -> Array:
         return predicted(network, samples)
 
-    def _penalties(self, network: TensorNetwork) -> Array:
-        total = super()._penalties(network)
-        return total if self.smoothness is None else total + self.smoothness.penalty(network)
+    def penalties(self, network: TensorNetwork) -> Array:
+        total = super().penalties(network)
+        for smooth in (self.smoothness, self.smooth_cores):
+            total = total if smooth is None else total + smooth.penalty(network)
+        return total

@@ -65,7 +65,7 @@ class OfSamples(LeastSquares):
         return 0 if self.held_out is None else HELD_OUT().patience
 
     def loss(self, network: TensorNetwork) -> Array:
-        return self._mean_loss(self.training, self._at(network, self.training)) + self._penalties(
+        return self._mean_loss(self.training, self._at(network, self.training)) + self.penalties(
             network
         )
 
@@ -85,7 +85,7 @@ class OfSamples(LeastSquares):
         """The loss over some samples of training, an unbiased estimate where they are drawn from
         all with equal chances."""
         part = self.training.take(ids)
-        return self._mean_loss(part, self._at(network, part)) + self._penalties(network)
+        return self._mean_loss(part, self._at(network, part)) + self.penalties(network)
 
     def linearize(self, network: TensorNetwork) -> Predictions:
         held = None if self.held_out is None else self._at(network, self.held_out)
@@ -133,6 +133,7 @@ class OfSamples(LeastSquares):
         loss = self._mean_loss(samples, prediction)
         return samples.unit * jnp.sqrt(loss) if self.loss_function.quadratic else loss
 
-    def _penalties(self, network: TensorNetwork) -> Array:
+    def penalties(self, network: TensorNetwork) -> Array:
+        """What the loss adds to that of the samples: ridge, for one."""
         square = lambda core: lean.real(lean.inner(core, core))
         return self.penalty * jnp.sum(jnp.stack([square(core) for core in network.cores]))

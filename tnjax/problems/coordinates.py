@@ -331,7 +331,7 @@ def split_held_out(
             )
         _, held = split_entries(count, (1 - validation, validation), key=key)
         if not traced(entries.indices):
-            held = _leaving_one_each(entries.indices, held, key)
+            held = leaving_one_each(entries.indices, held, key)
         if not len(held):
             raise ValueError(
                 f"{what}: validation={validation!r} cannot be held out: each of the {count} "
@@ -352,7 +352,7 @@ def split_held_out(
     return entries.take(rest), entries.take(~rest)
 
 
-def _leaving_one_each(indices: np.ndarray, held: np.ndarray, key: PRNGKeyArray) -> np.ndarray:
+def leaving_one_each(indices: np.ndarray, held: np.ndarray, key: PRNGKeyArray) -> np.ndarray:
     """The numbers of the held-out entries, exchanged where they would empty a slice along a mode:
     of which nothing could be learned then. Fewer, where there are no others to exchange."""
     rest = np.ones(len(indices), bool)
@@ -402,7 +402,7 @@ def root_mean_square(values: np.ndarray, weights: np.ndarray) -> float:
     return largest * math.sqrt(float(np.average(square, weights=weights)))
 
 
-def check_ridge(ridge: float, what: str = "Completion") -> None:
+def check_ridge(ridge: float | str, what: str = "Completion") -> None:
     """Raise `ValueError` unless it is a finite number of 0 or more."""
-    if not np.isfinite(ridge) or ridge < 0:
+    if isinstance(ridge, str) or not np.isfinite(ridge) or ridge < 0:
         raise ValueError(f"{what}: ridge must be 0 or more, got {ridge!r}.")

@@ -10,8 +10,12 @@ from ._fit import FitResult as FitResult
 from ._fit import fit as fit
 from ._from_disk import fit_from_disk as fit_from_disk
 from ._gauss_newton import GaussNewton as GaussNewton
+from ._influence import Influence as Influence
+from ._influence import influence as influence
 from ._levenberg import LevenbergMarquardt as LevenbergMarquardt
 from ._minibatch import Minibatch as Minibatch
+from ._prior_choice import PriorChoice as PriorChoice
+from ._prior_choice import choose_prior as choose_prior
 from ._run import Solution as Solution
 from ._run import random_start as random_start
 from ._run import run as run

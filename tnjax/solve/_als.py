@@ -13,7 +13,7 @@ from .. import _lean as lean
 from .._network import TensorNetwork, balance
 from .._tuned import tuned
 from ..problems import Problem
-from .rows import row_steps
+from .rows import coupled_steps, row_steps
 from .solver import Solver
 
 
@@ -138,14 +138,18 @@ def _solved(
     """The network with the core of one node at its optimum, or nearer to it."""
     squares, cores = problem.least_squares, list(network.cores)
     assert squares is not None
-    gram, rhs = squares.normal_equations(network, node, layers=layers, partial=partial)
-    step = row_steps(gram, rhs, lean.reshape(cores[node], rhs.shape), ridge, problem.nonnegative)
+    gram, rhs, tied = squares.coupled_equations(network, node, layers=layers, partial=partial)
+    x = lean.reshape(cores[node], rhs.shape)
+    if tied is None:
+        step = row_steps(gram, rhs, x, ridge, problem.nonnegative)
+    else:
+        step = coupled_steps(gram, tied, rhs, x, ridge)
 
     def moved(step: Array) -> TensorNetwork:
         core = lax.add(cores[node], lean.reshape(step, cores[node].shape))
         return TensorNetwork(network.structure, [*cores[:node], core, *cores[node + 1 :]])
 
-    if squares.quadratic:
+    if squares.exact_rows:
         return moved(step)
     along = lambda length: moved(length.astype(step.dtype) * step)
     return along(_length(problem, along, jnp.ones((), ridge.dtype)))

@@ -1,10 +1,12 @@
 """Small systems of normal equations, one for each row of a core."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array
 
 from .. import _lean as lean
@@ -13,13 +15,18 @@ from .._tuned import tuned
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows of a core that must not be negative.
+    """Rows of a core that must not be negative, or are tied to each other.
 
     Attributes:
         passes: passes of coordinate descent over the unknowns of a row; the next sweep goes on.
+        coupled_steps: conjugate gradient iterations for rows that are tied to each other; the next
+            sweep goes on.
+        coupled_rtol: relative residual at which they end.
     """
 
     passes: int = 5
+    coupled_steps: int = 20
+    coupled_rtol: float = 1e-3
 
 
 ROWS = tuned("rows", Rows(), traced=True)
@@ -63,6 +70,36 @@ def applied(gram: Array, x: Array) -> Array:
         shared = lax.squeeze(gram, (0,))
         return lax.dot_general(x, shared, (((1,), (1,)), ((), ())), precision=precision)
     return lax.dot_general(gram, x, (((2,), (1,)), ((0,), (0,))), precision=precision)
+
+
+def coupled_steps(
+    gram: Array,
+    tied: Callable[[Array], Array],
+    rhs: Array,
+    x: Array,
+    ridge: Array | float,
+) -> Array:
+    """The step of all rows towards the solution of G x + tied(x) = rhs, by conjugate gradients with
+    the rows by themselves as the preconditioner: each iteration lowers the loss.
+
+    Args:
+        gram, rhs, x, ridge: as of `row_steps`.
+        tied: rows to rows, what ties them to each other.
+    """
+    unit = np.eye(gram.shape[-1], dtype=gram.dtype)[None]
+    mean = jnp.sum(gram * unit, (-2, -1), keepdims=True).real / gram.shape[-1]
+    shift = jnp.maximum(ridge * mean, jnp.finfo(mean.dtype).tiny).astype(gram.dtype)
+    factor = lax.linalg.cholesky(gram + shift * unit, symmetrize_input=False)
+    product = lambda d: ((gram + shift * unit) @ d[..., None])[..., 0] + tied(d)
+    first = rhs - (gram @ x[..., None])[..., 0] - tied(x)
+    step, _ = cg(
+        product,
+        first,
+        tol=ROWS().coupled_rtol,
+        maxiter=ROWS().coupled_steps,
+        M=lambda r: cholesky_rows(factor, r),
+    )
+    return step
 
 
 def cholesky_rows(factor: Array, rows: Array) -> Array:
