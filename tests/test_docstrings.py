@@ -21,6 +21,7 @@ PACKAGES = (
     "contract",
     "distributed",
     "io",
+    "lattice",
     "log",
     "moves",
     "nn",

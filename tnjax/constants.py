@@ -57,6 +57,7 @@ HOMES = {
     "interpreted_products": "tnjax._interpret._products",
     "kernels": "tnjax.contract.kernels",
     "ladder": "tnjax._search.strategies.ladder",
+    "lattices": "tnjax.lattice._svd",
     "layer_growth": "tnjax.nn._growth.grow",
     "layer_increments": "tnjax.nn._growth.increments",
     "layer_layout": "tnjax.nn._layout",
