@@ -22,6 +22,7 @@ PACKAGES = (
     "distributed",
     "features",
     "io",
+    "lattice",
     "log",
     "moves",
     "nn",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from . import contract as contract
     from . import distributed as distributed
     from . import io as io
+    from . import lattice as lattice
     from . import log as log
     from . import moves as moves
     from . import nn as nn
@@ -141,6 +142,7 @@ _PACKAGES = (
     "distributed",
     "features",
     "io",
+    "lattice",
     "log",
     "moves",
     "nn",

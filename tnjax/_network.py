@@ -19,6 +19,9 @@ from ._tracing import traced
 from .contract import kernels
 from .contract.cost import check_memory
 from .contract.equation import dense_equation
+from .contract.logarithms import inner_product, times_power
+from .contract.logarithms import norm as contracted_norm
+from .contract.schedule import SCHEDULES
 
 
 class TensorNetwork(eqx.Module):
@@ -167,37 +170,29 @@ class TensorNetwork(eqx.Module):
         return kernels.entries_jit(self.structure, self.cores, indices, precision=precision)
 
     def inner(self, other: "TensorNetwork") -> Array:
-        """The inner product <self, other>, self conjugated, of two networks of one structure."""
+        """The inner product <self, other>, self conjugated, of two networks of one structure.
+
+        Of many nodes only a product that is itself out of range overflows; `log_inner` of
+        `tnjax.contract` gives the logarithm of such a one.
+        """
         if self.structure != other.structure:
             raise ValueError(
                 f"inner needs two networks of one structure, got {self.structure} and "
                 f"{other.structure}."
             )
-        return kernels.inner_jit(self.structure, self.cores, other.cores)
+        if 2 * self.structure.num_nodes <= SCHEDULES().few:
+            return kernels.inner_jit(self.structure, self.cores, other.cores)
+        return times_power(*inner_product(self, other))
 
     def norm(self) -> Real[Array, ""]:
         """The Frobenius norm, by contracting the network with itself: never densified.
 
-        Cores are scaled first, so that only a norm that is itself out of range overflows. In
-        finite precision a norm far below the product of the cores' norms is lost to
-        cancellation (about 1e-4 of that product in float32). Where it is zero, its gradient is
-        taken as zero, which makes that of its square right.
+        Only a norm that is itself out of range overflows; `tnjax.contract.log_norm` gives the
+        logarithm of such a one. In finite precision a norm far below the product of the cores'
+        norms is lost to cancellation (about 1e-4 of that product in float32). Where it is zero,
+        its gradient is taken as zero, which makes that of its square right.
         """
-        largest = [lax.stop_gradient(jnp.abs(core).max()) for core in self.cores]
-        safe = [jnp.where(s > 0, s, jnp.ones_like(s)) for s in largest]
-        scaled = tuple(
-            core / s.astype(core.dtype) for core, s in zip(self.cores, safe, strict=True)
-        )
-        root = _safe_sqrt(kernels.inner_jit(self.structure, scaled, scaled).real)
-        # Mantissa and exponent apart, so that no product on the way leaves the range.
-        mantissa, exponent = jnp.frexp(lax.stop_gradient(root))
-        for factor in largest:
-            digits, power = jnp.frexp(factor)
-            mantissa, carry = jnp.frexp(mantissa * digits)
-            exponent = exponent + power + carry
-        value = jnp.ldexp(mantissa, exponent)
-        fixed = lax.stop_gradient(root)
-        return value * jnp.where(fixed > 0, root / jnp.where(fixed > 0, fixed, 1), 1)
+        return contracted_norm(self.structure, self.cores)
 
     def astype(self, dtype: DTypeLike) -> "TensorNetwork":
         """The same network with cores of another dtype."""

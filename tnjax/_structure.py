@@ -180,9 +180,11 @@ class Structure(Formats):
 
     @functools.cached_property
     def _core_edges(self) -> tuple[tuple[Edge, ...], ...]:
-        return tuple(
-            tuple(edge for edge in self.edges if node in edge) for node in range(self.num_nodes)
-        )
+        found: list[list[Edge]] = [[] for _ in self.legs]
+        for edge in self.edges:
+            for node in edge:
+                found[node].append(edge)
+        return tuple(map(tuple, found))
 
     def core_edges(self, node: int) -> tuple[Edge, ...]:
         """The bonds of a core, in the order of its bond axes."""

@@ -23,7 +23,7 @@ from tests.helpers import (
 from tnjax import Structure, TensorNetwork, relative_error
 from tnjax._init import host_cores
 from tnjax._network import scaled
-from tnjax.contract import kernels
+from tnjax.contract import kernels, logarithms
 from tnjax.contract.equation import inner_equation
 from tnjax.contract.path import plan
 
@@ -338,19 +338,19 @@ def test_equal_structures_share_a_trace():
 
 
 @pytest.mark.parametrize(
-    ("equation", "call"),
+    ("module", "equation", "call"),
     [
-        ("dense_equation", lambda network: network.to_dense()),
-        ("entries_equation", lambda network: network.entries([[0, 0, 0]])),
-        ("inner_equation", lambda network: network.inner(network)),
-        ("inner_equation", lambda network: network.norm()),
+        (kernels, "dense_equation", lambda network: network.to_dense()),
+        (kernels, "entries_equation", lambda network: network.entries([[0, 0, 0]])),
+        (kernels, "inner_equation", lambda network: network.inner(network)),
+        (logarithms, "inner_equation", lambda network: network.norm()),
     ],
     ids=["to_dense", "entries", "inner", "norm"],
 )
-def test_methods_trace_once_for_equal_structures(equation, call, monkeypatch, request):
+def test_methods_trace_once_for_equal_structures(module, equation, call, monkeypatch, request):
     traces = []
-    make = getattr(kernels, equation)
-    monkeypatch.setattr(kernels, equation, lambda *args: traces.append(1) or make(*args))
+    make = getattr(module, equation)
+    monkeypatch.setattr(module, equation, lambda *args: traces.append(1) or make(*args))
     dims = (2, 3, 11 + len(request.node.callspec.id))
     for seed in range(3):
         call(random_network(Structure.tensor_ring(dims, 2), seed=seed))

@@ -13,16 +13,28 @@ if TYPE_CHECKING:
     from .kernels import environment as environment
     from .kernels import gram as gram
     from .kernels import inner as inner
+    from .logarithms import LogInner as LogInner
+    from .logarithms import Network as Network
+    from .logarithms import contract as contract
+    from .logarithms import log_inner as log_inner
+    from .logarithms import log_norm as log_norm
+    from .logarithms import norm as norm
+    from .scaled import Scaled as Scaled
 
 # These need JAX; a command line that only reads sizes does not.
-_KERNELS = ("dense", "entries", "environment", "gram", "inner")
+_HOMES = {
+    "kernels": "dense entries environment gram inner",
+    "logarithms": "LogInner Network contract log_inner log_norm norm",
+    "scaled": "Scaled",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _KERNELS:
+    if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(".kernels", __name__), name)
+    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_KERNELS})
+    return sorted({*globals(), *_HOME_OF})

@@ -1,265 +1,198 @@
-"""Entries and overlaps of networks of many modes, as mantissas with logarithms beside them.
+"""Contractions of any number of operands that neither overflow nor underflow.
 
-The entries of a network of 1,500 modes lie far outside of what floats can hold. Every intermediate
-is divided by its largest entry here, and the logarithm of that is added up.
+All values are kept as a mantissa and a power of two, which is exact. What is alike is stacked:
+repeated steps run as a loop, equal steps as a batch (see `schedule`), so that a train of thousands
+of nodes compiles in about the time of one of a dozen.
 """
 
-import dataclasses
-import itertools
-import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Inexact, Integer, Real
+from jaxtyping import Array, Int
 
-from .._structure import Structure
-from .._tuned import tuned
-from . import hypertree
-from .equation import Equation, batch_label, entries_equation, node_labels, sizes
-from .hypertree import Cores
+from ._mantissa import normalized
+from .equation import Equation
 from .kernels import FULL
-from .path import plan
+from .schedule import SCHEDULES, Product, Segment, schedule
 
-
-@dataclasses.dataclass(frozen=True)
-class Loops:
-    """When a tree is contracted by a loop.
-
-    Attributes:
-        nodes: nodes from which on a tree is contracted by one loop. A program without a loop knows
-            the size of each core, but takes longer to compile with each node (about 20 ms).
-        held: entries of intermediates that are held together (derivatives keep them all) ...
-        rows: ... but for so many rows at least.
-    """
-
-    nodes: int = 9
-    held: int = 2**25
-    rows: int = 64
-
-
-_FINITE = 80.0  # exponents up to which a single-precision float is finite
-
-LOOPS = tuned("scaled_loops", Loops(), traced=True)
+# Each operand is one of the arrays that are given, by its place, maybe conjugated.
+Uses = tuple[tuple[int, bool], ...]
+Groups = tuple[tuple[int, ...], ...]
 
 
 class Scaled(NamedTuple):
-    """Numbers `mantissa * exp(log)`; mantissas are at most about one."""
+    """A tensor of any size: `mantissa * exp(log_scale)`.
 
-    mantissa: Inexact[Array, "..."]
-    log: Real[Array, "..."]
+    Attributes:
+        mantissa: the tensor, its largest real or imaginary part in [0.5, 1), or zero.
+        log_scale: a real scalar; 0 for a tensor of zeros. It has no derivative: the mantissa has
+            all of it.
 
-    def log_abs(self) -> Real[Array, "..."]:
-        """The logarithm of the absolute value; -inf where it is zero."""
-        return jnp.log(jnp.abs(self.mantissa)) + self.log
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tnjax.contract import contract
+        >>> large = jnp.full((2,), 1e30)
+        >>> value = contract("a,b,c->", large, large, large, log=True)
+        >>> round(float(jnp.log(value.mantissa) + value.log_scale), 3)  # of 8e90
+        209.312
+    """
 
-    def times(self, factor: Any) -> "Scaled":
-        """These numbers times another."""
-        return Scaled(self.mantissa * factor, self.log)
-
-    def real(self) -> "Scaled":
-        """The real parts."""
-        return Scaled(self.mantissa.real, self.log)
-
-
-def total(parts: Sequence[Scaled]) -> Scaled:
-    """The sum of several, each of one shape."""
-    if len(parts) == 1:
-        return parts[0]
-    zero = [part.mantissa == 0 for part in parts]
-    logs = [jnp.where(z, -jnp.inf, part.log) for z, part in zip(zero, parts, strict=True)]
-    top = logs[0]
-    for log in logs[1:]:
-        top = jnp.maximum(top, log)
-    top = lax.stop_gradient(jnp.where(jnp.isfinite(top), top, jnp.zeros_like(top)))
-    terms = []
-    for part, z in zip(parts, zero, strict=True):  # what is zero may have a derivative
-        power = jnp.where(z, jnp.minimum(part.log - top, _FINITE), part.log - top)
-        terms.append(part.mantissa * jnp.exp(power).astype(part.mantissa.dtype))
-    return Scaled(sum(terms[1:], start=terms[0]), top)
+    mantissa: Array
+    log_scale: Array
 
 
-def entries(structure: Structure, cores: Cores, rows: Integer[Array, "rows modes"]) -> Scaled:
-    """Entries of a network; a mode is summed over in those rows where its index is -1.
+def evaluate(
+    equation: Equation,
+    arrays: Sequence[Array],
+    *,
+    uses: Uses | None = None,
+    groups: Groups | None = None,
+    precision: lax.PrecisionLike = FULL,
+) -> tuple[Array, Int[Array, ""]]:
+    """The mantissa and the power of two of an equation.
 
     Args:
-        structure: with its ranks.
-        cores: arrays of shapes `structure.core_shape`.
-        rows: indices, shape [rows, modes].
-
-    Returns:
-        mantissas and logarithms, shape [rows].
+        equation: of one operand or more.
+        arrays: of one dtype, single or double precision.
+        uses: which array each operand is; the arrays in order by default.
+        groups: operands that belong together, as the two layers of a node do.
+        precision: of the products.
     """
-    tree = _loop(structure)
-    values = lambda rows: _gathered(structure, cores, rows)
-    if tree is not None:
-        stack = hypertree.stacked(structure, cores)
-        return tree_entries(tree, stack, rows)
-    return Scaled(*in_chunks(values, rows, peak_size(structure, 1)))
-
-
-def tree_entries(tree: hypertree.Layout, stack: Array, rows: Array) -> Scaled:
-    """`entries` of a tree whose cores are stacked."""
-    look = lambda rows: hypertree.upward(tree, stack, hypertree.seen_values(rows, tree))
-    return Scaled(*in_chunks(look, rows, len(tree.nodes) * tree.rank * (2 + tree.dim)))
-
-
-def in_chunks(
-    values: Callable[[Array], tuple[Array, Array]], rows: Array, row_size: int
-) -> tuple[Array, Array]:
-    """Mantissas and logarithms of rows, of so many together as memory should hold."""
-    count, some = rows.shape[0], _at_once(row_size)
-    if count <= some:
-        return values(rows)
-    parts = -(-count // some)
-    padding = jnp.zeros((parts * some - count, rows.shape[1]), rows.dtype)
-    chunks = jnp.concatenate([rows, padding]).reshape(parts, some, rows.shape[1])
-    mantissa, log = lax.map(jax.checkpoint(values), chunks)
-    return mantissa.reshape(-1)[:count], log.reshape(-1)[:count]
-
-
-def _at_once(row_size: int) -> int:
-    return max(LOOPS().rows, LOOPS().held // max(1, row_size))
-
-
-def rows_at_once(structure: Structure) -> int:
-    """Rows whose intermediates are held together."""
-    return _at_once(peak_size(structure, 1))
-
-
-def _gathered(structure: Structure, cores: Cores, rows: Array) -> Scaled:
-    """Entries without a loop over the nodes."""
-    gathered = []
-    for node, core in enumerate(cores):
-        legs = structure.legs[node]
-        for axis in range(len(legs)):  # one more slice, the sum, which -1 picks
-            core = jnp.concatenate([core, core.sum(axis, keepdims=True)], axis)
-        if legs:
-            shape = core.shape[: len(legs)]
-            flat = jnp.zeros(rows.shape[0], rows.dtype)
-            for size, mode in zip(shape, legs, strict=True):
-                index = rows[:, mode]
-                flat = flat * size + jnp.where(index < 0, size - 1, index)
-            core = core.reshape(math.prod(shape), *core.shape[len(legs) :])[flat]
-        gathered.append(core)
-    equation = entries_equation(structure, rows.shape[0])
-    return _contracted(equation, gathered, batch_label(structure))
-
-
-def overlap(structure: Structure, left: Cores, other: Structure, right: Cores) -> Scaled:
-    """The inner product of two networks (left conjugated), of any two structures of one shape."""
-    tree = _loop(structure) if structure == other else None
-    if tree is not None:
-        a, b = (hypertree.stacked(structure, cores) for cores in (left, right))
-        nothing = jnp.full((len(tree.nodes), 1), -1, jnp.int32)
-        mantissa, log = hypertree.upward(tree, a, nothing, b)
-        return Scaled(mantissa[0], log[0])
-    shift = len(structure.dims) + len(structure.edges)
-    modes = len(structure.dims)
-    second = [
-        tuple(x if x < modes else x - modes + shift for x in node_labels(other, k))
-        for k in range(other.num_nodes)
-    ]
-    first = [node_labels(structure, k) for k in range(structure.num_nodes)]
-    size = dict(sizes(structure))
-    size |= {n + shift: rank for n, rank in enumerate(other.ranks)}
-    size = {label: size[label] for labels in (*first, *second) for label in labels}
-    equation = Equation.create([*first, *second], (), size)
-    return _contracted(equation, [*(core.conj() for core in left), *right], None)
-
-
-def doubled(structure: Structure, left: Cores, right: Cores) -> tuple[Structure, Cores]:
-    """A network with the entries conj(left) * right of two networks of one structure: each bond has
-    the square of its rank."""
-    ranks = {edge: rank**2 for edge, rank in structure.edges.items()}
-    out = []
-    for node, (a, b) in enumerate(zip(left, right, strict=True)):
-        legs, bonds = len(structure.legs[node]), structure.degree(node)
-        one = a.conj().reshape(*a.shape[:legs], *itertools.chain(*((r, 1) for r in a.shape[legs:])))
-        two = b.reshape(*b.shape[:legs], *itertools.chain(*((1, r) for r in b.shape[legs:])))
-        shape = [r * s for r, s in zip(a.shape[legs:], b.shape[legs:], strict=True)]
-        wide = jnp.broadcast_shapes(one.shape, two.shape)
-        product = jnp.broadcast_to(one, wide) * jnp.broadcast_to(two, wide)
-        out.append(product.reshape(*a.shape[:legs], *shape))
-        assert bonds == len(shape)
-    return Structure(structure.dims, structure.legs, ranks), tuple(out)
-
-
-def flops(structure: Structure, num_rows: int) -> int:
-    """Forecast of `entries`."""
-    tree = _loop(structure)
-    if tree is not None:
-        return 2 * num_rows * len(tree.nodes) * tree.dim * tree.rank**2
-    return plan(entries_equation(structure, num_rows)).flops
-
-
-def peak_size(structure: Structure, num_rows: int) -> int:
-    """Forecast of the entries of all intermediates, which derivatives keep."""
-    tree = _loop(structure)
-    if tree is not None:
-        return num_rows * len(tree.nodes) * tree.rank * (2 + tree.dim)
-    return plan(entries_equation(structure, num_rows)).moved
-
-
-def has_loop(structure: Structure) -> bool:
-    """Whether the network is a tree that a loop contracts."""
-    return _loop(structure) is not None
-
-
-def _loop(structure: Structure) -> hypertree.Layout | None:
-    if structure.num_nodes < LOOPS().nodes:
-        return None
-    return hypertree.layout(structure)
-
-
-def _contracted(equation: Equation, operands: Sequence[Any], batch: int | None) -> Scaled:
-    """An equation along its planned path, every intermediate scaled; one factor for each row where
-    there is an axis of rows."""
-    recipe = plan(equation)
-    labels = list(equation.inputs)
-    work = list(operands)
-    real = jnp.finfo(work[0].dtype).dtype
-    log: Any = jnp.zeros((), real)
-    needed_later = lambda: set(equation.output).union(*labels)
-    for step in recipe.steps:
-        (i, j), swapped = step.positions, step.swapped
-        right, left = work.pop(j), work.pop(i)
-        right_labels, left_labels = labels.pop(j), labels.pop(i)
-        if swapped:
-            left, right, left_labels, right_labels = right, left, right_labels, left_labels
-        kept = needed_later()
-        left = left.sum(step.sum_left) if step.sum_left else left
-        right = right.sum(step.sum_right) if step.sum_right else right
-        left_labels = tuple(x for a, x in enumerate(left_labels) if a not in step.sum_left)
-        right_labels = tuple(x for a, x in enumerate(right_labels) if a not in step.sum_right)
-        shared = [x for x in left_labels if x in right_labels]
-        names = (
-            *(x for x in shared if x in kept),
-            *(x for x in left_labels if x not in shared),
-            *(x for x in right_labels if x not in shared),
-        )
-        out = lax.dot_general(left, right, (step.contract, step.batch), precision=FULL)
-        out, more = _divided(out, names, batch)
-        log = _added(log, more)
-        work.append(out)
-        labels.append(names)
-    (out,) = work
+    count = len(equation.inputs)
+    uses = tuple((n, False) for n in range(count)) if uses is None else uses
+    groups = tuple((n,) for n in range(count)) if groups is None else groups
+    recipe = schedule(equation, groups)
+    values = _Values(arrays, uses)
+    for batch in recipe.batches:
+        values.add([segment.value for segment in batch], *_run(batch, values, precision))
+    out = values.stacked([recipe.root])[0]
     if recipe.final_sum:
         out = out.sum(recipe.final_sum)
-    out = lax.transpose(out, recipe.final_permutation)
-    return Scaled(out, jnp.broadcast_to(log, out.shape))
+    out, exponent = normalized(lax.transpose(out, recipe.final_permutation))
+    return out, values.exponent + exponent
 
 
-def _added(a: Array, b: Array) -> Array:
-    shape = jnp.broadcast_shapes(jnp.shape(a), jnp.shape(b))
-    return jnp.broadcast_to(a, shape) + jnp.broadcast_to(b, shape)
+class _Values:
+    """Values in stacks of one shape, and the sum of all exponents that were taken out of them."""
+
+    def __init__(self, arrays: Sequence[Array], uses: Uses):
+        self.stacks: list[Array] = []
+        self.exponent = jnp.zeros((), jnp.int32)
+        self.where: dict[int, tuple[int, int, bool]] = {}
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for place, array in enumerate(arrays):
+            shapes.setdefault(array.shape, []).append(place)
+        at = {}
+        times = np.bincount([place for place, _ in uses], minlength=len(arrays))
+        for places in shapes.values():
+            stack, exponents = _normalized_stack([arrays[place] for place in places])
+            self.exponent += exponents @ jnp.asarray(times[places], jnp.int32)
+            at |= {place: (len(self.stacks), row) for row, place in enumerate(places)}
+            self.stacks.append(stack)
+        for value, (place, conjugated) in enumerate(uses):
+            self.where[value] = (*at[place], conjugated)
+
+    def add(self, names: list[int], stack: Array, exponent: Array) -> None:
+        self.where |= {name: (len(self.stacks), row, False) for row, name in enumerate(names)}
+        self.stacks.append(stack)
+        self.exponent += exponent
+
+    def stacked(self, names: list[int]) -> Array:
+        """Values of one shape along a leading axis."""
+        homes: dict[tuple[int, bool], list[int]] = {}
+        for place, name in enumerate(names):
+            stack, _, conjugated = self.where[name]
+            homes.setdefault((stack, conjugated), []).append(place)
+        parts = []
+        for (stack, conjugated), places in homes.items():
+            part = _rows(self.stacks[stack], [self.where[names[place]][1] for place in places])
+            parts.append(part.conj() if conjugated else part)
+        if len(parts) == 1:
+            return parts[0]
+        order = np.argsort(np.concatenate(list(homes.values())))
+        return _rows(jnp.concatenate(parts), order.tolist())
 
 
-def _divided(x: Array, names: Sequence[int], batch: int | None) -> tuple[Array, Array]:
-    """An array divided by its largest entry (of each row), and the logarithm of that."""
-    axes = tuple(axis for axis, name in enumerate(names) if name != batch)
-    largest = lax.stop_gradient(jnp.abs(x).max(axes, keepdims=True))
-    largest = jnp.where(largest > 0, largest, jnp.ones_like(largest))
-    return x / largest.astype(x.dtype), jnp.log(largest.squeeze(axes))
+def _normalized_stack(arrays: list[Array]) -> tuple[Array, Array]:
+    """Arrays of one shape along a leading axis, each normalized.
+
+    Many are normalized in loops of a few of them: compilers would write what comes after the stack
+    into a program for each of the arrays in the derivative, and they take ten times as long for
+    slices of one array with hundreds of them.
+    """
+    few = SCHEDULES().stacked
+    parts = []
+    for first in range(0, len(arrays), few):
+        group = arrays[first : first + few]
+        flat = lax.concatenate([array.reshape(-1) for array in group], 0)
+        stack = flat.reshape(len(group), *group[0].shape)
+        parts.append(lax.map(normalized, stack) if len(arrays) > few else normalized(stack, 1))
+    if len(parts) == 1:
+        return parts[0]
+    mantissas, exponents = zip(*parts, strict=True)
+    return jnp.concatenate(mantissas), jnp.concatenate(exponents)
+
+
+def _rows(stack: Array, rows: list[int]) -> Array:
+    first, last = rows[0], rows[-1]
+    if rows == list(range(first, last + 1)):
+        return stack if len(rows) == len(stack) else lax.slice_in_dim(stack, first, last + 1)
+    if rows == list(range(first, last - 1, -1)):
+        return lax.rev(lax.slice_in_dim(stack, last, first + 1), (0,))
+    return stack[np.asarray(rows)]
+
+
+def _run(
+    batch: tuple[Segment, ...], values: _Values, precision: lax.PrecisionLike
+) -> tuple[Array, Array]:
+    """All segments of a batch: the values that they make, and their exponents' sum."""
+    pattern, count = batch[0].pattern, batch[0].count
+    base = values.stacked([segment.base for segment in batch])
+    sides = []
+    for place in range(len(pattern)):
+        names = [s.sides[n * len(pattern) + place] for n in range(count) for s in batch]
+        side = values.stacked(names)
+        sides.append(side.reshape(count, len(batch), *side.shape[1:]))
+    step = functools.partial(_through, pattern, precision)
+    if count == 1:
+        return step(base, tuple(side[0] for side in sides))
+    out, exponents = lax.scan(step, base, tuple(sides))
+    return out, exponents.sum(dtype=jnp.int32)
+
+
+def _through(
+    pattern: tuple[Product, ...],
+    precision: lax.PrecisionLike,
+    value: Array,
+    sides: tuple[Array, ...],
+) -> tuple[Array, Array]:
+    """One pass through a pattern, [batch, ...]."""
+    total, bits = jnp.zeros((), jnp.int32), 0.0
+    for n, (product, side) in enumerate(zip(pattern, sides, strict=True)):
+        terms = np.log2([product.left[axis] for axis in product.contract[0]]).sum()
+        bits += terms
+        if n and bits > SCHEDULES().bits:
+            value, exponents = normalized(value, 1)
+            total, bits = total + exponents.sum(dtype=jnp.int32), terms
+        value = _product(product, value, side, precision)
+    value, exponents = normalized(value, 1)
+    return value, total + exponents.sum(dtype=jnp.int32)
+
+
+def _product(product: Product, left: Array, right: Array, precision: lax.PrecisionLike) -> Array:
+    moved = lambda axes: tuple(axis + 1 for axis in axes)
+    if product.sum_left:
+        left = left.sum(moved(product.sum_left))
+    if product.sum_right:
+        right = right.sum(moved(product.sum_right))
+    contract = tuple(map(moved, product.contract))
+    batch = tuple((0, *moved(axes)) for axes in product.batch)
+    return lax.dot_general(left, right, (contract, batch), precision=precision)
+
+
+evaluate_jit = jax.jit(evaluate, static_argnums=0, static_argnames=("uses", "groups", "precision"))

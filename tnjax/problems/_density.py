@@ -13,8 +13,8 @@ from jaxtyping import Array, Int, PRNGKeyArray, Real
 from .._network import TensorNetwork
 from .._structure import Structure
 from .._tuned import tuned
-from ..contract import scaled
-from ..contract.scaled import Scaled, total
+from ..contract import log_rows
+from ..contract.log_rows import LogScaled, total
 from . import _likelihood as likelihood
 from ._base import Problem
 from ._chow_liu import chow_liu, independent, tree_network
@@ -60,9 +60,9 @@ class Point(eqx.Module):
     """
 
     terms: tuple[TensorNetwork, ...]
-    values: Scaled
-    partial: Scaled | None
-    whole: Scaled
+    values: LogScaled
+    partial: LogScaled | None
+    whole: LogScaled
 
 
 class Density(Problem):
@@ -255,7 +255,7 @@ class Density(Problem):
 
     def flops(self, structure: Structure) -> int:
         """Of the probabilities of all rows."""
-        return scaled.flops(structure, self.rows.values.shape[0])
+        return log_rows.flops(structure, self.rows.values.shape[0])
 
     def sweep_flops(self, structure: Structure) -> int:
         """Of a gradient."""
@@ -263,9 +263,9 @@ class Density(Problem):
 
     def fit_peak_bytes(self, structure: Structure) -> int:
         """Rows, and the intermediates that are held together for a gradient."""
-        held = min(self.rows.values.shape[0], scaled.rows_at_once(structure))
+        held = min(self.rows.values.shape[0], log_rows.rows_at_once(structure))
         size = np.dtype(self._dtype).itemsize
-        return 4 * self.rows.values.size + 3 * size * scaled.peak_size(structure, held)
+        return 4 * self.rows.values.size + 3 * size * log_rows.peak_size(structure, held)
 
     # The loss --------------------------------------------------------------------------------
 

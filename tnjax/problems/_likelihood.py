@@ -6,40 +6,40 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Real
 
 from .._network import TensorNetwork
-from ..contract import scaled
-from ..contract.scaled import Scaled
+from ..contract import log_rows
+from ..contract.log_rows import LogScaled
 
 Kind = Literal["born", "nonnegative"]
 
 
-def amplitudes(network: TensorNetwork, values: Int[Array, "rows variables"]) -> Scaled:
+def amplitudes(network: TensorNetwork, values: Int[Array, "rows variables"]) -> LogScaled:
     """Entries of the network; -1 sums a variable out."""
-    return scaled.entries(network.structure, network.cores, values)
+    return log_rows.entries(network.structure, network.cores, values)
 
 
 def squares(
     left: TensorNetwork, right: TensorNetwork, values: Int[Array, "rows variables"]
-) -> Scaled:
+) -> LogScaled:
     """Real parts of conj(left) * right at the values that are there, summed over those that are
     missing; two networks of one structure."""
-    network = scaled.doubled(left.structure, left.cores, right.cores)
-    return scaled.entries(*network, values).real()
+    network = log_rows.doubled(left.structure, left.cores, right.cores)
+    return log_rows.entries(*network, values).real()
 
 
-def overlap(left: TensorNetwork, right: TensorNetwork) -> Scaled:
+def overlap(left: TensorNetwork, right: TensorNetwork) -> LogScaled:
     """The real part of the inner product of two networks."""
     args = left.structure, left.cores, right.structure, right.cores
-    return scaled.overlap(*args).real()
+    return log_rows.overlap(*args).real()
 
 
-def mass(network: TensorNetwork) -> Scaled:
+def mass(network: TensorNetwork) -> LogScaled:
     """The sum of all entries."""
     values = jnp.full((1, len(network.dims)), -1, jnp.int32)
     found = amplitudes(network, values)
-    return Scaled(found.mantissa[0], found.log[0])
+    return LogScaled(found.mantissa[0], found.log[0])
 
 
-def normalization(kind: Kind, network: TensorNetwork) -> Scaled:
+def normalization(kind: Kind, network: TensorNetwork) -> LogScaled:
     """What probabilities are divided by."""
     return overlap(network, network) if kind == "born" else mass(network)
 
