@@ -80,8 +80,8 @@ class TNClassifier(ClassifierMixin, Learner):
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(np.unique(numbers[weights > 0])) < 2:
             raise ValueError(
-                f"y: all rows are of one class, {str(labels[0])!r}; a classifier needs two classes or "
-                "more."
+                f"y: all rows are of one class, {str(labels[0])!r}; a classifier needs two classes "
+                "or more."
             )
         table, numbers, weights = merged(table, numbers.ravel(), weights.astype(np.float64))
         size = len(self.classes_)
