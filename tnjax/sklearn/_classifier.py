@@ -1,6 +1,5 @@
 """Classification."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,6 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
-from ..features import FeatureMap
 from ._learned import Learner, importances, learned
 from ._tables import chosen_maps, merged, read
 
@@ -39,12 +37,13 @@ class TNClassifier(ClassifierMixin, Learner):
 
     def __init__(
         self,
-        maps: FeatureMap | Mapping[str, FeatureMap] | str = "auto",
-        max_moves: int = 6,
-        ridge: float | str = "auto",
-        validation: float = 0.2,
+        maps: Any = "auto",
+        max_moves: Any = 6,
+        ridge: Any = "auto",
+        validation: Any = 0.2,
         random_state: Any = 0,
     ):
+        # Nothing is checked here, as scikit-learn wants it.
         self.maps = maps
         self.max_moves = max_moves
         self.ridge = ridge
@@ -81,8 +80,8 @@ class TNClassifier(ClassifierMixin, Learner):
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(np.unique(numbers[weights > 0])) < 2:
             raise ValueError(
-                f"y: all rows are of one class, {labels[0]!r}; a classifier needs two classes or "
-                "more."
+                f"y: all rows are of one class, {str(labels[0])!r}; a classifier needs two classes "
+                "or more."
             )
         table, numbers, weights = merged(table, numbers.ravel(), weights.astype(np.float64))
         size = len(self.classes_)

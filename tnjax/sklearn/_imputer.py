@@ -1,13 +1,11 @@
 """Missing values of a table, filled in."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..features import FeatureMap
 from ._classifier import TNClassifier
 from ._learned import Learner
 from ._regressor import TNRegressor
@@ -42,12 +40,13 @@ class TNImputer(OneToOneFeatureMixin, TransformerMixin, Learner):
 
     def __init__(
         self,
-        maps: FeatureMap | Mapping[str, FeatureMap] | str = "auto",
-        max_moves: int = 2,
-        ridge: float | str = "auto",
-        validation: float = 0.2,
+        maps: Any = "auto",
+        max_moves: Any = 2,
+        ridge: Any = "auto",
+        validation: Any = 0.2,
         random_state: Any = 0,
     ):
+        # Nothing is checked here, as scikit-learn wants it.
         self.maps = maps
         self.max_moves = max_moves
         self.ridge = ridge

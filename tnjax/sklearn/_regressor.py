@@ -1,13 +1,11 @@
 """Regression."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
-from ..features import FeatureMap
 from ._learned import Learner, importances, learned
 from ._tables import chosen_maps, merged, read
 
@@ -46,12 +44,13 @@ class TNRegressor(RegressorMixin, Learner):
 
     def __init__(
         self,
-        maps: FeatureMap | Mapping[str, FeatureMap] | str = "auto",
-        max_moves: int = 6,
-        ridge: float | str = "auto",
-        validation: float = 0.2,
+        maps: Any = "auto",
+        max_moves: Any = 6,
+        ridge: Any = "auto",
+        validation: Any = 0.2,
         random_state: Any = 0,
     ):
+        # Nothing is checked here, as scikit-learn wants it.
         self.maps = maps
         self.max_moves = max_moves
         self.ridge = ridge
