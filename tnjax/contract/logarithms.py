@@ -92,7 +92,7 @@ def contract(
         >>> labels = [(n, (n + 1) % 1000) for n in range(1000)]
         >>> value = contract((labels, ()), *chain, log=True)
         >>> round(float(value.log_scale + jnp.log(value.mantissa)))
-        -44371
+        -44370
     """
     arrays = [jnp.asarray(x) for x in operands]
     planned = _as_equation(equation, [x.shape for x in arrays])
