@@ -30,6 +30,7 @@ Value = int | float | tuple[int, ...] | tuple[float, ...]
 
 # Where the constants of each part are.
 HOMES = {
+    "additive": "tnjax.problems._additive",
     "als": "tnjax.solve._als",
     "ask_tell": "tnjax._search.strategies.ask_tell",
     "capacity": "tnjax._search.fitting.capacity",
@@ -44,7 +45,9 @@ HOMES = {
     "density_rows": "tnjax.problems._rows",
     "density_tables": "tnjax.problems._density",
     "effort": "tnjax._search.greedy.effort",
+    "estimators": "tnjax.sklearn._learned",
     "evaluation": "tnjax._search.fitting.evaluate",
+    "featured": "tnjax.problems.featured",
     "fit": "tnjax.solve._fit",
     "fixed": "tnjax._search.strategies.fixed",
     "gauss_newton": "tnjax.solve._gauss_newton",
@@ -62,6 +65,7 @@ HOMES = {
     "interpreted_loops": "tnjax._interpret._program",
     "interpreted_operations": "tnjax._interpret._operations",
     "interpreted_products": "tnjax._interpret._products",
+    "judged": "tnjax.problems._of_samples",
     "kernels": "tnjax.contract.kernels",
     "ladder": "tnjax._search.strategies.ladder",
     "latent_growth": "tnjax._search.strategies.latent_tree",
@@ -115,6 +119,7 @@ HOMES = {
     "sparse_diagonal": "tnjax._search.strategies.sparse_diagonal",
     "spectra": "tnjax._search.spectra.unfoldings",
     "stuck": "tnjax._search.greedy.stuck",
+    "supervised": "tnjax.problems._supervised",
     "together": "tnjax._together",
     "trains": "tnjax._search.greedy.train",
     "tree_search": "tnjax._search.strategies.tree",

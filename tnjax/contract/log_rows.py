@@ -42,7 +42,7 @@ class Loops:
 
 _FINITE = 80.0  # exponents up to which a single-precision float is finite
 
-LOOPS = tuned("scaled_loops", Loops(), traced=True)
+ROW_LOOPS = tuned("scaled_loops", Loops(), traced=True)
 
 
 class LogScaled(NamedTuple):
@@ -121,7 +121,7 @@ def in_chunks(
 
 
 def _at_once(row_size: int) -> int:
-    return max(LOOPS().rows, LOOPS().held // max(1, row_size))
+    return max(ROW_LOOPS().rows, ROW_LOOPS().held // max(1, row_size))
 
 
 def rows_at_once(structure: Structure) -> int:
@@ -209,7 +209,7 @@ def has_loop(structure: Structure) -> bool:
 
 
 def _loop(structure: Structure) -> hypertree.Layout | None:
-    if structure.num_nodes < LOOPS().nodes:
+    if structure.num_nodes < ROW_LOOPS().nodes:
         return None
     return hypertree.layout(structure)
 

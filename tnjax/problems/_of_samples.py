@@ -28,7 +28,7 @@ class HeldOut:
     patience: int = 5
 
 
-HELD_OUT = tuned("held_out", HeldOut(), traced=True)
+JUDGED = tuned("judged", HeldOut(), traced=True)
 
 
 class OfSamples(LeastSquares):
@@ -62,7 +62,7 @@ class OfSamples(LeastSquares):
 
     @property
     def patience(self) -> int:
-        return 0 if self.held_out is None else HELD_OUT().patience
+        return 0 if self.held_out is None else JUDGED().patience
 
     def loss(self, network: TensorNetwork) -> Array:
         return self._mean_loss(self.training, self._at(network, self.training)) + self.penalties(
