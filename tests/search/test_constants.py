@@ -24,7 +24,6 @@ NOT_TUNED = {
     "_compile._FULL": "options of the compiler",
     "_compiling._LOOK": "seconds between two looks at a thread",
     "_search.strategies.latent_tree._RANKS": "ranks to choose from",
-    "contract._mantissa._FORMATS": "of floating point numbers",
     "contract.log_rows._FINITE": "of single precision",
     "features._local._JITTER": "of sums in double precision",
     "features._smooth._RANK": "of sums in double precision",
@@ -322,6 +321,17 @@ def test_every_constant_is_read_through_its_handle():
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and called(node.value) in known:
                 read.add(f"{known[called(node.value)]}.{node.attr}")
+            if isinstance(node, ast.FunctionDef):  # a name of a function that stands for them
+                for there in ast.walk(node):
+                    if isinstance(there, ast.Assign) and called(there.value) in known:
+                        (name,) = there.targets
+                        read |= {
+                            f"{known[called(there.value)]}.{attribute.attr}"
+                            for attribute in ast.walk(node)
+                            if isinstance(attribute, ast.Attribute)
+                            and isinstance(attribute.value, ast.Name)
+                            and attribute.value.id == name.id
+                        }
     assert read == {constant.name for constant in constants.listed()}
 
 

@@ -26,6 +26,9 @@ def to_json(fitted: Fitted) -> dict[str, Any]:
     Args:
         fitted: one of the maps of this package.
 
+    Returns:
+        a dict with the kind of the map and its fields.
+
     Raises:
         ValueError: for a map of another class.
 
@@ -46,6 +49,9 @@ def from_json(data: Mapping[str, Any]) -> Fitted:
 
     Args:
         data: values of JSON.
+
+    Returns:
+        the map, equal to the one that was saved.
 
     Raises:
         ValueError: for anything else.

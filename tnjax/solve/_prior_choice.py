@@ -114,7 +114,8 @@ def choose_prior(
             'choose_prior: the problem needs held-out entries (validation="auto") and something to '
             'choose, such as ridge="auto" or smooth="auto".'
         )
-    path, solver = PRIOR_PATH(), ALS() if solver is None else solver
+    path = PRIOR_PATH()
+    solver = ALS() if solver is None else solver
     tried: list[tuple[dict[str, float], float]] = []
 
     def attempt(trial: dict[str, float], start: Structure | TensorNetwork) -> FitResult:

@@ -224,7 +224,8 @@ def new_state(
         step: whose own bond gets a state.
         rng: of the start.
     """
-    options, inner = NEW_STATES(), tree.below[step]
+    options = NEW_STATES()
+    inner = tree.below[step]
     table = rng.gamma(1.0, size=tree.tables[step].shape[:2])
     parts = [rng.gamma(1.0, size=tree.tables[c].shape[::2]) for c in inner]
     table /= (table * marginal).sum()
