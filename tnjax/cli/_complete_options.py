@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -91,10 +91,10 @@ class CompleteOptions(CompletionOptions, EntriesOptions, SearchOptions):
 def check_completion(options: CompleteOptions) -> None:
     """Raise `InputError` for an option that cannot be meant."""
     for name, most in (("validation", 1), ("test", 1), ("ridge", math.inf)):
-        value = getattr(options, name)
+        value: Any = getattr(options, name)
         if value == "auto" and name != "test":
             continue
-        if not 0 <= value < most:
+        if isinstance(value, str) or not 0 <= value < most:
             word = "a share of at least 0 and below 1" if most == 1 else "0 or more"
             raise InputError(f"--{name} must be {word}, got {value}.")
     if not 0 < options.huber_delta < math.inf:

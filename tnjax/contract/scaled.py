@@ -7,7 +7,7 @@ of nodes compiles in about the time of one of a dozen.
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -192,7 +192,8 @@ def _product(product: Product, left: Array, right: Array, precision: lax.Precisi
         right = right.sum(moved(product.sum_right))
     contract = tuple(map(moved, product.contract))
     batch = tuple((0, *moved(axes)) for axes in product.batch)
-    return lax.dot_general(left, right, (contract, batch), precision=precision)
+    dimensions: Any = (contract, batch)
+    return lax.dot_general(left, right, dimensions, precision=precision)
 
 
 evaluate_jit = jax.jit(evaluate, static_argnums=0, static_argnames=("uses", "groups", "precision"))

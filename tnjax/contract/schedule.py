@@ -139,7 +139,7 @@ def _products(equation: Equation, pairs: Pairs) -> tuple[list[Product], list[Lab
             tuple(left.index(x) for x in names),
             tuple(right.index(x) for x in names),
         )
-        out.append(Product(*shapes, sum_left, sum_right, axes(summed), axes(batched)))
+        out.append(Product(shapes[0], shapes[1], sum_left, sum_right, axes(summed), axes(batched)))
         result = (
             *batched,
             *(x for x in left if x not in shared),

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -136,7 +136,7 @@ class Numeric(Fitted):
             out[gone] = np.asarray(self.mean)
         return out
 
-    def _settled(self, seen: np.ndarray) -> "Numeric":
+    def _settled(self, seen: np.ndarray) -> Self:
         """The map with the averages of its features."""
         mean = self._basis(seen).mean(0)
         mean = (*mean.tolist(), 0.0) if self.own else tuple(mean.tolist())

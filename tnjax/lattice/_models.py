@@ -1,5 +1,7 @@
 """Tensors of classical models on square lattices, and exact partition functions of small ones."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -92,5 +94,5 @@ def log_partition(tensor: ArrayLike, rows: int, columns: int) -> Float[Array, ""
         for j in range(columns):  # bond 2n goes up from site n, bond 2n + 1 to its right
             up, right = 2 * site(i, j), 2 * site(i, j) + 1
             labels.append((up, right, 2 * site(i + 1, j), 2 * site(i, j - 1) + 1))
-    value = contract((labels, ()), *[tensor] * (rows * columns), log=True)
+    value: Any = contract((labels, ()), *[tensor] * (rows * columns), log=True)
     return jnp.log(jnp.abs(value.mantissa)) + value.log_scale

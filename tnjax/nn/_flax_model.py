@@ -149,7 +149,8 @@ def _survey(model: Any) -> _Found:
         if reason is not None:
             found.refused[name] = reason
             continue
-        weight = id(adapter.variable(module)) if hasattr(adapter, "variable") else id(module)
+        variable = getattr(adapter, "variable", lambda module: module)
+        weight = id(variable(module))
         if weight not in first:
             first[weight] = name
             found.layers[name] = (module, adapter)

@@ -46,6 +46,8 @@ class _Layer(nnx.Module):
     layout: Layout
     mode: Mode
     checkpoint: bool
+    cores: Any
+    bias: Any
     dtype: Any = None
     precision: Any = None
     preferred_element_type: Any = None
@@ -281,7 +283,7 @@ class TNGeneral(_Layer):
     def parts(self) -> Parts:
         """The layer apart from its framework."""
         forward = Forward(self.mode, self.checkpoint)
-        bias = None if self.bias is None else _value(self.bias).reshape(-1)
+        bias = None if self.bias is None else jnp.ravel(jnp.asarray(_value(self.bias)))
         return Parts("linear", self.layout, _values(self.cores), bias, forward=forward)
 
     def _kernel_order(self) -> tuple[int, ...]:
@@ -311,7 +313,7 @@ class TNGeneral(_Layer):
         if bias is not None and self.einsum_str is None:
             out = out + bias.reshape(*(1,) * len(batch), *bias.shape)
         out = out if order is None else out.transpose(order)
-        if bias is not None and self.einsum_str is not None:
+        if bias is not None and order is not None:
             shape = [1] * out.ndim
             for position, axis in enumerate(range(len(batch), out.ndim)):
                 shape[order.index(axis)] = self.rows[position]

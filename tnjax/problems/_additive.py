@@ -239,7 +239,7 @@ def _network(
             core[(slice(None), *place)] += value
 
         if axis is not None:
-            put(at, vectors[node])
+            put(at, np.asarray(vectors[node]))
         for sum_ in range(1, rank):
             here = list(at)
             if axis is not None:
@@ -249,7 +249,7 @@ def _network(
                 if bond != axis:
                     below = list(here)
                     below[bond] = sum_
-                    put(below, vectors[node])
+                    put(below, np.asarray(vectors[node]))
         cores.append(core)
     return TensorNetwork(structure, [jnp.asarray(core, problem.dtype) for core in cores])
 

@@ -704,8 +704,8 @@ class Completion(OfSamples):
         found = [each.coupled_equations(network, node) for each in smooth]
         gram = gram + sum(each.gram for each in found)
         ties = [each.tied for each in found if each.tied is not None]
-        tied = (lambda x: sum(tie(x) for tie in ties)) if ties else None
-        return ridged(jnp, gram, self.penalty), rhs, tied
+        tied: Any = (lambda x: sum(tie(x) for tie in ties)) if ties else None
+        return ridged(jnp, jnp.asarray(gram), self.penalty), rhs, tied
 
     def predict(self, network: TensorNetwork, indices: Any) -> Array:
         """Expected values at some entries, in the units of the data: offsets and link included.

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .._network import TensorNetwork
 from .._structure import Structure
 from .._tuned import tuned
-from ..contract import hypertree, scaled
+from ..contract import hypertree, log_rows
 from . import _ancestral
 from . import _likelihood as likelihood
 from ._likelihood import Kind
@@ -262,7 +262,7 @@ class DensityModel(eqx.Module):
     def _logs(self, values: np.ndarray) -> np.ndarray:
         """Log-probabilities without what is given, in pieces of a few sizes."""
         out, most = [], QUERIES().rows
-        tree = self.kind == "nonnegative" and scaled.has_loop(self.network.structure)
+        tree = self.kind == "nonnegative" and log_rows.has_loop(self.network.structure)
         for begin in range(0, len(values), most):
             part = values[begin : begin + most]
             size = min(most, 1 << (len(part) - 1).bit_length())
@@ -322,5 +322,5 @@ def _tree_log_probs(structure: Structure, stack: Array, values: Array) -> Array:
     plan = hypertree.layout(structure)
     assert plan is not None
     nothing = jnp.full((1, len(structure.dims)), -1, jnp.int32)
-    mass = scaled.tree_entries(plan, stack, nothing).log_abs()
-    return scaled.tree_entries(plan, stack, values).log_abs() - mass
+    mass = log_rows.tree_entries(plan, stack, nothing).log_abs()
+    return log_rows.tree_entries(plan, stack, values).log_abs() - mass

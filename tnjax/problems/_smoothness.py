@@ -100,8 +100,8 @@ class Smoothness(eqx.Module):
                     f"Completion: smooth={dict(smooth)!r}; expected a strength of 0 or more (or "
                     f'"auto") for modes 0..{len(shape) - 1}, and one for each mode of `graphs`.'
                 )
-            if key in graphs:
-                found.append(_Graph.of(key, graphs[key], shape[key]))
+            if not isinstance(key, Axis) and key in graphs:
+                found.append(_Graph.of(int(key), graphs[key], shape[int(key)]))
                 axes.append(None)
             else:
                 axis = key if isinstance(key, Axis) else axis_of(key, shape)

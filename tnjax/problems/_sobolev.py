@@ -57,9 +57,11 @@ class SmoothCores(eqx.Module):
         strengths, orders, periodic, undecided = [], [], [], []
         for n, (mode, value) in enumerate(smooth.items()):
             value.check(mode, shape)
-            if value.strength == AUTO:
+            if isinstance(value.strength, str):  # "auto"
                 undecided.append(n)
-            strengths.append(0.0 if value.strength == AUTO else value.strength / count)
+                strengths.append(0.0)
+            else:
+                strengths.append(value.strength / count)
             orders.append(value.differences)
             periodic.append(value.periodic)
         found = jnp.asarray(np.asarray(strengths, float), real)

@@ -298,7 +298,7 @@ class Supervised(OfSamples):
             core = core * share * math.sqrt(math.prod(shape))
             own = [vectors[mode] for mode in legs]
             if not any(vector is None for vector in own):
-                known = functools.reduce(np.multiply.outer, own, np.asarray(share))
+                known: Any = functools.reduce(np.multiply.outer, own, np.asarray(share))  # type: ignore[arg-type]
                 first = (..., *(0,) * (core.ndim - len(legs)))
                 core = core * SUPERVISED().noise
                 core[first] = core[first] + known

@@ -110,7 +110,7 @@ class HeldOut(NamedTuple):
         Args:
             names: of the modes; their numbers by default.
         """
-        name = lambda mode: f"mode {mode}" if names is None else names[mode]
+        name = lambda mode: f"mode {mode}" if names is None else str(names[mode])
         parts = [(kind.share, kind.describe(name)) for kind in self.fibers]
         single = 1 - sum(kind.share for kind in self.fibers)
         if single > HOLDING().least or not parts:
@@ -123,7 +123,7 @@ class HeldOut(NamedTuple):
         """What to know of entries to predict that nothing tells of, or None."""
         if self.unseen < HOLDING().least:
             return None
-        name = lambda mode: f"mode {mode}" if names is None else names[mode]
+        name = lambda mode: f"mode {mode}" if names is None else str(names[mode])
         return (
             f"{100 * self.unseen:.3g} % of the entries to predict lie in slices of "
             f"{', '.join(map(name, self.where))} of which nothing is observed: nothing but offsets "
@@ -203,7 +203,8 @@ def _missing(
     """Missing entries [entries, modes], a sample of many."""
     if predict is not None:
         predict = np.unique(np.asarray(predict), axis=0)
-        known = np.isin(*_keys((predict, indices), range(len(shape)), shape))
+        first, second = _keys((predict, indices), range(len(shape)), shape)
+        known = np.isin(first, second)
         missing = predict[~known]
     else:
         cells = math.prod(shape)
@@ -215,7 +216,8 @@ def _missing(
             places = np.flatnonzero(~seen)
             return np.stack(np.unravel_index(places, shape), 1)
         drawn = np.stack([rng.integers(0, n, HOLDING().sample) for n in shape], 1)
-        missing = drawn[~np.isin(*_keys((drawn, indices), range(len(shape)), shape))]
+        first, second = _keys((drawn, indices), range(len(shape)), shape)
+        missing = drawn[~np.isin(first, second)]
     return missing
 
 

@@ -111,7 +111,7 @@ class Learner(BaseEstimator):
         return tags
 
     def __getstate__(self) -> Any:
-        state = dict(super().__getstate__())
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[arg-type]
         if isinstance(state.get("model_"), SupervisedModel):
             state["model_"] = _stored.model_to_bytes(state["model_"])
         return state

@@ -40,7 +40,7 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Table:
     if X.dtype.kind == "O":
         columns = [_narrowed(column) for column in X.T]
     else:
-        columns = list(check_array(X, ensure_all_finite="allow-nan").T)
+        columns = list(check_array(X, ensure_all_finite="allow-nan").T)  # type: ignore[arg-type]
     return {f"x{k}": column for k, column in enumerate(columns)}
 
 

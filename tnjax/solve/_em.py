@@ -13,7 +13,7 @@ from jaxtyping import Array
 from .. import _compile, _interrupt
 from .._network import TensorNetwork
 from .._structure import Structure
-from ..contract import hypertree, scaled
+from ..contract import hypertree, log_rows
 from ..moves.cores import Cores
 from ..problems import Problem, Rows
 from .solver import Solver
@@ -110,7 +110,7 @@ def _tables(
     """One update of a tree, all cores in one array [nodes, mode, parent's bond, own bond]."""
 
     def likelihood(stack: Array) -> Array:
-        found = scaled.tree_entries(plan, stack, jnp.asarray(rows.values))
+        found = log_rows.tree_entries(plan, stack, jnp.asarray(rows.values))
         return jnp.vdot(jnp.asarray(rows.weights), found.log_abs())
 
     counts = stack * jax.grad(likelihood)(stack) * jnp.asarray(rows.count, stack.dtype)
@@ -216,8 +216,8 @@ def _judged(structure: Structure, stack: Array, rows: Rows) -> Array:
     assert plan is not None
     stack = jnp.asarray(stack)
     nothing = jnp.full((1, len(structure.dims)), -1, jnp.int32)
-    mass = scaled.tree_entries(plan, stack, nothing).log_abs()[0]
-    found = scaled.tree_entries(plan, stack, jnp.asarray(rows.values))
+    mass = log_rows.tree_entries(plan, stack, nothing).log_abs()[0]
+    found = log_rows.tree_entries(plan, stack, jnp.asarray(rows.values))
     return mass - jnp.vdot(jnp.asarray(rows.weights), found.log_abs())
 
 
@@ -232,7 +232,7 @@ def _advanced(
 
 
 def _log_likelihood(structure: Structure, cores: tuple[Array, ...], rows: Rows) -> Array:
-    found = scaled.entries(structure, cores, jnp.asarray(rows.values))
+    found = log_rows.entries(structure, cores, jnp.asarray(rows.values))
     return jnp.vdot(jnp.asarray(rows.weights), found.log_abs())
 
 
@@ -257,9 +257,9 @@ def _one_by_one(structure: Structure, cores: tuple[Array, ...], rows: Rows) -> t
     nothing = jnp.full((1, len(structure.dims)), -1, jnp.int32)
 
     def logs(core: Array, cores: Cores, node: int) -> tuple[Array, Array]:
-        cores = (*cores[:node], core, *cores[node + 1 :])
-        mass = scaled.entries(structure, cores, nothing).log_abs()[0]
-        return _log_likelihood(structure, cores, rows), mass
+        changed: Any = (*cores[:node], core, *cores[node + 1 :])
+        mass = log_rows.entries(structure, changed, nothing).log_abs()[0]
+        return _log_likelihood(structure, changed, rows), mass
 
     for node in range(structure.num_nodes):
         up, down = jax.jacrev(logs)(cores[node], cores, node)

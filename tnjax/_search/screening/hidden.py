@@ -168,7 +168,9 @@ def posterior(tree: Tree, values: np.ndarray) -> Posterior:
             product *= messages[child]
             top = product.max(1, keepdims=True)
             product /= np.where(top > 0, top, 1)
-        message = sum(seen[step][:, x, None] * (product @ table[x].T) for x in digits)
+        message = np.zeros(())
+        for x in digits:
+            message = message + seen[step][:, x, None] * (product @ table[x].T)
         top = message.max(1)
         top = np.where(top > 0, top, 1)
         inner.append(product)

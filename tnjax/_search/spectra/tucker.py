@@ -70,7 +70,7 @@ def best_tucker(
     counted = tuple(data.shape if dims is None else dims)
     bases = [_basis(data, mode) for mode in range(data.ndim)]
     core = _projected(data, bases)
-    kept = (1 - error**2) * np.linalg.norm(data) ** 2
+    kept = float((1 - error**2) * np.linalg.norm(data) ** 2)
     ranks, best = _cheapest(core, kept, data.shape, counted)
     found = ranks, core, bases
     for _ in range(TUCKER().rounds):
