@@ -237,9 +237,16 @@ class TensorNetwork(eqx.Module):
         return _display.as_html(self)
 
 
-def balance(cores: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Scale cores to equal norms, their product kept. A zero core leaves all of them alone."""
-    norms = lax.concatenate([lax.expand_dims(safe_norm(core), (0,)) for core in cores], 0)
+def balance(cores: tuple[Array, ...], sizes: Sequence[Array] | None = None) -> tuple[Array, ...]:
+    """Scale cores to equal norms, their product kept. A zero core leaves all of them alone.
+
+    Args:
+        cores: of one dtype.
+        sizes: what is made equal in the place of norms: for each core a number that grows as the
+            core does.
+    """
+    sizes = [safe_norm(core) for core in cores] if sizes is None else sizes
+    norms = lax.concatenate([lax.expand_dims(size, (0,)) for size in sizes], 0)
     # Where a core is zero, nothing is divided, so that no derivative is either.
     norms = jnp.where(jnp.all(norms > 0), norms, jnp.ones_like(norms))
     factors = jnp.exp(jnp.log(norms).mean()) / norms

@@ -38,7 +38,6 @@ def test_the_penalty_is_that_of_the_rows_of_the_cores():
     np.testing.assert_allclose((residual**2).sum(), problem.loss(network), rtol=1e-12)
 
 
-@pytest.mark.xfail(reason="slope 0.0045: a sweep balances the norms of cores; not mended yet")
 def test_sweeps_end_where_the_slope_is_zero():
     problem = problem_of({0: SmoothMode(2.0), 1: SmoothMode(1.0, differences=2)}, ridge=0.1)
     found = fit(problem, TRAIN, key=KEY, solver=ALS(max_steps=300, rtol=1e-12)).network

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, Literal, Self
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -83,6 +83,9 @@ class FeatureMap(abc.ABC):
         """
 
 
+Kind = TypeVar("Kind", bound="Numeric")
+
+
 @dataclasses.dataclass(frozen=True)
 class Numeric(Fitted):
     """What maps of numbers have in common.
@@ -136,7 +139,7 @@ class Numeric(Fitted):
             out[gone] = np.asarray(self.mean)
         return out
 
-    def _settled(self, seen: np.ndarray) -> Self:
+    def _settled(self: Kind, seen: np.ndarray) -> Kind:
         """The map with the averages of its features."""
         mean = self._basis(seen).mean(0)
         mean = (*mean.tolist(), 0.0) if self.own else tuple(mean.tolist())

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, Real
 
 from .. import _mesh
-from .._network import TensorNetwork
+from .._network import TensorNetwork, balance
 from .._structure import Structure
 from ..contract import kernels
 from ..contract.cost import dense_fit_peak_bytes, dense_flops, dense_sweep_flops
@@ -199,6 +199,11 @@ class Problem(eqx.Module):
         """What a network that was found is good for, in the words of the problem; None if that is
         the network itself. It becomes `SearchResult.model`."""
         return None
+
+    def balanced(self, network: TensorNetwork) -> TensorNetwork:
+        """The same tensor by cores of other scales, which solvers use between two steps: those at
+        which the penalties of the cores are least, or equal norms."""
+        return TensorNetwork(network.structure, balance(network.cores))
 
     @property
     def resolution(self) -> float:

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import _mesh
-from .._network import TensorNetwork
+from .._network import TensorNetwork, balance, safe_norm
 from .._structure import Structure
 from .._tracing import traced
 from .._tuned import tuned
@@ -724,6 +724,16 @@ class Completion(OfSamples):
 
     def _predicted(self, network: TensorNetwork, samples: Samples) -> Array:
         return predicted(network, samples)
+
+    def balanced(self, network: TensorNetwork) -> TensorNetwork:
+        if self.smooth_cores is None:
+            return super().balanced(network)
+        # A core's penalty is a square of its scale: their sum is least where all are equal.
+        sizes = []
+        for core, smooth in zip(network.cores, self.smooth_cores.by_node(network), strict=True):
+            ridge = jnp.sqrt(self.penalty) * safe_norm(core)
+            sizes.append(jnp.hypot(ridge, safe_norm(smooth)))
+        return TensorNetwork(network.structure, balance(network.cores, sizes))
 
     def penalties(self, network: TensorNetwork) -> Array:
         total = super().penalties(network)

@@ -72,8 +72,16 @@ class SmoothCores(eqx.Module):
         parts = [jnp.vdot(x, x).real for x in self.residuals(network)]
         return jnp.sum(jnp.stack(parts)) if parts else jnp.zeros((), self.strengths.dtype)
 
+    def by_node(self, network: TensorNetwork) -> list[Array]:
+        """`residuals` of each core, one after the other."""
+        out: list[list[Array]] = [[] for _ in network.cores]
+        for mode, residual in zip(self.modes, self.residuals(network), strict=True):
+            out[_place(network, mode)[0]].append(residual)
+        nothing = jnp.zeros((1,), network.dtype)
+        return [jnp.concatenate(parts) if parts else nothing for parts in out]
+
     def residuals(self, network: TensorNetwork) -> list[Array]:
-        """Vectors whose squares sum up to the penalty."""
+        """Vectors whose squares sum up to the penalty, one for each mode."""
         out = []
         for n, mode in enumerate(self.modes):
             node, axis = _place(network, mode)

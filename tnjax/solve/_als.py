@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .. import _lean as lean
-from .._network import TensorNetwork, balance
+from .._network import TensorNetwork
 from .._tuned import tuned
 from ..problems import Problem
 from .rows import coupled_steps, row_steps
@@ -121,7 +121,7 @@ class ALS(Solver):
             return network
 
         network = swept(network, tuple(range(network.structure.num_nodes)), None)
-        return TensorNetwork(network.structure, balance(network.cores)), state
+        return problem.balanced(network), state
 
     def recover(self, state: Float[Array, ""]) -> Float[Array, ""]:
         return ALS_STEP().raised * state

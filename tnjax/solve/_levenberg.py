@@ -13,7 +13,7 @@ from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array
 
 from .. import _lean as lean
-from .._network import TensorNetwork, balance
+from .._network import TensorNetwork
 from .._tuned import tuned
 from ..contract.kernels import FULL
 from ..problems import Problem
@@ -99,7 +99,7 @@ class LevenbergMarquardt(Solver):
         assert squares is not None
         damping, _ = state
         rebuild = from_real(network.structure, network.dtype)
-        network = TensorNetwork(network.structure, balance(network.cores))
+        network = problem.balanced(network)
         x, unravel = ravel_pytree(to_real(network))
         loss = lambda x: problem.loss(rebuild(unravel(x)))
         value, gradient = jax.value_and_grad(loss)(x)
