@@ -13,7 +13,7 @@ from tnjax.sklearn import TNClassifier, TNImputer, TNRegressor
 RNG = np.random.default_rng(0)
 ROWS = 36  # none are held out of so few
 
-# Those whose fits are small. All of them pass: `experiments/benchmarks/estimators.py` runs them.
+# Those whose fits are small: `experiments/benchmarks/estimators.py` runs all of them.
 CHECKS = [
     "check_estimator_cloneable",
     "check_estimator_tags_renamed",
