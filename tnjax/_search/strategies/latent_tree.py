@@ -1,6 +1,7 @@
 """Hidden variables on a tree, grown by what they tell about the rows."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -252,7 +253,7 @@ class LatentTree(Strategy):
         if problem.judging_rows is not rows:
             return gain > LATENT_GROWTH().least
         more = problem.num_params(fit.structure) - problem.num_params(state.structure)
-        return gain * rows.count > 0.5 * np.log(max(rows.count, 2.0)) * more
+        return bool(gain * rows.count > 0.5 * math.log(max(rows.count, 2.0)) * more)
 
     def _pruned(
         self, problem: Problem, state: LatentState, budget: Budget, seed: tuple[int, ...]
