@@ -291,7 +291,7 @@ class Decomposition(AllCells):
 
 
 def _residual(structure: Structure, cores, data: Array) -> Array:
-    return lax.sub(data, kernels.dense(structure, cores))
+    return data - kernels.dense(structure, cores)  # optax may hold single cores in double
 
 
 def _pairing_equation(structure: Structure) -> Equation:
