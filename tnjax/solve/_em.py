@@ -43,7 +43,7 @@ class EM(Solver):
         >>> tree = tnjax.Structure.tensor_train((2, 2, 2), 2)
         >>> density = tnjax.Density(rows)
         >>> fit = tnjax.fit(density, tree, key=jax.random.key(0), solver=tnjax.EM())
-        >>> fit.error < 3 * np.log(2)
+        >>> bool(fit.error < 3 * np.log(2))
         True
 
     Reference:
