@@ -32,7 +32,6 @@ from ._supervised import Supervised
 from .coordinates import (
     Entries,
     Offsets,
-    check_ridge,
     checked_entries,
     checked_mask,
     fit_offsets,
@@ -505,12 +504,6 @@ class Completion(OfSamples):
     def without_held_out(self) -> "Completion":
         """The same training entries, and no others."""
         return self._with(held_out=None)
-
-    def with_ridge(self, ridge: float) -> "Completion":
-        """The same problem with another ridge (and the same compiled programs)."""
-        check_ridge(ridge)
-        penalty = jnp.asarray(ridge / self.training.count, self.penalty.dtype)
-        return eqx.tree_at(lambda problem: problem.penalty, self, penalty)
 
     @property
     def mesh(self) -> Mesh | None:

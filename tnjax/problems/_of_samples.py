@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from .._network import TensorNetwork
 from .._tuned import tuned
 from ._base import LeastSquares
 from ._losses import Loss
+from .coordinates import check_ridge
 from .samples import Predictions
 
 
@@ -29,6 +30,9 @@ class HeldOut:
 
 
 JUDGED = tuned("judged", HeldOut(), traced=True)
+
+
+Kind = TypeVar("Kind", bound="OfSamples")
 
 
 class OfSamples(LeastSquares):
@@ -132,6 +136,12 @@ class OfSamples(LeastSquares):
     def _error(self, samples: Any, prediction: Array) -> Array:
         loss = self._mean_loss(samples, prediction)
         return samples.unit * jnp.sqrt(loss) if self.loss_function.quadratic else loss
+
+    def with_ridge(self: Kind, ridge: float) -> Kind:
+        """The same problem with another ridge (and the same compiled programs)."""
+        check_ridge(ridge, type(self).__name__)
+        penalty = jnp.asarray(ridge / self.training.count, self.penalty.dtype)
+        return eqx.tree_at(lambda problem: problem.penalty, self, penalty)
 
     def penalties(self, network: TensorNetwork) -> Array:
         """What the loss adds to that of the samples: ridge, for one."""

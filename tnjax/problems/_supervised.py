@@ -241,12 +241,6 @@ class Supervised(OfSamples):
         penalty = self.penalty * np.asarray(shares[0], dtype)
         return self._with(training=joined, held_out=None, penalty=penalty)
 
-    def with_ridge(self, ridge: float) -> "Supervised":
-        """The same problem with another ridge (and the same compiled programs)."""
-        check_ridge(ridge, "Supervised")
-        penalty = jnp.asarray(ridge / self.training.count, self.penalty.dtype)
-        return eqx.tree_at(lambda problem: problem.penalty, self, penalty)
-
     @property
     def columns(self) -> Columns | None:
         """The fitted maps of the columns, where there are any."""
