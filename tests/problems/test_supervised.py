@@ -205,6 +205,12 @@ def test_samples_that_are_tensors():
     assert np.allclose(found.network.to_dense(), w, atol=1e-3)
 
 
+def test_tables_in_double_precision_are_taken_without_a_word_where_jax_holds_single():
+    with jax.enable_x64(False):
+        problem = Supervised([np.ones((3, 1)), np.eye(3)], np.arange(3.0), ridge=1.0)
+    assert problem.dtype == np.float32
+
+
 def test_batches_and_a_ridge_by_held_out_samples():
     x = RNG.uniform(-1, 1, (80, 2))
     table = {"a": x[:, 0], "b": x[:, 1]}
