@@ -11,11 +11,13 @@ from tnjax import (
     Minibatch,
     Status,
     Structure,
+    Supervised,
     TensorNetwork,
     fit,
     fit_stream,
     relative_error,
 )
+from tnjax.features import Categorical, Polynomial
 
 TRAIN = Structure.tensor_train((4, 4, 4), 2)
 TRUTH = TensorNetwork.random(TRAIN, key=jax.random.key(1))
@@ -74,3 +76,36 @@ def test_entries_on_disk_are_fitted_chunk_by_chunk(tmp_path):
         fit_stream(problem, INDICES, VALUES * np.nan, TRAIN, **options)
     with pytest.raises(ValueError, match=r"expected indices \[entries, 3\]"):
         fit_stream(problem, INDICES[:3], VALUES, TRAIN, **options)
+
+
+def test_tables_on_disk_are_fitted_chunk_by_chunk(tmp_path):
+    """Columns by name, their features made for each chunk; classes that a chunk may not have."""
+    rng = np.random.default_rng(0)
+    x, kind = rng.uniform(-1, 1, 300).astype(np.float32), rng.choice(["a", "b"], 300)
+    classes = np.where(x > 0.3, 1 + (kind == "a"), 0)
+    table = {}
+    for name, column in {"x": x, "kind": kind}.items():
+        np.save(tmp_path / f"{name}.npy", column)
+        table[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    maps = {"x": Polynomial(3), "kind": Categorical()}
+    part = {name: column[:150] for name, column in table.items()}
+    problem = Supervised(part, classes[:150], loss="softmax", maps=maps, ridge=1e-3)
+    network = TensorNetwork.random(
+        Structure.tensor_train(problem.shape, 2), key=jax.random.key(0), dtype=problem.dtype
+    )
+    options = dict(
+        key=jax.random.key(1), chunk_size=16, batch_size=8, transformation=optax.adam(2e-2)
+    )
+    result = fit_stream(problem, table, classes, network, epochs=30, **options)
+    likeliest = result.model.predict(table).argmax(1)
+    assert (likeliest == classes).mean() > 0.95
+    with pytest.raises(ValueError, match=r"near sample .* class 3 was not among the 3 classes"):
+        fit_stream(problem, table, classes + 1, network, **options)
+    with pytest.raises(ValueError, match="got 300 of 'x'"):
+        fit_stream(problem, table, classes[:-1], network, **options)
+    rows = [column[:, None] * np.ones(2) for column in (x, x**2)]
+    squared = Supervised([part[:150] for part in rows], x[:150], ridge=1e-3)
+    with pytest.raises(ValueError, match=r"near sample .* NaN or infinite"):
+        fit_stream(squared, rows, x * np.nan, Structure.rank_one((2, 2)), **options)
+    with pytest.raises(ValueError, match=r"expected features of sizes \[\(2,\), \(2,\)\]"):
+        fit_stream(squared, [rows[0], x[:, None]], x, Structure.rank_one((2, 2)), **options)

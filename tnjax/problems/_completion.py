@@ -606,11 +606,26 @@ class Completion(OfSamples):
         args, layout = (data, cores, starts), (split, P(), split)
         return _mesh.over_data(both, self.mesh, args, layout, split)
 
-    def of_entries(self, indices: Array, values: Array) -> "Completion":
-        """The same loss of other entries, of equal weight and already in the solvers' units."""
+    def chunk(self, inputs: Any, values: Any) -> tuple[Array, Array]:
+        index, value = np.asarray(inputs), np.asarray(values)
+        if index.shape != (len(value), len(self.shape)) or value.ndim != 1:
+            raise ValueError(
+                f"Completion: expected indices [entries, {len(self.shape)}] and values [entries], "
+                f"got {index.shape} and {value.shape}."
+            )
+        if index.dtype.kind not in "iu" or (index < 0).any() or (index >= self.shape).any():
+            raise ValueError(
+                f"Completion: an index is not an integer in range of the shape {self.shape}."
+            )
+        if not np.isfinite(value).all():
+            raise ValueError("Completion: a value is NaN or infinite.")
+        index = jax.device_put(np.asarray(index, np.int32))
+        return index, jnp.asarray(value / self.scale, self.dtype)
+
+    def of_chunk(self, inputs: Array, values: Array) -> "Completion":
         real = self.training.weights.dtype
         weights = jnp.full(values.shape, 1 / len(values), real)
-        samples = Samples(indices, values, weights, jnp.zeros((), real), self.training.unit)
+        samples = Samples(inputs, values, weights, jnp.zeros((), real), self.training.unit)
         return eqx.tree_at(lambda problem: problem.training, self, samples)
 
     def tangent(self, network: TensorNetwork, at: TensorNetwork) -> Array:

@@ -52,6 +52,27 @@ class OfSamples(LeastSquares):
     def _predicted(self, network: TensorNetwork, samples: Any) -> Array:
         """What the network alone predicts, without the offsets."""
 
+    @abc.abstractmethod
+    def chunk(self, inputs: Any, values: Any) -> tuple[Any, Array]:
+        """Further samples, for `of_chunk`: checked, in the units of the solvers.
+
+        Args:
+            inputs: of the samples, as the problem was given them.
+            values: one for each sample.
+
+        Raises:
+            ValueError: for inputs and values that do not fit the problem.
+        """
+
+    @abc.abstractmethod
+    def of_chunk(self: Kind, inputs: Any, values: Array) -> Kind:
+        """The same loss of other samples, of equal weight.
+
+        Args:
+            inputs: of `chunk`, or some rows of them.
+            values: of `chunk`, or some rows of them.
+        """
+
     @property
     def quadratic(self) -> bool:
         return self.loss_function.quadratic

@@ -21,7 +21,13 @@ from ._additive import additive_network, constant_vectors
 from ._losses import Loss, Softmax
 from ._of_samples import OfSamples
 from ._supervised_model import SupervisedModel
-from ._targets import Table, checked_features, checked_targets, checked_weights
+from ._targets import (
+    Table,
+    checked_features,
+    checked_targets,
+    checked_values,
+    checked_weights,
+)
 from .coordinates import Entries, check_ridge, fit_offsets, root_mean_square, split_held_out
 from .featured import FeatureSamples
 from .samples import Predictions
@@ -208,6 +214,26 @@ class Supervised(OfSamples):
             jnp.asarray(base / scale, dtype),
             jnp.asarray(unit, dtype),
         )
+
+    def chunk(self, inputs: Any, values: Any) -> tuple[tuple[Array, ...], Array]:
+        columns, dtype = self.columns, np.dtype(self.dtype)
+        arrays = checked_features(inputs if columns is None else columns(inputs))
+        found = [part.shape[1:] for part in arrays]
+        wanted = [tuple(self.shape[mode] for mode in block) for block in self.blocks]
+        if found != wanted:
+            raise ValueError(
+                f"Supervised: expected features of sizes {wanted} in a chunk, got {found}."
+            )
+        outputs = self.training.values.shape[1:]
+        checked = checked_values(values, self.loss_function, len(arrays[0]), dtype, outputs)
+        features = tuple(jnp.asarray(part, dtype) for part in arrays)
+        return features, jnp.asarray(checked / self.scale, dtype)
+
+    def of_chunk(self, inputs: tuple[Array, ...], values: Array) -> "Supervised":
+        samples = self.training
+        weights = jnp.full(values.shape[:1], 1 / len(values), samples.weights.dtype)
+        part = FeatureSamples(tuple(inputs), values, weights, samples.base, samples.unit)
+        return eqx.tree_at(lambda problem: problem.training, self, part)
 
     def everything(self) -> "Supervised":
         """The same problem with nothing held out: for a last fit of a network whose structure the

@@ -75,6 +75,32 @@ def checked_targets(
     """
     loss = _NAMES.get(loss, loss) if isinstance(loss, str) else loss
     loss = as_loss(loss)
+    values = checked_values(targets, loss, count, dtype)
+    if len(np.unique(values, axis=0)) == 1 and count > 1:
+        only = "of one class only" if isinstance(loss, (Bernoulli, Softmax)) else "all equal"
+        raise ValueError(f"Supervised: the targets are {only}; there is nothing to learn.")
+    return values, loss.for_values(values)
+
+
+def checked_values(
+    targets: Any,
+    loss: Loss,
+    count: int,
+    dtype: np.dtype,
+    outputs: tuple[int, ...] | None = None,
+) -> np.ndarray:
+    """Targets as the loss wants them, [samples] or [samples, outputs].
+
+    Args:
+        targets: numbers, or numbers of classes.
+        loss: which they are for.
+        count: of the samples.
+        dtype: of the result.
+        outputs: [] or [outputs], where they are known.
+
+    Raises:
+        ValueError: for targets that do not fit the samples, the loss or the outputs.
+    """
     values = np.asarray(targets)
     if values.dtype.kind not in "biuf":
         raise ValueError(
@@ -93,17 +119,19 @@ def checked_targets(
             "samples."
         )
     if isinstance(loss, Softmax) and values.ndim == 1:
-        values = _one_hot(values)
+        values = _one_hot(values, None if outputs is None else outputs[0])
+    if outputs is not None and values.shape[1:] != outputs:
+        raise ValueError(
+            f"Supervised: expected {outputs[0] if outputs else 1} outputs for each sample, got "
+            f"targets of shape {list(values.shape)}."
+        )
     values = values.astype(dtype)
     loss.check(values)
-    if len(np.unique(values, axis=0)) == 1 and count > 1:
-        only = "of one class only" if isinstance(loss, (Bernoulli, Softmax)) else "all equal"
-        raise ValueError(f"Supervised: the targets are {only}; there is nothing to learn.")
-    return values, loss.for_values(values)
+    return values
 
 
-def _one_hot(values: np.ndarray) -> np.ndarray:
-    """Numbers of classes as one-hot rows."""
+def _one_hot(values: np.ndarray, classes: int | None) -> np.ndarray:
+    """Numbers of classes as one-hot rows, of as many classes as there are numbers if not known."""
     numbers = values.astype(np.int64)
     if (numbers != values).any() or numbers.min() < 0:
         raise ValueError(
@@ -111,12 +139,17 @@ def _one_hot(values: np.ndarray) -> np.ndarray:
             "of probabilities [samples, classes]."
         )
     size = int(numbers.max()) + 1
-    if size > len(numbers):
+    if classes is None and size > len(numbers):
         raise ValueError(
             f"Supervised: the largest class is {size - 1}, but there are {len(numbers)} samples; "
             "number the classes from 0 without gaps."
         )
-    return np.eye(max(size, 2))[numbers]
+    if classes is not None and size > classes:
+        raise ValueError(
+            f"Supervised: class {size - 1} was not among the {classes} classes that the problem "
+            "was made with."
+        )
+    return np.eye(max(size, 2) if classes is None else classes)[numbers]
 
 
 def checked_weights(weights: Any, count: int, dtype: np.dtype) -> np.ndarray:

@@ -288,7 +288,8 @@ def fit_offsets(entries: Entries, shape: tuple[int, ...], loss: Loss, kind: str)
     shrinkage = OFFSETS().shrinkage * weights.mean()
 
     def slope() -> tuple[np.ndarray, np.ndarray]:
-        p, v = jnp.asarray(prediction), jnp.asarray(values, prediction.dtype)
+        p = jnp.asarray(prediction)  # in the precision that JAX holds
+        v = jnp.asarray(values, p.dtype)
         gradient, weight = loss.gradient(p, v), loss.weight(p, v)
         return weights * np.asarray(gradient), weights * np.asarray(weight)
 

@@ -1,4 +1,4 @@
-"""Fitting to entries that do not fit into memory: read from disk, chunk by chunk."""
+"""Fitting to samples that do not fit into memory: read from disk, chunk by chunk."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from .._limits import Limits, StreamLimits, limits_from, positive
 from .._network import TensorNetwork, scaled
 from .._status import Status
 from .._structure import Structure
-from ..problems import Completion
+from ..problems import Completion, Supervised
 from ._fit import FitResult
 from ._minibatch import batch_update
 from .limits import check_shape
@@ -56,8 +56,8 @@ class _Reading:
 
 
 def fit_stream(
-    problem: Completion,
-    indices: Any,
+    problem: Completion | Supervised,
+    inputs: Any,
     values: Any,
     structure_or_network: Structure | TensorNetwork,
     *,
@@ -66,32 +66,35 @@ def fit_stream(
     limits: Limits | None = None,
     **options: Unpack[StreamOptions],
 ) -> FitResult:
-    """Minibatch gradient steps over coordinates that stay on disk.
+    """Minibatch gradient steps over samples that stay on disk.
 
     The chunks of a pass come in random order, each shuffled, and the next one is read while the
     device works on the present one: memory holds two chunks, whatever the size of the data.
 
     Args:
-        problem: a `Completion` of a sample of the data that fits into memory. It supplies the
-            loss, the scale and, by its `error` after each chunk, which network is the best (by
-            its held-out entries where it has some). Without offsets and penalties.
-        indices: integers [entries, modes] such as `np.load(path, mmap_mode="r")`.
-        values: numbers [entries], memory-mapped too.
+        problem: a `Completion` or `Supervised` of a part of the data that fits into memory. It
+            supplies the loss, the scale, the maps of columns and, by its `error` after each chunk,
+            which network is the best (by what it holds out, if anything). A completion without
+            offsets.
+        inputs: memory-mapped such as `np.load(path, mmap_mode="r")`: of a completion, indices
+            [entries, modes], integers; else what `Supervised` was given: columns by name, or a list
+            of features [samples, ...]. The features of columns are made chunk by chunk.
+        values: numbers [samples], or [samples, outputs], memory-mapped too.
         structure_or_network: a structure to start at random cores, or a network to improve.
-        key: for the start and the order of the entries.
+        key: for the start and the order of the samples.
         transformation: an optax transformation; `optax.adam(3e-3)` by default.
         limits: `target_error` and `max_seconds`, in one value or as keywords; looked at after every
             chunk. See `Limits`.
         options: these limits, and `epochs`, passes over the data (1 by default), `chunk_size`,
-            entries read at a time (a million), and `batch_size`, in one update (4096).
+            samples read at a time (a million), and `batch_size`, in one update (4096).
 
     Returns:
         a `FitResult` whose steps are chunks.
 
     Raises:
-        ValueError: for arrays or a structure that do not fit the problem, an index out of range
-            or a value that is not finite (found when its chunk is read), a problem with offsets,
-            or a limit that is not positive.
+        ValueError: for arrays or a structure that do not fit the problem, samples that the problem
+            would not take (found when their chunk is read), a completion with offsets, or a limit
+            that is not positive.
 
     Example:
         >>> import jax, numpy as np
@@ -110,7 +113,7 @@ def fit_stream(
     reading, plain_limits = _Reading.of(options)
     limits = limits_from("fit_stream", limits, plain_limits, StreamLimits)
     problem = problem.placed(None)
-    _check(problem, indices, values)
+    columns = _check(problem, inputs, values)
     start_key, order_key = jax.random.split(key)
     network = _start(problem, structure_or_network, start_key)
     transformation = optax.adam(3e-3) if transformation is None else transformation
@@ -122,7 +125,7 @@ def fit_stream(
     measure = jax.jit(lambda problem, network: problem.error(network))
     best, best_error, history = network, float(measure(problem, network)), []
     status, compile_seconds = Status.RUNNING, 0.0
-    chunks = _chunks(problem, indices, values, size, reading.epochs, rng)
+    chunks = _chunks(problem, columns, values, size, reading.epochs, rng)
     waiting = next(chunks, None)
     while waiting is not None and status is Status.RUNNING:
         cores, state = run(problem, to_real(network), state, *waiting)  # returns at once
@@ -135,27 +138,49 @@ def fit_stream(
         if error < best_error:
             best, best_error = network, error
         status = _status(error, best_error, limits, time.perf_counter() - begin)
+    best = scaled(best, problem.scale)
     return FitResult(
-        scaled(best, problem.scale),
+        best,
         best_error,
         Status.MAX_STEPS if status is Status.RUNNING else status,
         len(history),
         np.asarray(history),
         time.perf_counter() - begin,
         compile_seconds,
+        model=problem.model(best),
     )
 
 
-def _check(problem: Completion, indices: Any, values: Any) -> None:
-    """Raise `ValueError` for arrays that do not fit, and a problem that is not for a stream."""
-    count, modes = len(values), len(problem.shape)
-    if np.shape(indices) != (count, modes) or np.ndim(values) != 1 or not count:
+def _check(problem: Completion | Supervised, inputs: Any, values: Any) -> Any:
+    """The inputs as arrays; `ValueError` where they do not fit, and for a problem that is not for a
+    stream."""
+    count = len(values)
+    if isinstance(problem, Completion):
+        modes = len(problem.shape)
+        if np.shape(inputs) != (count, modes) or np.ndim(values) != 1 or not count:
+            raise ValueError(
+                f"fit_stream: expected indices [entries, {modes}] and values [entries], got "
+                f"{np.shape(inputs)} and {np.shape(values)}."
+            )
+        if problem.offsets is not None:
+            raise ValueError(
+                "fit_stream: offsets are not for streamed entries; subtract them before."
+            )
+        return inputs
+    if problem.columns is None:
+        columns = list(inputs)
+        lengths = {k: len(part) for k, part in enumerate(columns)}
+    else:
+        columns = {name: inputs[name] for name in problem.columns.names}
+        lengths = {name: len(column) for name, column in columns.items()}
+    wrong = {name: length for name, length in lengths.items() if length != count}
+    if wrong or not count:
+        name, length = next(iter(wrong.items()), (next(iter(lengths)), count))
         raise ValueError(
-            f"fit_stream: expected indices [entries, {modes}] and values [entries], got "
-            f"{np.shape(indices)} and {np.shape(values)}."
+            f"fit_stream: expected as many samples in the inputs as there are values, {count}, and "
+            f"at least one; got {length} of {name!r}."
         )
-    if problem.offsets is not None:
-        raise ValueError("fit_stream: offsets are not for streamed entries; subtract them before.")
+    return columns
 
 
 def _status(error: float, best_error: float, limits: Limits, seconds: float) -> Status:
@@ -169,7 +194,9 @@ def _status(error: float, best_error: float, limits: Limits, seconds: float) -> 
     return Status.RUNNING
 
 
-def _start(problem: Completion, given: Structure | TensorNetwork, key) -> TensorNetwork:
+def _start(
+    problem: Completion | Supervised, given: Structure | TensorNetwork, key
+) -> TensorNetwork:
     if isinstance(given, TensorNetwork):
         check_shape(problem, given.structure)
         return scaled(given.astype(problem.dtype), 1 / problem.scale)
@@ -177,40 +204,35 @@ def _start(problem: Completion, given: Structure | TensorNetwork, key) -> Tensor
     return problem.prepared(TensorNetwork.random(given, key=key, dtype=problem.dtype))
 
 
-def _chunks(problem: Completion, indices, values, size: int, epochs: int, rng):
+def _chunks(problem: Completion | Supervised, inputs, values, size: int, epochs: int, rng):
     """Shuffled chunks of one size, checked, on the device; a pass begins at a random place."""
-    count, shape = len(values), np.asarray(problem.shape)
+    count = len(values)
     for _ in range(epochs):
         first = int(rng.integers(count))
         starts = (first + size * np.arange(max(1, count // size))) % count
         for start in rng.permutation(starts):
             parts = [slice(start, min(start + size, count)), slice(0, max(0, start + size - count))]
-            read = lambda x, parts=parts: np.concatenate([np.asarray(x[part]) for part in parts])
-            index, value = read(indices), read(values)
-            if index.dtype.kind not in "iu" or (index < 0).any() or (index >= shape).any():
-                raise ValueError(
-                    f"fit_stream: an index near entry {start} is not an integer in range of the "
-                    f"shape {problem.shape}."
-                )
-            if not np.isfinite(value).all():
-                raise ValueError(f"fit_stream: a value near entry {start} is NaN or infinite.")
-            order = rng.permutation(len(value))
-            yield (
-                jax.device_put(np.asarray(index[order], np.int32)),
-                jnp.asarray(value[order] / problem.scale, problem.dtype),
-            )
+            order = rng.permutation(size)
+            read = lambda x, parts=parts, order=order: np.concatenate(
+                [np.asarray(x[part]) for part in parts]
+            )[order]
+            try:
+                yield problem.chunk(jax.tree.map(read, inputs), read(values))
+            except ValueError as error:
+                raise ValueError(f"fit_stream: near sample {start}: {error}") from error
 
 
-def _chunk(transformation, structure, batch_size: int, problem, cores, state, indices, values):
+def _chunk(transformation, structure, batch_size: int, problem, cores, state, inputs, values):
     """Updates over one chunk, batch by batch."""
     batches = values.shape[0] // batch_size
 
     def update(carry, batch):
-        index, value = batch
         cores, state = carry
-        piece, ids = problem.of_entries(index, value), jnp.arange(batch_size)
+        piece, ids = problem.of_chunk(*batch), jnp.arange(batch_size)
         return batch_update(transformation, piece, structure, cores, state, ids), None
 
     reshape = lambda x: x.reshape(batches, batch_size, *x.shape[1:])
-    (cores, state), _ = lax.scan(update, (cores, state), (reshape(indices), reshape(values)))
+    (cores, state), _ = lax.scan(
+        update, (cores, state), (jax.tree.map(reshape, inputs), reshape(values))
+    )
     return cores, state
