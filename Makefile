@@ -1,4 +1,4 @@
-# Two commands on a fresh machine: `make demo` and `make test`. They need Python >= 3.11, make and
+# On a fresh machine: `make demo`, `make test`, and `make docs`. They need Python >= 3.11, make and
 # a package index.
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 PACKAGES := $(if $(OLDEST),--constraint $(VENV)/floors.txt) --editable '.[$(EXTRA)]'
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-quick lint format install clean
+.PHONY: demo test test-quick docs lint format install clean
 
 # uv takes seconds for what pip takes minutes for; pip does it where uv does not work.
 $(STAMP): pyproject.toml .ci/floors.py
@@ -36,6 +36,10 @@ test: $(STAMP)
 test-quick: $(STAMP)
 	$(PYTEST) -m "quick and not slow" tests
 
+# The site, in site/index.html. A link that leads nowhere, or a name that is not there, is an error.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,4 +50,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-newest .venv-oldest demo
+	rm -rf .venv .venv-newest .venv-oldest demo site dist

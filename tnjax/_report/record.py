@@ -91,6 +91,7 @@ def result_record(result: SearchResult) -> dict[str, Any]:
         "programs": result.programs,
         "fitted": result.fitted,
         "seed_key": list(result.seed_key),
+        "methods": list(result.methods),
         "steps": len(result.path),
         "path": [_path_record(step) for step in result.path],
     }
@@ -199,6 +200,7 @@ def result_of(
             float(record["seconds"]),
             float(record["compile_seconds"]),
             tuple(map(int, record["seed_key"])),
+            methods=tuple(map(str, record.get("methods", ()))),  # older runs did not tell
         )
     except KeyError as error:
         raise ValueError(f"{folder / 'result.json'}: damaged (it lacks {error}).") from error

@@ -64,6 +64,10 @@ class Archive:
     def __len__(self) -> int:
         return len(self.records)
 
+    def __repr__(self) -> str:
+        kept = sum(record.network is not None for record in self.records)
+        return f"Archive({len(self)} structures, {kept} with networks)"
+
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
 

@@ -96,6 +96,12 @@ class SearchState:
         """What the next step is for, in a few plain words."""
         return "finished" if self.done else self.inner.doing
 
+    def __repr__(self) -> str:
+        return (
+            f"SearchState(error={self.error:.3g}, {self.structure!r}, moves={len(self.moves)}, "
+            f"doing={self.doing!r})"
+        )
+
 
 def init(
     problem: Problem,

@@ -1,9 +1,11 @@
 """What a search found, step by step."""
 
 import dataclasses
+from importlib.metadata import version
 from typing import Any
 
 from .. import _display
+from .._citations import bibtex
 from .._network import TensorNetwork
 from .._status import Status
 from .._storable import storable
@@ -11,6 +13,13 @@ from .._structure import Structure
 from ..problems import Scales
 from .archive import Archive, Record
 from .strategy import MoveRecord
+
+# Who to cite for a network in closed form that a search took over.
+_CITES_OF_MOVES = {
+    "tree": ("grasedyck2010",),
+    "cp": ("kolda2009",),
+    "tucker": ("vannieuwenhoven2012",),
+}
 
 
 @storable
@@ -67,6 +76,13 @@ class Step:
     fitted: int = 1
     screen_seconds: float = 0.0
     held: Held | None = None
+
+    def __str__(self) -> str:
+        held = "" if self.held is None else f" (held: {self.held})"
+        return (
+            f"{self.move}: {self.num_params:,} parameters, error {self.error:.4g}, "
+            f"{self.seconds:.1f} s{held}"
+        )
 
     @property
     def rank(self) -> int | None:
@@ -139,6 +155,7 @@ class SearchResult:
         programs: programs made (traced, and compiled unless NumPy runs them); 0 if all were there.
         seconds, compile_seconds: wall time of all, and the part spent tracing and compiling.
         seed_key: the raw data of the key, so that the run can be repeated.
+        methods: keys of what was used, for `citation`.
         model: what the network is good for, in the words of the problem: a `DensityModel` for a
             `Density`, a `SupervisedModel` for `Supervised`; None where that is the network itself.
 
@@ -160,6 +177,7 @@ class SearchResult:
     compile_seconds: float
     seed_key: tuple[int, ...]
     model: Any = None
+    methods: tuple[str, ...] = ()
 
     @property
     def structure(self) -> Structure:
@@ -182,12 +200,44 @@ class SearchResult:
         first, with their networks. `archive.pareto("flops")` weighs another cost."""
         return self.archive.pareto()
 
-    def choose(self, by: str = "num_params", **limits: Any) -> Record:
+    def choose(
+        self,
+        by: str = "num_params",
+        *,
+        target_error: float | None = None,
+        max_params: int | None = None,
+        max_flops: int | None = None,
+        max_peak_bytes: int | None = None,
+    ) -> Record:
         """The best fitted structure within limits: `choose(by="flops", target_error=0.1)`.
 
-        See `Archive.choose` for the arguments.
+        Args:
+            by: what should be small: "num_params", "flops", "peak_bytes" or "error".
+            target_error, max_params, max_flops, max_peak_bytes: what it must not exceed.
+
+        Raises:
+            ValueError: if no fitted structure is within the limits, or `by` is none of these.
         """
-        return self.archive.choose(by, **limits)
+        return self.archive.choose(
+            by,
+            target_error=target_error,
+            max_params=max_params,
+            max_flops=max_flops,
+            max_peak_bytes=max_peak_bytes,
+        )
+
+    def citation(self) -> str:
+        """BibTeX of the methods that this search used, tnjax first.
+
+        Example:
+            >>> import jax, tnjax
+            >>> problem = tnjax.Decomposition(jax.numpy.ones((3, 4)))
+            >>> found = tnjax.search(problem, key=jax.random.key(0), target_error=0.1)
+            >>> "Adaptive Learning of Tensor Network Structures" in found.citation()
+            True
+        """
+        moves = [key for step in self.path for key in _CITES_OF_MOVES.get(step.move.kind, ())]
+        return bibtex([*self.methods, *moves], version("tnjax"))
 
     def __repr__(self) -> str:
         return (

@@ -109,4 +109,6 @@ def search(
     check_any_limit("search", limits)
     plan = Plan(strategy, limits, key, setup, on_step, begin)
     result = searched(problem, plan)
+    cites = problem.cites if isinstance(problem, Problem) else ()
+    result = dataclasses.replace(result, methods=tuple(dict.fromkeys((*strategy.cites, *cites))))
     return thrown("search", result, throw)

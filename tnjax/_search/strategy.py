@@ -261,6 +261,11 @@ class Strategy(abc.ABC):
     """
 
     @property
+    def cites(self) -> tuple[str, ...]:
+        """What `SearchResult.citation` names: keys of entries known to tnjax, or BibTeX entries."""
+        return ()
+
+    @property
     def on_core(self) -> bool:
         """Whether the strategy may search on the HOSVD core in place of the tensor."""
         return True

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .._install import install_hint
 from .._network import TensorNetwork
 from .._structure import Edge
 from .._tracing import refuse_trace
@@ -167,5 +168,5 @@ def _quimb(what: str) -> Any:
     try:
         import quimb.tensor as qtn
     except ImportError as error:
-        raise ImportError(f"{what} needs quimb: pip install quimb") from error
+        raise ImportError(f"{what} needs quimb: {install_hint('interchange')}.") from error
     return qtn

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .._install import install_hint
 from .._network import TensorNetwork
 from .._structure import Edge, Structure, as_edge
 from .._tracing import refuse_trace
@@ -149,7 +150,7 @@ def _classes(what: str) -> tuple[type, type, type, type]:
             module("tr").TRTensor,
         )
     except ImportError as error:
-        raise ImportError(f"{what} needs TensorLy: pip install tensorly") from error
+        raise ImportError(f"{what} needs TensorLy: {install_hint('interchange')}.") from error
 
 
 def _check_legs(structure: Structure) -> None:

@@ -195,6 +195,11 @@ class Problem(eqx.Module):
         the default one. None if there is none: then a search starts at rank one."""
         return None
 
+    @property
+    def cites(self) -> tuple[str, ...]:
+        """What `SearchResult.citation` names: keys of entries known to tnjax, or BibTeX entries."""
+        return ()
+
     def model(self, network: TensorNetwork) -> Any:
         """What a network that was found is good for, in the words of the problem; None if that is
         the network itself. It becomes `SearchResult.model`."""

@@ -242,6 +242,10 @@ class Density(Problem):
         root = np.sqrt if self.kind == "born" else np.asarray
         return TensorNetwork(structure, [root(table).astype(self._dtype) for table in tables])
 
+    @property
+    def cites(self) -> tuple[str, ...]:
+        return ("han2018",) if self.kind == "born" else ()
+
     def model(self, network: TensorNetwork) -> DensityModel:
         """The distribution that a network is."""
         return DensityModel(network, self.kind)

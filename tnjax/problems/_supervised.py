@@ -335,6 +335,10 @@ class Supervised(OfSamples):
     def restarts(self) -> bool:
         return any(len(block) > 1 for block in self.blocks)
 
+    @property
+    def cites(self) -> tuple[str, ...]:
+        return ("stoudenmire2016",)
+
     def model(self, network: TensorNetwork) -> SupervisedModel:
         """A network, in the units of the data, as a function of features."""
         base = np.asarray(np.asarray(self.training.base) * self.scale)

@@ -82,6 +82,12 @@ class FitResult:
         """The structure of `network`."""
         return self.network.structure
 
+    def __repr__(self) -> str:
+        return (
+            f"FitResult(error={self.error:.3g}, {self.structure!r}, steps={self.steps}, "
+            f"status={self.status.value}, seconds={self.seconds:.3g})"
+        )
+
 
 def fit(
     problem: Problem,
@@ -110,10 +116,8 @@ def fit(
         plain_limits: see `limits`.
 
     Returns:
-        The best network seen, in the units of the data, its error, and why the fit ended.
-
-    Returns:
-        The best network with its error, why the fit ended, and its history.
+        The best network seen, in the units of the data, its error, why the fit ended, and its
+        history.
 
     Raises:
         ValueError: if shapes differ, the solver cannot treat the problem, a limit is not

@@ -10,6 +10,7 @@ import numpy as np
 from ..._network import TensorNetwork
 from ..._status import Status
 from ...problems import Problem
+from ..screening.screens import Spectral
 from ..strategy import Budget, Info, MoveRecord, Strategy
 from . import grouped, incumbent, infer, neighbors, train
 from .effort import counted, left
@@ -116,6 +117,11 @@ class Greedy(Options, Strategy):
     Reference:
         arXiv 2008.05437, algorithm 1.
     """
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        spectral = isinstance(self.the_screen(), Spectral)
+        return ("hashemizadeh2020", "evci2022") if spectral else ("hashemizadeh2020",)
 
     def check(self, problem: Problem) -> None:
         self.solver_for(problem)

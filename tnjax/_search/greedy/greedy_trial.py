@@ -43,6 +43,10 @@ class GreedyTrial(Strategy):
         _ = self.greedy  # checks the options
 
     @property
+    def cites(self) -> tuple[str, ...]:
+        return ("hashemizadeh2020",)
+
+    @property
     def greedy(self) -> Greedy:
         """The general strategy that it is a setting of."""
         return Greedy(

@@ -54,6 +54,17 @@ class Fixed:
 FIXED = tuned("fixed", Fixed())
 
 
+# Who to cite for each format; the truncated SVD is everybody's.
+_CITES = {
+    "tt": ("oseledets2011",),
+    "tr": ("zhao2016",),
+    "tucker": ("vannieuwenhoven2012",),
+    "ht": ("grasedyck2010",),
+    "cp": ("kolda2009",),
+    "svd": (),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class FixedFormat(Proposing):
     """One named format, its ranks as small as the target error allows.
@@ -118,6 +129,10 @@ class FixedFormat(Proposing):
     @property
     def word(self) -> str:
         return self.format
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        return _CITES[self.format]
 
     @property
     def on_core(self) -> bool:

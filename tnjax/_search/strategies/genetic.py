@@ -73,6 +73,10 @@ class Genetic(AskTell):
                 raise ValueError(f"Genetic: {name} must be in (0, 1], got {value!r}.")
 
     @property
+    def cites(self) -> tuple[str, ...]:
+        return ("li2020",)
+
+    @property
     def word(self) -> str:
         return "breed"
 

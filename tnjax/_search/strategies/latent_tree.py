@@ -118,6 +118,10 @@ class LatentTree(Strategy):
             )
 
     @property
+    def cites(self) -> tuple[str, ...]:
+        return ("choi2011",)
+
+    @property
     def on_core(self) -> bool:
         return False
 

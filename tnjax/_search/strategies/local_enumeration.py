@@ -73,6 +73,10 @@ class LocalEnumeration(AskTell):
         check_template("LocalEnumeration", self.template)
 
     @property
+    def cites(self) -> tuple[str, ...]:
+        return ("li2023",)
+
+    @property
     def word(self) -> str:
         return "enumerate"
 

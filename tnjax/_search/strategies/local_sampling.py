@@ -86,6 +86,10 @@ class LocalSampling(AskTell):
                 raise ValueError(f"LocalSampling: {name} must be positive, got {value!r}.")
 
     @property
+    def cites(self) -> tuple[str, ...]:
+        return ("li2022",)
+
+    @property
     def word(self) -> str:
         return "sample"
 

@@ -148,6 +148,10 @@ class SparseDiagonal(Strategy):
         if not math.isfinite(self.factor) or self.factor <= 1:
             raise ValueError(f"SparseDiagonal: factor must exceed 1, got {self.factor!r}.")
 
+    @property
+    def cites(self) -> tuple[str, ...]:
+        return ("zheng2024",)
+
     def check(self, problem: Problem) -> None:
         as_solver(self.solver, problem)
         if problem.least_squares is None:

@@ -66,6 +66,10 @@ class TreeSearch(Proposing):
             raise ValueError(f"TreeSearch: count must be a positive integer, got {self.count!r}.")
 
     @property
+    def cites(self) -> tuple[str, ...]:
+        return ("guo2025",)
+
+    @property
     def word(self) -> str:
         return "tree"
 
