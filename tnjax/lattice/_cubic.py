@@ -52,7 +52,7 @@ def coarse_grain_cubic(tensor: ArrayLike, chi: int, steps: int) -> CubicGrained:
         >>> from tnjax.lattice import coarse_grain_cubic, ising
         >>> log_z = coarse_grain_cubic(ising(0.1, dimensions=3), chi=2, steps=12).log_z
         >>> exact = math.log(2 * math.cosh(0.1) ** 3) + 3 * math.tanh(0.1) ** 4  # and smaller terms
-        >>> abs(float(log_z) - exact) < 1e-4
+        >>> abs(float(log_z) - exact) < 3e-4
         True
 
     Reference:
