@@ -16,8 +16,7 @@ from . import _lean as lean
 from ._init import random_cores
 from ._structure import Structure
 from ._tracing import traced
-from .contract import kernels
-from .contract.cost import check_memory
+from .contract import kernels, sliced
 from .contract.equation import dense_equation
 from .contract.logarithms import inner_product, times_power
 from .contract.logarithms import norm as contracted_norm
@@ -125,15 +124,20 @@ class TensorNetwork(eqx.Module):
         """The represented tensor, shape `dims`.
 
         Args:
-            memory_limit: bytes that the contraction may have alive at its worst moment.
+            memory_limit: bytes that the contraction may have alive at its worst moment. What would
+                need more is contracted in slices (see `tnjax.contract.contract`).
             precision: of the products, as in `jax.lax.Precision`.
 
         Raises:
-            MemoryLimitError: (a `ValueError`) if the forecast exceeds the limit; nothing has
-                been allocated then.
+            MemoryLimitError: (a `ValueError`) if slices do not fit either; nothing has been
+                allocated then.
         """
-        check_memory(dense_equation(self.structure), self.dtype, memory_limit, "The dense tensor")
-        return kernels.dense_jit(self.structure, self.cores, precision=precision)
+        if memory_limit is None:
+            return kernels.dense_jit(self.structure, self.cores, precision=precision)
+        equation, what = dense_equation(self.structure), "The dense tensor"
+        return sliced.contract_jit(
+            equation, self.cores, limit=memory_limit, what=what, precision=precision
+        )
 
     def entries(
         self,

@@ -22,7 +22,7 @@ from tests.helpers import (
 )
 from tnjax import MemoryLimitError, Structure, TensorNetwork, contraction_cost
 from tnjax.contract import kernels, path
-from tnjax.contract.cost import check_memory, cost, format_bytes, parse_bytes
+from tnjax.contract.cost import cost, format_bytes, parse_bytes
 from tnjax.contract.equation import (
     Equation,
     dense_equation,
@@ -429,18 +429,6 @@ def test_a_huge_tensor_is_refused_before_anything_is_allocated(dims, needed, not
     message = f"dense tensor would need .*{needed}, more than the memory limit of 1 GiB"
     with pytest.raises(MemoryLimitError, match=message):
         network.to_dense(memory_limit=2**30)
-
-
-def test_the_memory_limit_is_the_forecast_peak():
-    network = random_network(Structure.tensor_train((4, 5, 6), 2))
-    peak = contraction_cost(network.structure, network.dtype).peak_bytes
-    assert network.to_dense(memory_limit=peak).shape == (4, 5, 6)
-    with pytest.raises(MemoryLimitError):
-        network.to_dense(memory_limit=peak - 1)
-    equation = dense_equation(network.structure)
-    check_memory(equation, network.dtype, None, "x", batch=10**9)
-    with pytest.raises(MemoryLimitError, match="Four of them would need"):
-        check_memory(equation, network.dtype, 4 * peak - 1, "Four of them", batch=4)
 
 
 @pytest.mark.parametrize(

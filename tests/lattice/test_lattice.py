@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from tests.helpers import by_precision, needs_double
-from tnjax.lattice import coarse_grain, ising, log_partition, potts, scaling_dimensions
+from tnjax.lattice import (
+    coarse_grain,
+    coarse_grain_cubic,
+    ising,
+    log_partition,
+    potts,
+    scaling_dimensions,
+)
 from tnjax.lattice._svd import leading_svd, power
 
 CRITICAL = math.log(1 + math.sqrt(2)) / 2
@@ -53,15 +60,72 @@ def test_ising_at_its_critical_point(scheme, chi, bound):
 
 
 @needs_double
-@pytest.mark.parametrize(("scheme", "chi"), [("btrg", 4), ("hotrg", 4)])
+@pytest.mark.parametrize(("scheme", "chi"), [("btrg", 12), ("hotrg", 4)])
 def test_the_energy_is_the_gradient(scheme, chi):
-    """The first tensors have equal and vanishing singular values."""
-    log_z = lambda beta: coarse_grain(ising(beta), chi, 16, scheme).log_z
-    value, slope = jax.jit(jax.value_and_grad(log_z))(0.3)
+    """The first tensors have equal and vanishing singular values. At the critical point the energy
+    is sqrt(2) (to 5e-5 with chi 24, see `experiments/benchmarks/large.py`)."""
+    log_z = lambda beta: coarse_grain(ising(beta), chi, 26, scheme).log_z
+    value_and_slope = jax.jit(jax.value_and_grad(log_z))
+    value, slope = value_and_slope(0.3)
     step = 1e-4
     exact = (onsager(0.3 + step) - onsager(0.3 - step)) / (2 * step)
     np.testing.assert_allclose(value, onsager(0.3), rtol=3e-5)
     np.testing.assert_allclose(slope, exact, rtol=1e-3)
+    if scheme == "btrg":
+        np.testing.assert_allclose(value_and_slope(CRITICAL)[1], math.sqrt(2), rtol=3e-4)
+
+
+def test_potts_on_a_small_torus():
+    """Sixteen sites of three states, against the exact contraction (itself against a sum above)."""
+    expected = log_partition(potts(3, 0.7), 4, 4) / 16
+    found = coarse_grain(potts(3, 0.7), 9, 4, "hotrg").log_z
+    np.testing.assert_allclose(found, expected, rtol=2e-3)
+    two_by_two = log_partition(potts(3, 0.7), 2, 2) / 4  # nothing is cut off on the way there
+    found = coarse_grain(potts(3, 0.7), 9, 2, "hotrg").log_z
+    np.testing.assert_allclose(found, two_by_two, rtol=by_precision(1e-12, 1e-5))
+
+
+def torus(sides: tuple[int, ...], beta: float) -> float:
+    """ln Z per site of Ising on a small cubic lattice, by a sum over all states."""
+    count = math.prod(sides)
+    spins = 2 * np.indices((2,) * count).reshape(*sides, -1) - 1
+    bonds = sum((spins * np.roll(spins, 1, axis)).sum((0, 1, 2)) for axis in range(3))
+    return math.log(np.exp(beta * bonds).sum()) / count
+
+
+def high_temperature(beta: float) -> float:
+    """ln Z per site of the cubic lattice by its series (its exponential: OEIS A001393)."""
+    v = math.tanh(beta)
+    series = [3, 22, 187.5, 1980, 24044, 319170]
+    terms = sum(c * v ** (4 + 2 * n) for n, c in enumerate(series))
+    return math.log(2 * math.cosh(beta) ** 3) + terms
+
+
+def test_small_cubic_lattices():
+    cubic = lambda beta, chi, steps: coarse_grain_cubic(ising(beta, dimensions=3), chi, steps).log_z
+    exact = by_precision(1e-12, 1e-5)  # where nothing is cut off
+    np.testing.assert_allclose(cubic(0.3, 4, 1), torus((1, 1, 2), 0.3), rtol=exact)
+    np.testing.assert_allclose(cubic(0.3, 16, 2), torus((1, 2, 2), 0.3), rtol=exact)
+    np.testing.assert_allclose(cubic(0.1, 4, 3), torus((2, 2, 2), 0.1), rtol=2e-3)
+
+
+@needs_double
+def test_infinite_cubic_lattice():
+    """In the disordered phase, and at the critical point, where ln Z per site is 0.77790(2) (Mon,
+    Phys. Rev. Lett. 54, 2671). Errors at chi 4 are those of HOTRG."""
+    log_z = jax.jit(lambda beta: coarse_grain_cubic(ising(beta, dimensions=3), 4, 18).log_z)
+    np.testing.assert_allclose(log_z(0.1), high_temperature(0.1), rtol=1e-4)
+    np.testing.assert_allclose(log_z(0.15), high_temperature(0.15), rtol=5e-4)
+    np.testing.assert_allclose(log_z(0.2216546), 0.77790, rtol=3e-3)
+
+
+@needs_double
+def test_the_energy_of_a_cubic_lattice_is_the_gradient():
+    log_z = lambda beta: coarse_grain_cubic(ising(beta, dimensions=3), 3, 5).log_z
+    value_and_slope = jax.jit(jax.value_and_grad(log_z))
+    step = 1e-5
+    slope = (value_and_slope(0.2 + step)[0] - value_and_slope(0.2 - step)[0]) / (2 * step)
+    np.testing.assert_allclose(value_and_slope(0.2)[1], slope, rtol=1e-6)
 
 
 @needs_double
@@ -128,5 +192,9 @@ def test_models_and_squares_are_checked():
         potts(1, 0.3)
     with pytest.raises(ValueError, match="2 x 2 or more"):
         log_partition(ising(0.3), 1, 4)
+    with pytest.raises(ValueError, match="dimensions=4"):
+        ising(0.3, dimensions=4)
+    with pytest.raises(ValueError, match=r"coarse_grain_cubic.*6 indices"):
+        coarse_grain_cubic(ising(0.3), 2, 2)
     with pytest.raises(ValueError, match="even number"):
         scaling_dimensions(ising(0.3), 2, 3)

@@ -24,6 +24,7 @@ NOT_TUNED = {
     "_compile._FULL": "options of the compiler",
     "_compiling._LOOK": "seconds between two looks at a thread",
     "_search.strategies.latent_tree._RANKS": "ranks to choose from",
+    "contract.slices._MOST": "steps of a loop",
     "contract.log_rows._FINITE": "of single precision",
     "features._local._JITTER": "of sums in double precision",
     "features._smooth._RANK": "of sums in double precision",

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from .logarithms import log_inner as log_inner
     from .logarithms import log_norm as log_norm
     from .logarithms import norm as norm
+    from .reuse import Plans as Plans
     from .scaled import Scaled as Scaled
 
 # These need JAX; a command line that only reads sizes does not.
 _HOMES = {
     "kernels": "dense entries environment gram inner",
     "logarithms": "LogInner Network contract log_inner log_norm norm",
+    "reuse": "Plans",
     "scaled": "Scaled",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

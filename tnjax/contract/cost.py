@@ -163,25 +163,6 @@ def check_fit_memory(
         )
 
 
-def check_memory(
-    equation: Equation, dtype: DType, limit: int | None, what: str, batch: int = 1
-) -> None:
-    """Refuse, before anything is allocated, what would need more than `limit` bytes.
-
-    Raises:
-        MemoryLimitError: with the forecast, the limit and what to do.
-    """
-    if limit is None:
-        return
-    peak = cost(equation, dtype, batch=batch).peak_bytes
-    if peak > limit:
-        raise MemoryLimitError(
-            f"{what} would need {format_bytes(peak)}, more than the memory limit of "
-            f"{format_bytes(limit)}. Use lower ranks or fewer crossing bonds, read single "
-            "values with `entries`, or raise the limit."
-        )
-
-
 def format_bytes(count: float) -> str:
     """A byte count for people, in binary units."""
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -30,7 +30,7 @@ from .equation import (
     layers_equation,
     rows_equation,
 )
-from .path import plan
+from .path import Plan, plan
 
 Cores = tuple[Array, ...]
 FULL = lax.Precision.HIGHEST
@@ -59,9 +59,11 @@ def contract(
     *,
     precision: lax.PrecisionLike = FULL,
     dtype: DTypeLike | None = None,
+    recipe: Plan | None = None,
 ) -> Array:
-    """Evaluate an equation along its planned path; without operands it is 1, of `dtype`."""
-    recipe = plan(equation)
+    """Evaluate an equation along its planned path, or by a plan that is given; without operands it
+    is 1, of `dtype`."""
+    recipe = plan(equation) if recipe is None else recipe
     work = list(operands)
     if not work:
         return jnp.ones((), dtype)

@@ -13,10 +13,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact, Int, Real
 
 from .._structure import Structure
-from . import kernels
+from . import kernels, sliced
 from ._mantissa import times_power
 from .equation import Equation, inner_equation, node_labels
-from .scaled import Scaled, evaluate, evaluate_jit
+from .scaled import Scaled
 from .schedule import SCHEDULES
 
 
@@ -62,6 +62,7 @@ def contract(
     equation: str | tuple[Sequence[Sequence[int]], Sequence[int]],
     *operands: ArrayLike,
     log: bool = False,
+    memory_limit: int | None = None,
     precision: lax.PrecisionLike = kernels.FULL,
 ) -> Inexact[Array, "..."] | Scaled:
     """Contract any number of arrays, from two to thousands, along a planned path.
@@ -74,6 +75,9 @@ def contract(
             integer labels of all operands and those of the output, `([(0, 1), (1, 2)], (0, 2))`.
         operands: arrays of one floating or complex dtype of single or double precision.
         log: give the mantissa and the logarithm of the scale, which neither overflow nor underflow.
+        memory_limit: bytes that operands, result and all between may have alive at the worst
+            moment. What would need more is contracted in slices, one after the other, which takes
+            more products and gives the same value; derivatives make each slice anew.
         precision: of the products, as in `jax.lax.Precision`.
 
     Returns:
@@ -81,6 +85,7 @@ def contract(
 
     Raises:
         ValueError: if labels and shapes do not fit, dtypes differ, or an operand has a label twice.
+        MemoryLimitError: (a `ValueError`) if slices do not fit into the limit either.
 
     Example:
         >>> import jax.numpy as jnp
@@ -93,18 +98,18 @@ def contract(
         >>> value = contract((labels, ()), *chain, log=True)
         >>> round(float(value.log_scale + jnp.log(value.mantissa)))
         -44370
+        >>> wide = jnp.ones((64, 64, 64))  # a product of two has 2^24 entries, 64 MiB
+        >>> float(contract("abc,ade,bdf,cef->", wide, wide, wide, wide, memory_limit=2**25))
+        68719476736.0
     """
-    arrays = [jnp.asarray(x) for x in operands]
-    planned = _as_equation(equation, [x.shape for x in arrays])
-    dtypes = {x.dtype for x in arrays}
-    if len(dtypes) != 1 or min(dtypes, key=str).name not in _DTYPES:
-        raise ValueError(
-            f"contract: operands have the dtypes {sorted(map(str, dtypes))}; expected one of "
-            f"{', '.join(_DTYPES)}. Convert them first, e.g. with `astype`."
-        )
+    planned, arrays = as_equation(equation, operands)
     if not log and len(arrays) <= SCHEDULES().few:
-        return kernels.contract(planned, arrays, precision=precision)
-    mantissa, exponent = evaluate_jit(planned, arrays, precision=precision)
+        if memory_limit is None:
+            return kernels.contract(planned, arrays, precision=precision)
+        return sliced.contract_jit(planned, arrays, limit=memory_limit, precision=precision)
+    mantissa, exponent = sliced.evaluate_jit(
+        planned, arrays, limit=memory_limit, precision=precision
+    )
     if not log:
         return times_power(mantissa, exponent)
     return Scaled(mantissa, log_scale(mantissa, exponent))
@@ -113,7 +118,12 @@ def contract(
 _DTYPES = ("float32", "float64", "complex64", "complex128")
 
 
-def log_norm(network: Network, *, precision: lax.PrecisionLike = kernels.FULL) -> Real[Array, ""]:
+def log_norm(
+    network: Network,
+    *,
+    memory_limit: int | None = None,
+    precision: lax.PrecisionLike = kernels.FULL,
+) -> Real[Array, ""]:
     r"""The natural logarithm of the Frobenius norm, for networks of any size and scale.
 
     Trees cost $O(n d r^{k+1})$ for n nodes of k bonds; the programs of chains of equal cores do not
@@ -121,6 +131,7 @@ def log_norm(network: Network, *, precision: lax.PrecisionLike = kernels.FULL) -
 
     Args:
         network: a `TensorNetwork`.
+        memory_limit: bytes, as of `contract`.
         precision: of the products, as in `jax.lax.Precision`.
 
     Returns:
@@ -136,17 +147,29 @@ def log_norm(network: Network, *, precision: lax.PrecisionLike = kernels.FULL) -
         >>> round(float(log_norm(tiny) - log_norm(network)))
         -23026
     """
-    mantissa, exponent = squared_norm(network.structure, network.cores, precision=precision)
-    return _safe_log(mantissa) / 2 + log_scale(mantissa, exponent) / 2
+    mantissa, exponent = squared_norm(
+        network.structure, network.cores, limit=memory_limit, precision=precision
+    )
+    return log_of_norm(mantissa, exponent)
+
+
+def log_of_norm(square: Array, exponent: Int[Array, ""]) -> Real[Array, ""]:
+    """The logarithm of a norm, from its square as a mantissa and a power of two."""
+    return _safe_log(square.real) / 2 + log_scale(square, exponent) / 2
 
 
 def log_inner(
-    left: Network, right: Network, *, precision: lax.PrecisionLike = kernels.FULL
+    left: Network,
+    right: Network,
+    *,
+    memory_limit: int | None = None,
+    precision: lax.PrecisionLike = kernels.FULL,
 ) -> LogInner:
     """The inner product <left, right>, left conjugated, as a logarithm and a phase.
 
     Args:
         left, right: networks of tensors of one shape; their structures may differ.
+        memory_limit: bytes, as of `contract`.
         precision: of the products, as in `jax.lax.Precision`.
 
     Returns:
@@ -165,7 +188,7 @@ def log_inner(
         >>> abs(float(log_inner(network, network).log_abs - 2 * log_norm(network))) < 1e-3
         True
     """
-    mantissa, exponent = inner_product(left, right, precision=precision)
+    mantissa, exponent = inner_product(left, right, limit=memory_limit, precision=precision)
     square = (mantissa * mantissa.conj()).real  # at least 1/4 where it is not zero
     root = jnp.sqrt(jnp.where(square > 0, square, 1)).astype(mantissa.dtype)
     phase = jnp.where(square > 0, mantissa / root, 0)
@@ -203,24 +226,34 @@ def norm(
 
 
 def squared_norm(
-    structure: Structure, cores: Sequence[Array], *, precision: lax.PrecisionLike = kernels.FULL
+    structure: Structure,
+    cores: Sequence[Array],
+    *,
+    limit: int | None = None,
+    precision: lax.PrecisionLike = kernels.FULL,
 ) -> tuple[Real[Array, ""], Int[Array, ""]]:
     """The squared norm as a mantissa and a power of two."""
-    mantissa, exponent = _squared_norm_jit(structure, tuple(cores), precision)
+    mantissa, exponent = _squared_norm_jit(structure, tuple(cores), limit, precision)
     return mantissa.real, exponent
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2))
-def _squared_norm_jit(structure: Structure, cores, precision) -> tuple[Array, Array]:
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def _squared_norm_jit(structure: Structure, cores, limit, precision) -> tuple[Array, Array]:
     nodes = range(structure.num_nodes)
     uses = (*((k, True) for k in nodes), *((k, False) for k in nodes))
     groups = tuple((k, k + structure.num_nodes) for k in nodes)
     equation = inner_equation(structure)
-    return evaluate(equation, cores, uses=uses, groups=groups, precision=precision)
+    return sliced.evaluate(
+        equation, cores, uses=uses, groups=groups, limit=limit, precision=precision
+    )
 
 
 def inner_product(
-    left: Network, right: Network, *, precision: lax.PrecisionLike = kernels.FULL
+    left: Network,
+    right: Network,
+    *,
+    limit: int | None = None,
+    precision: lax.PrecisionLike = kernels.FULL,
 ) -> tuple[Array, Int[Array, ""]]:
     """The inner product, left conjugated, as a mantissa and a power of two."""
     dims = left.structure.dims, right.structure.dims
@@ -231,11 +264,11 @@ def inner_product(
             f"{list(dims[0])} and {dtypes[1]} of shape {list(dims[1])}."
         )
     arrays = (tuple(left.cores), tuple(right.cores))
-    return _inner_product_jit(left.structure, right.structure, arrays, precision)
+    return _inner_product_jit(left.structure, right.structure, arrays, limit, precision)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 3))
-def _inner_product_jit(left: Structure, right: Structure, cores, precision):
+@functools.partial(jax.jit, static_argnums=(0, 1, 3, 4))
+def _inner_product_jit(left: Structure, right: Structure, cores, limit, precision):
     count = left.num_nodes
     uses = tuple((k, k < count) for k in range(count + right.num_nodes))
     groups = None
@@ -243,7 +276,9 @@ def _inner_product_jit(left: Structure, right: Structure, cores, precision):
         groups = tuple((k, k + count) for k in range(count))
     equation = two_layers(left, right)
     arrays = (*cores[0], *cores[1])
-    return evaluate(equation, arrays, uses=uses, groups=groups, precision=precision)
+    return sliced.evaluate(
+        equation, arrays, uses=uses, groups=groups, limit=limit, precision=precision
+    )
 
 
 def two_layers(left: Structure, right: Structure) -> Equation:
@@ -270,6 +305,19 @@ def _safe_log(x: Array) -> Array:
     """The logarithm, and -inf with a gradient of zero where there is none."""
     positive = x > 0
     return jnp.where(positive, jnp.log(jnp.where(positive, x, 1)), -jnp.inf)
+
+
+def as_equation(equation: Any, operands: Sequence[ArrayLike]) -> tuple[Equation, list[Array]]:
+    """What `contract` takes, checked."""
+    arrays = [jnp.asarray(x) for x in operands]
+    planned = _as_equation(equation, [x.shape for x in arrays])
+    dtypes = {x.dtype for x in arrays}
+    if len(dtypes) != 1 or min(dtypes, key=str).name not in _DTYPES:
+        raise ValueError(
+            f"contract: operands have the dtypes {sorted(map(str, dtypes))}; expected one of "
+            f"{', '.join(_DTYPES)}. Convert them first, e.g. with `astype`."
+        )
+    return planned, arrays
 
 
 def _as_equation(equation: Any, shapes: list[tuple[int, ...]]) -> Equation:

@@ -2,18 +2,17 @@
 
 Trees are contracted from their leaves to a root, which is optimal. What has loops is swept by a
 frontier, after the trees that hang on it. Where a sweep is poor and the operands are few enough,
-the greedy order of opt_einsum takes its place.
+the path of a search (see `path`) takes its place.
 """
 
 import collections
 import dataclasses
 import math
-from collections.abc import Sequence
-
-import opt_einsum
+from collections.abc import Iterable, Iterator, Sequence
 
 from .._tuned import tuned
 from .equation import Equation
+from .path import find_path
 
 Group = tuple[int, ...]
 Pairs = list[tuple[int, int]]
@@ -24,10 +23,10 @@ class Orders:
     """Orders for many operands.
 
     Attributes:
-        greedy_operands: operands up to which the greedy order is compared with the sweep of a
-            network with loops (it takes seconds for so many).
-        greedy_gain: factor by which the greedy order must save flops: its programs have more kinds
-            of steps.
+        greedy_operands: operands up to which a path that is searched for is compared with the sweep
+            of a network with loops (it takes seconds for so many).
+        greedy_gain: factor by which that path must save flops: its programs have more kinds of
+            steps.
         all_joined: groups from which on those that all share labels are taken as they come (to
             choose the next takes a second for so many).
     """
@@ -129,7 +128,7 @@ class _Order:
         for other in rest:
             value = self._pair(value, other)
         if self.has_loops and len(self.equation.inputs) <= ORDERS().greedy_operands:
-            greedy = _greedy(self.equation)
+            greedy = appended(find_path(self.equation), len(self.equation.inputs))
             saved = log_flops(self.equation, self.pairs) - log_flops(self.equation, greedy)
             if saved > math.log2(ORDERS().greedy_gain):
                 self.pairs = greedy
@@ -226,16 +225,15 @@ def _last(distances: dict[int, int]) -> int:
     return next(reversed(distances))
 
 
-def _greedy(equation: Equation) -> Pairs:
-    """The greedy order of opt_einsum, as values that are appended."""
-    inputs = [frozenset(labels) for labels in equation.inputs]
-    path = opt_einsum.paths.greedy(inputs, frozenset(equation.output), equation.size_dict)  # type: ignore
-    alive, pairs = list(range(len(inputs))), []
+def appended(path: Iterable[Sequence[int]], count: int) -> Pairs:
+    """A path of positions (all popped, the result appended) as values that are appended: operands
+    are 0, 1, ..., each step makes one more."""
+    alive, pairs = list(range(count)), []
     for group in path:
         picked = [alive.pop(position) for position in sorted(group, reverse=True)]
         while len(picked) > 1:
             pairs.append((picked.pop(0), picked.pop(0)))
-            picked.insert(0, len(inputs) + len(pairs) - 1)
+            picked.insert(0, count + len(pairs) - 1)
         alive += picked
     return pairs
 
@@ -243,13 +241,15 @@ def _greedy(equation: Equation) -> Pairs:
 def log_flops(equation: Equation, pairs: Pairs) -> float:
     """The logarithm (base 2) of the multiplications of an order: sizes may be beyond all floats."""
     size, total = equation.size_dict, 0
-    for labels, _, _ in contracted(equation, pairs):
+    for labels, _ in contracted(equation, pairs):
         total += math.prod(size[x] for x in labels)
     return math.log2(max(total, 1))
 
 
-def contracted(equation: Equation, pairs: Pairs):
-    """For each step all labels of its two operands, and those of each."""
+def contracted(
+    equation: Equation, pairs: Pairs
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """For each step all labels of its two operands, and those of its result."""
     left = collections.Counter(x for labels in equation.inputs for x in labels)
     left.update(equation.output)
     values: list[tuple[int, ...]] = list(equation.inputs)
@@ -261,4 +261,4 @@ def contracted(equation: Equation, pairs: Pairs):
         result = tuple(x for x in both if left[x] > 0)
         left.update(result)
         values.append(result)
-        yield tuple(both), first, second
+        yield tuple(both), result

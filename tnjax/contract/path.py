@@ -14,6 +14,9 @@ from .. import _interrupt
 from .._tuned import cached, tuned
 from .equation import Equation, Labels
 
+# Positions of two operands, that both are popped; the result is appended.
+Path = tuple[tuple[int, int], ...]
+
 try:  # an optional extra: finds the same optimal paths as `dp`, some ten times sooner
     import cotengra
 except ImportError:
@@ -28,12 +31,19 @@ class Paths:
         exact_operands: operands up to which the search is exact; beyond, the greedy heuristics.
         exact_sets: connected sets of operands up to which it is: it goes through their pairs (4,096
             take opt_einsum half a second, twice as many two).
+        dear: multiplications of a greedy path from which on a better one is looked for: they take
+            about as long as that, some tenth of a second.
+        repeats: randomized greedy searches for it, of which the best is refined. With these, dear
+            networks of `experiments/benchmarks/paths.py` end within a factor of ten of what two
+            seconds of search find; greedy paths need thousands of times more.
         true_operands: operands up to which sizes are taken as they are: a search takes a
             millisecond.
     """
 
     exact_operands: int = 20
     exact_sets: int = 4096
+    dear: int = 2**27
+    repeats: int = 16
     true_operands: int = 8
 
 
@@ -79,14 +89,15 @@ class Plan:
     moved: int
 
 
-def find_path(equation: Equation) -> tuple[tuple[int, int], ...]:
+def find_path(equation: Equation) -> Path:
     """Positions to contract pairwise, opt_einsum style (both popped, result appended).
 
     Deterministic. Where all operands but one touch only that one (a dense tensor and vectors), the
     best order is known without a search. Else cotengra's optimal search when that is installed,
     opt_einsum's `dp` otherwise: both minimize flops without outer products of connected operands.
-    Where these would take long, greedy heuristics. Of many operands sizes count rounded, so that
-    structures whose ranks differ a little share a search.
+    Where these would take long, a greedy search; if the path is dear and cotengra is installed, the
+    best of several randomized ones, whose parts are made optimal then. Of many operands sizes count
+    rounded, so that structures whose ranks differ a little share a search.
     """
     if len(equation.inputs) <= PATHS().true_operands:
         return _search_path(equation)
@@ -101,7 +112,7 @@ def _rounded(size: int) -> int:
 
 
 @cached(maxsize=4096)
-def _search_path(equation: Equation) -> tuple[tuple[int, int], ...]:
+def _search_path(equation: Equation) -> Path:
     inputs = [frozenset(labels) for labels in equation.inputs]
     if len(inputs) < 2:
         return ()
@@ -113,12 +124,8 @@ def _search_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     problem: Any = (inputs, frozenset(equation.output), equation.size_dict)
     exact = len(inputs) <= PATHS().exact_operands and _few_sets(inputs, PATHS().exact_sets)
     if cotengra is not None:
-        path = cotengra.array_contract_path(
-            [tuple(sorted(labels)) for labels in inputs],
-            tuple(equation.output),
-            size_dict=equation.size_dict,
-            optimize="optimal" if exact else "greedy",
-        )
+        labels = [tuple(sorted(labels)) for labels in inputs]
+        path = _by_cotengra(labels, equation, exact)
     elif exact:
         path = opt_einsum.paths.DynamicProgramming()(*problem)
     else:
@@ -126,9 +133,18 @@ def _search_path(equation: Equation) -> tuple[tuple[int, int], ...]:
     return _pairwise(path, len(inputs))
 
 
-def _star_path(
-    inputs: list[frozenset[int]], equation: Equation
-) -> tuple[tuple[int, int], ...] | None:
+def _by_cotengra(labels: list[Labels], equation: Equation, exact: bool) -> Path:
+    found: Any = cotengra  # its annotations say letters
+    problem = labels, equation.output, equation.size_dict
+    tree = found.array_contract_tree(*problem, optimize="optimal" if exact else "greedy")
+    if not exact and tree.contraction_cost() > PATHS().dear:
+        search = found.RandomGreedyOptimizer(PATHS().repeats, seed=0, parallel=False)
+        tree = found.array_contract_tree(*problem, optimize=search)
+        tree.subtree_reconfigure_()
+    return tree.get_path()
+
+
+def _star_path(inputs: list[frozenset[int]], equation: Equation) -> Path | None:
     """The path of the fewest flops where one operand, the hub, touches all others, and these touch
     nothing else; None for other equations.
 
@@ -185,7 +201,7 @@ def _few_sets(inputs: list[frozenset[int]], most: int) -> bool:
     return True
 
 
-def _pairwise(path, count: int) -> tuple[tuple[int, int], ...]:
+def _pairwise(path, count: int) -> Path:
     """The same path without single-operand steps (the executor sums by itself)."""
     alive: list[int] = list(range(count))  # names; a singleton step renames nothing
     order: list[int] = list(alive)
@@ -212,6 +228,11 @@ def _pairwise(path, count: int) -> tuple[tuple[int, int], ...]:
 @cached(maxsize=4096)
 def plan(equation: Equation) -> Plan:
     """The plan of an equation; cached, so that a structure is planned once."""
+    return plan_along(equation, find_path(equation))
+
+
+def plan_along(equation: Equation, path: Path) -> Plan:
+    """The plan of an equation along a path of pairs."""
     size = equation.size_dict
     count = lambda labels: math.prod(size[label] for label in labels)
     place = {label: n for n, label in enumerate(equation.output)}
@@ -223,7 +244,7 @@ def plan(equation: Equation) -> Plan:
     steps, flops, moved, peak = [], 0, 0, alive
     largest = max(map(count, operands), default=1)
     serials = list(range(len(operands)))
-    for i, j in find_path(equation):
+    for i, j in path:
         right, left = operands.pop(j), operands.pop(i)
         serial_right, serial_left = serials.pop(j), serials.pop(i)
         swapped = first(right) < first(left)

@@ -9,7 +9,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -18,7 +17,7 @@ from jaxtyping import Array, Int
 from ._mantissa import normalized
 from .equation import Equation
 from .kernels import FULL
-from .schedule import SCHEDULES, Product, Segment, schedule
+from .schedule import SCHEDULES, Product, Schedule, Segment, schedule
 
 # Each operand is one of the arrays that are given, by its place, maybe conjugated.
 Uses = tuple[tuple[int, bool], ...]
@@ -52,6 +51,7 @@ def evaluate(
     *,
     uses: Uses | None = None,
     groups: Groups | None = None,
+    recipe: Schedule | None = None,
     precision: lax.PrecisionLike = FULL,
 ) -> tuple[Array, Int[Array, ""]]:
     """The mantissa and the power of two of an equation.
@@ -61,12 +61,14 @@ def evaluate(
         arrays: of one dtype, single or double precision.
         uses: which array each operand is; the arrays in order by default.
         groups: operands that belong together, as the two layers of a node do.
+        recipe: the schedule, if it is known.
         precision: of the products.
     """
     count = len(equation.inputs)
     uses = tuple((n, False) for n in range(count)) if uses is None else uses
-    groups = tuple((n,) for n in range(count)) if groups is None else groups
-    recipe = schedule(equation, groups)
+    if recipe is None:
+        groups = tuple((n,) for n in range(count)) if groups is None else groups
+        recipe = schedule(equation, groups)
     values = _Values(arrays, uses)
     for batch in recipe.batches:
         values.add([segment.value for segment in batch], *_run(batch, values, precision))
@@ -194,6 +196,3 @@ def _product(product: Product, left: Array, right: Array, precision: lax.Precisi
     batch = tuple((0, *moved(axes)) for axes in product.batch)
     dimensions: Any = (contract, batch)
     return lax.dot_general(left, right, dimensions, precision=precision)
-
-
-evaluate_jit = jax.jit(evaluate, static_argnums=0, static_argnames=("uses", "groups", "precision"))

@@ -8,7 +8,8 @@ kinds of steps, whatever the number of its nodes.
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from .._tuned import cached, tuned
 from .equation import Equation, Labels
@@ -75,6 +76,8 @@ class Schedule:
         kernels: products that a program consists of.
         flops: multiplications and additions.
         largest: entries of the largest value.
+        peak: entries alive at the worst moment, operands (as given and as mantissas) and result
+            included.
     """
 
     batches: tuple[tuple[Segment, ...], ...]
@@ -84,18 +87,24 @@ class Schedule:
     kernels: int
     flops: int
     largest: int
+    peak: int
 
 
 @cached(maxsize=256)
 def schedule(equation: Equation, groups: tuple[Group, ...]) -> Schedule:
     """The schedule of an equation of one operand or more, whose `groups` belong together."""
-    pairs = pairs_of(equation, groups)
+    return schedule_along(equation, pairs_of(equation, groups))
+
+
+def schedule_along(equation: Equation, pairs: Iterable[tuple[int, int]]) -> Schedule:
+    """The schedule in a known order."""
+    pairs = list(pairs)
     products, labels, flops = _products(equation, pairs)
     segments = _segments(len(equation.inputs), pairs, products)
     batches = _batches(segments)
     last = labels[-1]
     kept = [x for x in last if x in equation.output]
-    sizes = equation.size_dict
+    sizes = [_count(value, equation.size_dict) for value in labels]
     return Schedule(
         batches,
         len(labels) - 1,
@@ -103,8 +112,35 @@ def schedule(equation: Equation, groups: tuple[Group, ...]) -> Schedule:
         tuple(kept.index(x) for x in equation.output),
         sum(len(batch[0].pattern) for batch in batches),
         flops,
-        max(_count(value, sizes) for value in labels),
+        max(sizes),
+        _peak(batches, sizes, len(equation.inputs)),
     )
+
+
+def _peak(batches: tuple[tuple[Segment, ...], ...], sizes: list[int], operands: int) -> int:
+    alive = peak = 2 * sum(sizes[:operands])
+    for batch in batches:
+        inside = 0  # stacks of the sides, and two values of each segment on its way
+        for segment in batch:
+            inside += sum(sizes[x] for x in segment.sides)
+            inside += 2 * max(sizes[segment.base], *map(_size, segment.pattern))
+        peak = max(peak, alive + inside)
+        for segment in batch:
+            used = (x for x in (segment.base, *segment.sides) if x >= operands)
+            alive += sizes[segment.value] - sum(sizes[x] for x in used)
+        peak = max(peak, alive)
+    return peak
+
+
+def _size(product: Product) -> int:
+    """Entries of a product."""
+    own = [
+        math.prod(size for axis, size in enumerate(shape) if axis not in gone)
+        for shape, gone in ((product.left, product.sum_left), (product.right, product.sum_right))
+    ]
+    left = [size for axis, size in enumerate(product.left) if axis not in product.sum_left]
+    shared = math.prod(left[axis] for axis in product.contract[0])
+    return own[0] * own[1] // (shared**2 * math.prod(left[axis] for axis in product.batch[0]))
 
 
 def _count(labels: Sequence[int], sizes: dict[int, int]) -> int:

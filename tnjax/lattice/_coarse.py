@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._tracing import refuse_trace
+from ._halving import check, halved, scale_of
 from ._schemes import SCHEMES, Site
 
 Scheme = Literal["trg", "hotrg", "btrg"]
@@ -76,32 +77,17 @@ def coarse_grain(tensor: ArrayLike, chi: int, steps: int, scheme: Scheme = "btrg
         Levin and Nave, arXiv cond-mat/0611687; Xie et al., arXiv 1201.1144; Adachi, Okubo and Todo,
         arXiv 2011.01679.
     """
-    site = _checked(tensor, chi, steps, scheme)
+    site = check("coarse_grain", tensor, 2, chi, steps)
+    if scheme not in SCHEMES:
+        raise ValueError(f"coarse_grain: scheme={scheme!r}; expected one of {sorted(SCHEMES)}.")
     return _coarse_grain(site, int(chi), int(steps), scheme)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _coarse_grain(tensor: Array, chi: int, steps: int, scheme: str) -> CoarseGrained:
-    step = lambda site: SCHEMES[scheme](site, chi)
     up, right = tensor.shape[:2]
     site = Site(tensor, jnp.eye(up, dtype=tensor.dtype), jnp.eye(right, dtype=tensor.dtype))
-    site, log_scale = _normalized(site)
-    share, done = 1.0, 0
-
-    def one(carry, _):
-        site, log_z, share = carry
-        site, log_scale = _normalized(step(site))
-        return (site, log_z + share / 2 * log_scale, share / 2), None
-
-    carry = (site, log_scale, jnp.asarray(share, tensor.dtype))
-    while done < steps:  # until bonds are as large as they get
-        shapes = jax.eval_shape(lambda carry: one(carry, None)[0], carry)
-        if jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, carry):
-            break
-        carry, done = one(carry, None)[0], done + 1
-    # HOTRG changes one side at a time: another step may change the other.
-    carry, _ = lax.scan(one, carry, length=steps - done)
-    site, log_z, share = carry
+    site, log_z, share = halved(site, lambda site: SCHEMES[scheme](site, chi), _normalized, steps)
     closed = jnp.einsum("urdl,ud,rl->", *site)
     return CoarseGrained(log_z + share * jnp.log(jnp.abs(closed)), *site)
 
@@ -109,8 +95,7 @@ def _coarse_grain(tensor: Array, chi: int, steps: int, scheme: str) -> CoarseGra
 def _normalized(site: Site) -> tuple[Site, Array]:
     """The tensor with its largest entry 1 and weights of mean 1, and the logarithm that this takes
     out. That has no derivative: the tensor keeps all of it."""
-    largest = lax.stop_gradient(jnp.abs(site.tensor).max())
-    scale = jnp.where(largest > 0, largest, jnp.ones_like(largest))
+    scale = scale_of(site.tensor)
     means = [lax.stop_gradient(jnp.trace(x) / len(x)) for x in (site.vertical, site.horizontal)]
     # A torus of one site has one bond of each kind.
     log_scale = jnp.log(scale) + jnp.log(means[0]) + jnp.log(means[1])
@@ -158,23 +143,3 @@ def scaling_dimensions(
     sizes = np.sort(np.abs(values))[::-1][:count]
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(sizes[0] / sizes) / (2 * math.pi))
-
-
-def _checked(tensor: ArrayLike, chi: int, steps: int, scheme: str) -> Array:
-    array = jnp.asarray(tensor)
-    shape = array.shape
-    if len(shape) != 4 or shape[0] != shape[2] or shape[1] != shape[3]:
-        raise ValueError(
-            f"coarse_grain: the tensor has the shape {list(shape)}; expected four indices up, "
-            "right, down, left, of which opposite ones have one size."
-        )
-    if not jnp.issubdtype(array.dtype, jnp.floating) or array.dtype.itemsize < 4:
-        raise ValueError(
-            f"coarse_grain: the tensor is of {array.dtype}; expected float32 or float64."
-        )
-    if scheme not in SCHEMES:
-        raise ValueError(f"coarse_grain: scheme={scheme!r}; expected one of {sorted(SCHEMES)}.")
-    for name, value in (("chi", chi), ("steps", steps)):
-        if value != int(value) or value < 1:
-            raise ValueError(f"coarse_grain: {name}={value!r}; expected a positive integer.")
-    return array

@@ -9,15 +9,20 @@ from jaxtyping import Array, Float
 from ..contract import contract
 
 
-def ising(beta: ArrayLike) -> Float[Array, "2 2 2 2"]:
+def ising(beta: ArrayLike, dimensions: int = 2) -> Float[Array, "..."]:
     r"""The Ising model, weights $e^{\beta s s'}$ of neighbors s, s' = 1, -1, as a tensor of a site.
 
     Args:
         beta: coupling over temperature, at least 0; may be traced. Critical at
-            $\ln(1 + \sqrt 2) / 2$.
+            $\ln(1 + \sqrt 2) / 2$ on the square lattice, about 0.22165 on the cubic one.
+        dimensions: 2 or 3.
 
     Returns:
-        Indices up, right, down, left.
+        Indices up, right, down, left, each of size 2; of a cubic lattice six, one for each axis and
+        then the opposite ones.
+
+    Raises:
+        ValueError: if there are fewer dimensions or more.
 
     Example:
         >>> import jax.numpy as jnp
@@ -29,23 +34,24 @@ def ising(beta: ArrayLike) -> Float[Array, "2 2 2 2"]:
     even, odd = jnp.sqrt(2 * jnp.cosh(beta)), _root(2 * jnp.sinh(beta))
     # The square root of the matrix of neighbors, in the basis of its eigenvectors.
     factor = jnp.stack([jnp.stack([even, odd]), jnp.stack([even, -odd])]) / jnp.sqrt(2.0)
-    return jnp.einsum("su,sr,sd,sl->urdl", factor, factor, factor, factor)
+    return _site(factor, dimensions)
 
 
-def potts(states: int, beta: ArrayLike) -> Float[Array, "q q q q"]:
+def potts(states: int, beta: ArrayLike, dimensions: int = 2) -> Float[Array, "..."]:
     r"""The Potts model, weights $e^{\beta}$ of equal neighbors and 1 of others, as a tensor of a
     site.
 
     Args:
         states: that a site may have, at least 2.
         beta: coupling over temperature, at least 0; may be traced. Critical at
-            $\ln(1 + \sqrt q)$.
+            $\ln(1 + \sqrt q)$ on the square lattice.
+        dimensions: 2 or 3.
 
     Returns:
-        Indices up, right, down, left.
+        Indices of size `states`, as of `ising`.
 
     Raises:
-        ValueError: if there are fewer than two states.
+        ValueError: if there are fewer than two states, or not 2 or 3 dimensions.
 
     Example:
         >>> from tnjax.lattice import coarse_grain, potts
@@ -58,7 +64,16 @@ def potts(states: int, beta: ArrayLike) -> Float[Array, "q q q q"]:
     alone = _root(jnp.expm1(beta))
     together = (jnp.sqrt(jnp.expm1(beta) + states) - alone) / states
     factor = alone * jnp.eye(states) + together
-    return jnp.einsum("su,sr,sd,sl->urdl", factor, factor, factor, factor)
+    return _site(factor, dimensions)
+
+
+def _site(factor: Float[Array, "states bonds"], dimensions: int) -> Array:
+    """The tensor of a site: a sum over its states."""
+    if dimensions not in (2, 3):
+        raise ValueError(f"dimensions={dimensions!r}; expected 2 or 3.")
+    letters = "abcdef"[: 2 * dimensions]
+    words = ",".join(f"s{letter}" for letter in letters)
+    return jnp.einsum(f"{words}->{letters}", *[factor] * len(letters))
 
 
 def _root(x: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._svd import leading_svd, power
+from ._svd import better_side, leading_svd, power
 
 # The exponent at which the weights of bonds make the fixed point stationary.
 _BOND_WEIGHT = -0.5
@@ -77,10 +77,8 @@ def hotrg(site: Site, chi: int) -> Site:
         right**2, right**2
     )
     grams = gram(left_upper, left_lower), gram(right_upper, right_lower)
-    (u, s, _), (w, t, _) = (leading_svd(matrix, rank) for matrix in grams)
-    # The side that leaves out less is projected.
-    better = jnp.trace(s) / jnp.trace(grams[0]) >= jnp.trace(t) / jnp.trace(grams[1])
-    isometry = jnp.where(better, u, w).reshape(right, right, rank)
+    first, second = (leading_svd(matrix, rank) for matrix in grams)
+    isometry = better_side(first, second, grams).reshape(right, right, rank)
     half = jnp.einsum("urkl,lma->urkma", tensor, isometry)
     half = jnp.einsum("urkma,ksdm->ursda", half, tensor)
     new = jnp.einsum("ursda,rsb->ubda", half, isometry)

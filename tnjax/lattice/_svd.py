@@ -69,6 +69,12 @@ def leading_svd(matrix: Float[Array, "n n"], rank: int) -> Factors:
     return left @ u[:, :rank], jnp.diag(s[:rank]), vt[:rank].T
 
 
+def better_side(first: Factors, second: Factors, grams: tuple[Array, Array]) -> Array:
+    """The leading singular vectors of that of two Gram matrices of which they leave out less."""
+    kept = [jnp.trace(x[1]) / jnp.trace(gram) for x, gram in zip((first, second), grams)]
+    return jnp.where(kept[0] >= kept[1], first[0], second[0])
+
+
 @leading_svd.defjvp
 def _leading_svd_jvp(rank: int, primals, tangents) -> tuple[Factors, Factors]:
     (matrix,), (change,) = primals, tangents
