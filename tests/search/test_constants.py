@@ -38,6 +38,7 @@ NOT_TUNED = {
     "problems.leading._KNOWN": "results that are kept",
     "_structure._JSON_VERSION": "of a file format",
     "contract._mantissa._FORMATS": "bits of floating-point formats",
+    "contract._sweep.START": "a label",
     "lattice._schemes._BOND_WEIGHT": "where the fixed point is stationary, derived",
     "nn._files._VERSION": "of a file format",
     "nn._torch_file._MOST_PICKLE_BYTES": "bytes of a file that is read",
