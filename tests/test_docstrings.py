@@ -20,6 +20,7 @@ pytestmark = pytest.mark.quick
 PACKAGES = (
     "contract",
     "distributed",
+    "dynamics",
     "features",
     "io",
     "lattice",

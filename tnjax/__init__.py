@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from . import constants as constants
     from . import contract as contract
     from . import distributed as distributed
+    from . import dynamics as dynamics
     from . import features as features
     from . import io as io
     from . import lattice as lattice
@@ -142,6 +143,7 @@ _PACKAGES = (
     "constants",
     "contract",
     "distributed",
+    "dynamics",
     "features",
     "io",
     "lattice",
