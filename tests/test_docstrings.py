@@ -20,6 +20,7 @@ pytestmark = pytest.mark.quick
 PACKAGES = (
     "contract",
     "distributed",
+    "dynamics",
     "features",
     "io",
     "lattice",
@@ -28,6 +29,7 @@ PACKAGES = (
     "nn",
     "nn.equinox",
     "nn.flax",
+    "operators",
     "plot",
     "problems",
     "screens",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from . import constants as constants
     from . import contract as contract
     from . import distributed as distributed
+    from . import dynamics as dynamics
     from . import features as features
     from . import io as io
     from . import lattice as lattice
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from . import moves as moves
     from . import nn as nn
     from . import objectives as objectives
+    from . import operators as operators
     from . import plot as plot
     from . import problems as problems
     from . import screens as screens
@@ -141,6 +143,7 @@ _PACKAGES = (
     "constants",
     "contract",
     "distributed",
+    "dynamics",
     "features",
     "io",
     "lattice",
@@ -148,6 +151,7 @@ _PACKAGES = (
     "moves",
     "nn",
     "objectives",
+    "operators",
     "plot",
     "problems",
     "screens",

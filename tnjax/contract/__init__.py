@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from .logarithms import norm as norm
     from .reuse import Plans as Plans
     from .scaled import Scaled as Scaled
+    from .truncated import Expectation as Expectation
+    from .truncated import Truncated as Truncated
+    from .truncated import truncated_contract as truncated_contract
+    from .truncated import truncated_entries as truncated_entries
+    from .truncated import truncated_expectation as truncated_expectation
+    from .truncated import truncated_inner as truncated_inner
 
 # These need JAX; a command line that only reads sizes does not.
 _HOMES = {
@@ -28,6 +34,10 @@ _HOMES = {
     "logarithms": "LogInner Network contract log_inner log_norm norm",
     "reuse": "Plans",
     "scaled": "Scaled",
+    "truncated": (
+        "Expectation Truncated truncated_contract truncated_entries truncated_expectation "
+        "truncated_inner"
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -188,8 +188,12 @@ def log_inner(
         >>> abs(float(log_inner(network, network).log_abs - 2 * log_norm(network))) < 1e-3
         True
     """
-    mantissa, exponent = inner_product(left, right, limit=memory_limit, precision=precision)
-    square = (mantissa * mantissa.conj()).real  # at least 1/4 where it is not zero
+    return as_log(*inner_product(left, right, limit=memory_limit, precision=precision))
+
+
+def as_log(mantissa: Array, exponent: Int[Array, ""]) -> LogInner:
+    """A number given as a mantissa, not far from 1 or zero, and a power of two."""
+    square = (mantissa * mantissa.conj()).real
     root = jnp.sqrt(jnp.where(square > 0, square, 1)).astype(mantissa.dtype)
     phase = jnp.where(square > 0, mantissa / root, 0)
     return LogInner(_safe_log(square) / 2 + log_scale(mantissa, exponent), phase)
