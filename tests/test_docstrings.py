@@ -28,6 +28,7 @@ PACKAGES = (
     "nn",
     "nn.equinox",
     "nn.flax",
+    "operators",
     "plot",
     "problems",
     "screens",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from . import moves as moves
     from . import nn as nn
     from . import objectives as objectives
+    from . import operators as operators
     from . import plot as plot
     from . import problems as problems
     from . import screens as screens
@@ -148,6 +149,7 @@ _PACKAGES = (
     "moves",
     "nn",
     "objectives",
+    "operators",
     "plot",
     "problems",
     "screens",
