@@ -13,7 +13,7 @@ from jaxtyping import Array, Inexact
 
 from .._lean import conj
 from .._tracing import refuse_trace, traced
-from ..contract import kernels
+from ._blocks import Blocks, gathered
 
 Term = tuple[Any, Mapping[int, Any]]
 
@@ -121,12 +121,13 @@ class SumOfProducts(eqx.Module):
             >>> transverse_ising([(0, 1), (1, 2)]).stacked(0).shape
             (5, 2, 2)
         """
-        size = self.dims[site]
-        with_one = jnp.concatenate([jnp.eye(size, dtype=self.dtype)[None], self.local[site]])
+        here = self.local[site]
+        where = jnp if traced(here) else np  # on the host nothing is compiled
+        one = where.eye(self.dims[site], dtype=self.dtype)[None]
         which = [dict(place).get(site, -1) + 1 for place in self.places]
-        return with_one[np.asarray(which)]
+        return jnp.asarray(where.concatenate([one, here])[np.asarray(which)])
 
-    def merged(self) -> dict[tuple[int, ...], Inexact[Array, "..."]]:
+    def merged(self) -> dict[tuple[int, ...], Inexact[Array | np.ndarray, "..."]]:
         """The terms that act on the same sites as one matrix, coefficients included: shape [D, D]
         for D the product of the sizes of these sites, the first one slowest.
 
@@ -136,26 +137,38 @@ class SumOfProducts(eqx.Module):
             >>> list(merged), merged[0, 1].shape
             ([(0, 1), (1, 2)], (4, 4))
         """
-        return {sites: self._matrix(sites, terms) for sites, terms in self._groups.items()}
+        return {sites: _matrix(terms) for sites, terms in self._groups.items()}
+
+    def blocks(self, max_states: int = 64) -> Blocks:
+        """The same operator by few matrices on several sites: what acts fastest on dense tensors.
+
+        Args:
+            max_states: size of a matrix at the most. Terms that act on more states stay products.
+
+        Example:
+            >>> from tnjax.operators import j1j2
+            >>> len(j1j2((3, 4), 0.5).blocks().sites)
+            3
+        """
+        size = lambda sites: math.prod(self.dims[site] for site in sites)
+        groups = self._groups
+        small = {s: _matrix(terms) for s, terms in groups.items() if size(s) <= max_states}
+        sites, matrices = gathered(self.dims, small, max_states)
+        large = [(s, term) for s, terms in groups.items() if s not in small for term in terms]
+        products = []
+        for own, (coefficient, factors) in large:
+            first, *rest = (factors[site] for site in own)
+            products.append((coefficient * first, *rest))
+        own_sites = tuple(own for own, _ in large)
+        return Blocks(self.dims, sites, matrices, own_sites, tuple(products))
 
     @property
-    def _groups(self) -> dict[tuple[int, ...], list[int]]:
+    def _groups(self) -> dict[tuple[int, ...], list[tuple[Any, dict[int, Any]]]]:
         """Terms by their sites."""
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for term, sites in enumerate(self.sites):
+        groups: dict[tuple[int, ...], list[tuple[Any, dict[int, Any]]]] = {}
+        for sites, term in zip(self.sites, self.terms, strict=True):
             groups.setdefault(sites, []).append(term)
         return groups
-
-    def _matrix(self, sites: tuple[int, ...], terms: list[int]) -> Array:
-        total = self.coefficients[np.asarray(terms)]
-        total = total[:, None, None]
-        for position, site in enumerate(sites):
-            kinds = np.asarray([self.places[term][position][1] for term in terms])
-            factor = self.local[site][kinds]
-            total = total[:, :, None, :, None] * factor[:, None, :, None, :]
-            rows, size = total.shape[1], factor.shape[1]
-            total = total.reshape(len(terms), rows * size, rows * size)
-        return total.sum(0)
 
     # Acting ----------------------------------------------------------------------------------
 
@@ -183,19 +196,9 @@ class SumOfProducts(eqx.Module):
         modes = len(self.dims)
         if tensor.shape[:modes] != self.dims:
             raise ValueError(f"apply: a tensor of shape {tensor.shape}; expected {self.dims}.")
-        out = jnp.zeros(tensor.shape, jnp.promote_types(self.dtype, tensor.dtype))
-        tensor = tensor.astype(out.dtype)
-        for sites, terms in self._groups.items():
-            sizes = [self.dims[site] for site in sites]
-            if math.prod(sizes) <= len(terms) * max(1, sum(sizes)):
-                out = out + _applied(self._matrix(sites, terms), tensor, sites)
-                continue
-            for term in terms:  # one factor after the other is cheaper
-                image = tensor * self.coefficients[term].astype(out.dtype)
-                for site, kind in self.places[term]:
-                    image = _applied(self.local[site][kind], image, (site,))
-                out = out + image
-        return out
+        with jax.numpy_dtype_promotion("standard"):
+            dtype = jnp.promote_types(self.dtype, tensor.dtype)
+        return self.blocks().apply(tensor.astype(dtype))
 
     def to_dense(self) -> Inexact[Array, "states states"]:
         """The matrix of the operator, for small systems: of size prod(dims) squared."""
@@ -270,15 +273,17 @@ class SumOfProducts(eqx.Module):
         return f"SumOfProducts(dims={dims}, terms={self.num_terms}, dtype={self.dtype})"
 
 
-def _applied(matrix: Array, tensor: Array, sites: Sequence[int]) -> Array:
-    """A matrix on some axes of a tensor."""
-    if not sites:
-        return matrix[0, 0].astype(tensor.dtype) * tensor
-    sizes = [tensor.shape[site] for site in sites]
-    factor = matrix.astype(tensor.dtype).reshape(*sizes, *sizes)
-    contracted = tuple(range(len(sites), 2 * len(sites)))
-    out = jnp.tensordot(factor, tensor, (contracted, tuple(sites)), precision=kernels.FULL)
-    return jnp.moveaxis(out, range(len(sites)), sites)
+def _matrix(terms: Sequence[tuple[Any, dict[int, Any]]]) -> Any:
+    """The sum of products on the same sites."""
+    total: Any = 0
+    for coefficient, factors in terms:
+        product = coefficient.reshape(1, 1)
+        for site in sorted(factors):
+            rows = product.shape[0] * factors[site].shape[0]
+            product = product[:, None, :, None] * factors[site][None, :, None, :]
+            product = product.reshape(rows, rows)
+        total = product + total
+    return total
 
 
 def _number(value: Any) -> Any:
