@@ -9,11 +9,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact, Int, Real
 
 from .._structure import Structure
+from .._tracing import traced
 from . import kernels
 from ._mantissa import normalized
 from .equation import Equation, inner_equation
@@ -209,17 +211,27 @@ def _evaluate(
     known: Known, operands: Sequence[Array], log: bool, precision: Any
 ) -> tuple[Array, Int[Array, ""]]:
     size = known.equation.size_dict
-    filled, exponent = [], jnp.zeros((), jnp.int32)
+    filled, exponent = [], 0
     for labels, x in zip(known.equation.inputs, operands, strict=True):
-        more = [(0, size[label] - n, 0) for label, n in zip(labels, x.shape, strict=True)]
-        if any(n for _, n, _ in more):
-            x = lax.pad(x, jnp.zeros((), x.dtype), more)
-        if log:  # programs of their own, which most operands share
-            x, power = _normalized_jit(x)
+        more = [(0, size[label] - n) for label, n in zip(labels, x.shape, strict=True)]
+        # Known arrays are filled up on the host: each new shape would be a program.
+        x = np.pad(x, more) if not traced(x) else jnp.pad(x, more) if any(map(any, more)) else x
+        if log:
+            x, power = normalized(x) if traced(x) else _normalized_on_host(x)
             exponent = exponent + power
         filled.append(x)
     out, power = _along(known.recipe, filled, log, precision)
-    return out, exponent + power
+    return out, jnp.asarray(exponent, jnp.int32) + power
+
+
+def _normalized_on_host(x: np.ndarray) -> tuple[np.ndarray, int]:
+    parts = (x.real, x.imag) if np.iscomplexobj(x) else (x,)
+    _, power = np.frexp(max(np.abs(part).max(initial=0) for part in parts))
+    half = int(power) // 2  # the power itself may be out of range where the result is not
+    scales = (np.ldexp(parts[0].dtype.type(1), -n) for n in (half, int(power) - half))
+    for scale in scales:
+        x = x * scale
+    return x, int(power)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))
@@ -250,9 +262,6 @@ def _along(recipe: Plan, operands: Sequence[Array], log: bool, precision: Any):
         return out, exponent
     out, power = normalized(out)
     return out, exponent + power
-
-
-_normalized_jit = jax.jit(normalized)
 
 
 def _sizes(equation: Equation) -> dict[tuple[int, ...], float]:
