@@ -112,6 +112,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .problems import StreamedDecomposition as StreamedDecomposition
     from .problems import Supervised as Supervised
     from .problems import SupervisedModel as SupervisedModel
+    from .problems import Tied as Tied
     from .problems import held_out_like as held_out_like
     from .problems import split_entries as split_entries
     from .solve import ALS as ALS
@@ -194,7 +195,7 @@ _HOMES = {
     ".problems": (
         "Bernoulli Completion Decomposition Density DensityModel Huber LeastSquares Objective "
         "Poisson Problem Squared StreamedCompletion StreamedDecomposition Supervised "
-        "SupervisedModel held_out_like split_entries"
+        "SupervisedModel Tied held_out_like split_entries"
     ),
     ".solve": (
         "ALS EM CrossValidation FitResult GaussNewton LevenbergMarquardt Minibatch Optax "
