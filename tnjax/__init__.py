@@ -120,6 +120,8 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .solve import CrossValidation as CrossValidation
     from .solve import FitResult as FitResult
     from .solve import GaussNewton as GaussNewton
+    from .solve import LatentDimension as LatentDimension
+    from .solve import LatentFit as LatentFit
     from .solve import LevenbergMarquardt as LevenbergMarquardt
     from .solve import Minibatch as Minibatch
     from .solve import Optax as Optax
@@ -133,6 +135,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .solve import fit_from_disk as fit_from_disk
     from .solve import fit_stream as fit_stream
     from .solve import influence as influence
+    from .solve import latent_dimension as latent_dimension
 
     __version__: str
 
@@ -198,9 +201,9 @@ _HOMES = {
         "SupervisedModel Tied held_out_like split_entries"
     ),
     ".solve": (
-        "ALS EM CrossValidation FitResult GaussNewton LevenbergMarquardt Minibatch Optax "
-        "PriorChoice RidgeChoice Solver choose_prior choose_ridge cross_validate fit "
-        "fit_from_disk fit_stream influence"
+        "ALS EM CrossValidation FitResult GaussNewton LatentDimension LatentFit "
+        "LevenbergMarquardt Minibatch Optax PriorChoice RidgeChoice Solver choose_prior "
+        "choose_ridge cross_validate fit fit_from_disk fit_stream influence latent_dimension"
     ),
 }
 # Names of version 0.1, and what they are now.
