@@ -67,6 +67,8 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from ._search.spectra.tree_svd import tensor_train_svd as tensor_train_svd
     from ._search.spectra.tree_svd import tree_svd as tree_svd
     from ._search.spectra.tree_svd import tucker_svd as tucker_svd
+    from ._search.stability import Stability as Stability
+    from ._search.stability import stability as stability
     from ._search.strategies.fixed import FixedFormat as FixedFormat
     from ._search.strategies.genetic import Genetic as Genetic
     from ._search.strategies.latent_tree import LatentTree as LatentTree
@@ -175,6 +177,7 @@ _HOMES = {
     "._search.spectra.cuts": "Certificate CutBounds cut_bounds",
     "._search.spectra.graphs": "inferred_graphs",
     "._search.spectra.tree_svd": "hierarchical_tucker_svd tensor_train_svd tree_svd tucker_svd",
+    "._search.stability": "Stability stability",
     "._search.strategies.fixed": "FixedFormat",
     "._search.strategies.genetic": "Genetic",
     "._search.greedy.greedy_trial": "GreedyTrial",
