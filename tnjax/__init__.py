@@ -69,6 +69,8 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from ._search.spectra.tree_svd import tensor_train_svd as tensor_train_svd
     from ._search.spectra.tree_svd import tree_svd as tree_svd
     from ._search.spectra.tree_svd import tucker_svd as tucker_svd
+    from ._search.stability import Stability as Stability
+    from ._search.stability import stability as stability
     from ._search.strategies.fixed import FixedFormat as FixedFormat
     from ._search.strategies.genetic import Genetic as Genetic
     from ._search.strategies.latent_tree import LatentTree as LatentTree
@@ -114,6 +116,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .problems import StreamedDecomposition as StreamedDecomposition
     from .problems import Supervised as Supervised
     from .problems import SupervisedModel as SupervisedModel
+    from .problems import Tied as Tied
     from .problems import held_out_like as held_out_like
     from .problems import split_entries as split_entries
     from .solve import ALS as ALS
@@ -121,6 +124,8 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .solve import CrossValidation as CrossValidation
     from .solve import FitResult as FitResult
     from .solve import GaussNewton as GaussNewton
+    from .solve import LatentDimension as LatentDimension
+    from .solve import LatentFit as LatentFit
     from .solve import LevenbergMarquardt as LevenbergMarquardt
     from .solve import Minibatch as Minibatch
     from .solve import Optax as Optax
@@ -134,6 +139,7 @@ if TYPE_CHECKING:  # the names for people and type checkers; `_HOMES` has them f
     from .solve import fit_from_disk as fit_from_disk
     from .solve import fit_stream as fit_stream
     from .solve import influence as influence
+    from .solve import latent_dimension as latent_dimension
 
     __version__: str
 
@@ -175,6 +181,7 @@ _HOMES = {
     "._search.spectra.cuts": "Certificate CutBounds cut_bounds",
     "._search.spectra.graphs": "inferred_graphs",
     "._search.spectra.tree_svd": "hierarchical_tucker_svd tensor_train_svd tree_svd tucker_svd",
+    "._search.stability": "Stability stability",
     "._search.strategies.fixed": "FixedFormat",
     "._search.strategies.genetic": "Genetic",
     "._search.greedy.greedy_trial": "GreedyTrial",
@@ -198,12 +205,12 @@ _HOMES = {
     ".problems": (
         "Bernoulli Completion Decomposition Density DensityModel Huber LeastSquares Objective "
         "Poisson Problem Squared StreamedCompletion StreamedDecomposition Supervised "
-        "SupervisedModel held_out_like split_entries"
+        "SupervisedModel Tied held_out_like split_entries"
     ),
     ".solve": (
-        "ALS EM CrossValidation FitResult GaussNewton LevenbergMarquardt Minibatch Optax "
-        "PriorChoice RidgeChoice Solver choose_prior choose_ridge cross_validate fit "
-        "fit_from_disk fit_stream influence"
+        "ALS EM CrossValidation FitResult GaussNewton LatentDimension LatentFit "
+        "LevenbergMarquardt Minibatch Optax PriorChoice RidgeChoice Solver choose_prior "
+        "choose_ridge cross_validate fit fit_from_disk fit_stream influence latent_dimension"
     ),
 }
 # Names of version 0.1, and what they are now.

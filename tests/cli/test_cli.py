@@ -639,3 +639,22 @@ def test_the_program_ends_with_status_2_and_no_traceback(files):
     assert said.startswith("tnjax: error: ")
     assert said.count("\n") == 1
     assert snapshot(files) == before
+
+
+def test_the_report_tells_which_bonds_come_back(tmp_path):
+    noise = np.random.default_rng(2).standard_normal((4, 4, 4))
+    clean = tensor()
+    np.save(
+        tmp_path / "x.npy", clean + 0.05 * noise * np.linalg.norm(clean) / np.linalg.norm(noise)
+    )
+    options = ("--target-error", "0.05", "--stability", "2")
+    found = Run(tmp_path / "run", tmp_path / "x.npy", *options)
+    assert found.status == 0
+    (table,) = [
+        s for s in found.result["report"]["sections"] if s.get("title") == "Bonds that come back"
+    ]
+    assert ["0-1", 2, 1.0] in [row[:3] for row in table["rows"]]
+    assert "Bonds that come back" in (tmp_path / "run" / "report.html").read_text()
+    check_refusal(
+        tmp_path, "decompose", tmp_path / "x.npy", *options[:3], "-1", "--out", tmp_path / "no"
+    )

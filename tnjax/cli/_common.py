@@ -49,7 +49,7 @@ def check_search_options(options: SearchOptions, *, ends: bool = False) -> None:
     if not -(2**63) <= options.seed < 2**63:
         raise InputError(f"--seed must fit into 64 bits, got {options.seed}.")
     check_device_options(options)
-    _strategy(options)
+    strategy_of(options)
     if options.memory_limit is not None:
         from ..contract.cost import parse_bytes
 
@@ -137,7 +137,7 @@ def set_up_jax(options: SearchOptions) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 
 
-def _strategy(options: SearchOptions):
+def strategy_of(options: SearchOptions):
     """The strategy that the options name, with those of its own options that were given."""
     import_all()
     from .._search.registry import make_strategy
@@ -230,7 +230,7 @@ def run_search(
         result = search(
             problem,
             key=jax.random.key(options.seed),
-            strategy=_strategy(options),
+            strategy=strategy_of(options),
             target_error=options.target_error,
             max_params=options.max_params,
             max_steps=1 if options.ranks and not options.max_steps else options.max_steps,

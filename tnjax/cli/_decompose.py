@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from ._options import DecomposeOptions
 if TYPE_CHECKING:
     import numpy as np
 
+    from .._report import Section
     from .._search.result import SearchResult
     from ..io import Reshape, TensorData
     from ..sweep import Watch
@@ -57,6 +59,7 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
 
     from ._observed import about_tensor, read_named
     from ._sparse import decompose_sparse, lists_entries
+    from ._stability import bonds_again
     from ._streamed import decompose_streamed, too_large
 
     if lists_entries(options):
@@ -96,11 +99,12 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
         display.line(about)
     title = f"{options.input.name}: {plan.describe()}"
     result = run_search(options, problem, title, watch, display)
+    sections = bonds_again(options, problem, result, display) if leads(mesh) else ()
     if scales is not None:
         result = restored_result(result, scales)
 
     def write() -> str:
-        _write(options, data, plan, result, values.dtype)
+        _write(options, data, plan, result, values.dtype, sections)
         if options.certificate:
             display.status("computing the certificate")
             with written_together(options.out) as folder:
@@ -121,6 +125,10 @@ def _check(options: Decompose) -> None:
         )
     if options.certificate and not 0 < (options.target_error or 0.0) < 1:
         raise InputError("--certificate needs a --target-error below 1.")
+    if options.stability < 0:
+        raise InputError(f"--stability must be 0 or more, got {options.stability}.")
+    if options.stability and (options.devices or options.mesh or options.coordinator):
+        raise InputError("--stability is for one device: leave --devices and --mesh out.")
     parse_dims(options.reshape)
 
 
@@ -144,7 +152,12 @@ def _reshaped(options: Decompose, array: np.ndarray) -> tuple[Reshape, np.ndarra
 
 
 def _write(
-    options: Decompose, data: TensorData, plan: Reshape, result: SearchResult, kind: np.dtype
+    options: Decompose,
+    data: TensorData,
+    plan: Reshape,
+    result: SearchResult,
+    kind: np.dtype,
+    sections: Sequence[Section],
 ) -> None:
     """Write the run folder, with the error on the tensor as it was read."""
     import numpy as np
@@ -163,6 +176,7 @@ def _write(
     run = decomposition_run(
         options.input.name, data, plan, result, restored, error, settings("decompose", options)
     )
+    run = dataclasses.replace(run, sections=(*sections, *run.sections))
 
     def more(folder: Path) -> None:
         if data.modes is not None:

@@ -141,6 +141,9 @@ class CertificateOptions:
     certificate: bool = False
     """Also say, and write to certificate.json, how small a network could be at --target-error, as
     far as the ranks of the data's unfoldings tell."""
+    stability: int = 0
+    """Search so many times more, on the network plus its residuals in another order, and tell in
+    the report how often each bond came back."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,7 @@ def decompose_streamed(
         ("--fit", options.fit != "exact"),
         ("--certificate", options.certificate),
         ("--standardize", options.standardize is not None),
+        ("--stability", options.stability > 0),
     ):
         if given:
             raise InputError(

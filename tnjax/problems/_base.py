@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, Real
+from jaxtyping import Array, Int, PRNGKeyArray, Real
 
 from .. import _mesh
 from .._network import TensorNetwork, balance
@@ -55,6 +55,7 @@ class Problem(eqx.Module):
     - `sampled`: entries that are learned from by least squares, for completion in groups of modes.
     - `num_samples`, `batch_loss`: samples that `Minibatch` draws from.
     - `nonnegative`, `feasible`, `prepared`, `named_start`: what cores may be, where they start.
+    - `perturbed`, `resampled`: other data like these, to see what of a result comes back.
     - `restarts`: whether fits are repeated from other starts.
     - `likelihood_rows`, `judging_rows`: rows of categories, for `EM` and `LatentTree`.
     - `default_strategy`, `model`: what a search does by default, and what its result is good for.
@@ -259,6 +260,31 @@ class Problem(eqx.Module):
     def prepared(self, network: TensorNetwork) -> TensorNetwork:
         """A random network as a start for this problem."""
         return network
+
+    def perturbed(self: AnyProblem, noise: Any, *, key: PRNGKeyArray) -> AnyProblem:
+        """The problem of data with multiplicative noise: each number times one that is uniform
+        between `1 - noise` and `1 + noise`.
+
+        Raises:
+            ValueError: where nothing is known of the data.
+        """
+        raise ValueError(f"{type(self).__name__} cannot perturb its data.")
+
+    def resampled(self: AnyProblem, network: TensorNetwork, *, key: PRNGKeyArray) -> AnyProblem:
+        """The problem of data as their source might have given them another time.
+
+        Args:
+            network: fitted to the problem, in the units of the solvers: what is taken for true.
+            key: from `jax.random.key`.
+
+        Returns:
+            for a dense tensor the network plus its residuals in another order; for samples, as many
+            of them drawn anew (a bootstrap, by their weights).
+
+        Raises:
+            ValueError: where nothing is known of the data.
+        """
+        raise ValueError(f"{type(self).__name__} cannot resample its data.")
 
     @property
     def restarts(self) -> bool:
@@ -489,6 +515,10 @@ class LeastSquares(Problem):
     def exact_rows(self) -> bool:
         """Whether the loss is a quadratic function of each core, which `coupled_equations` give."""
         return self.quadratic
+
+    def exact_core(self, node: int) -> bool:
+        """`exact_rows` of the core of one node."""
+        return self.exact_rows
 
     def coupled_equations(
         self,

@@ -12,11 +12,11 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 
 from .. import _lean as lean
 from .. import _mesh
-from .._network import TensorNetwork
+from .._network import TensorNetwork, scaled
 from .._structure import Structure
 from .._tracing import traced
 from ..contract import kernels
@@ -48,10 +48,14 @@ class Decomposition(AllCells):
             zero or not finite ends with the status `NON_FINITE`.
         mesh: from `tnjax.make_mesh`: its `data` axis shares out the tensor along the longest mode,
             its `candidates` axis the networks of a search that are looked at together.
+        nonnegative: whether no core may have a negative entry. `ALS` then solves for the rows of
+            cores by coordinate descent (hierarchical ALS), and what reads singular values is left
+            out. (The tensor may have negative entries all the same: noise makes some.)
 
     Raises:
         ValueError: if the tensor is empty, has no mode, is zero, or holds NaN, infinity or masked
-            entries; if a traced one should go onto a mesh.
+            entries; if a traced one should go onto a mesh; if `nonnegative` cores are asked for a
+            complex one.
 
     Example:
         >>> import numpy as np
@@ -67,9 +71,11 @@ class Decomposition(AllCells):
     target: Inexact[Array, "..."]
     _scale: Float[Array | np.ndarray, ""]
     slabs: Slabs | None = eqx.field(static=True, default=None, kw_only=True)
+    _nonnegative: bool = eqx.field(static=True, default=False, kw_only=True)
 
-    def __init__(self, tensor: Any, *, mesh: Mesh | None = None):
+    def __init__(self, tensor: Any, *, mesh: Mesh | None = None, nonnegative: bool = False):
         _check_unmasked(tensor)
+        self._nonnegative = bool(nonnegative)
         known = not traced(tensor)
         tensor = np.asarray(tensor) if known else tensor
         if tensor.dtype.kind in "iub":
@@ -77,6 +83,11 @@ class Decomposition(AllCells):
         if tensor.dtype.kind not in "fcV":
             raise ValueError(f"Decomposition: expected a tensor of numbers, got {tensor.dtype}.")
         tensor = computed(tensor, "Decomposition")
+        if nonnegative and tensor.dtype.kind == "c":
+            raise ValueError(
+                f"Decomposition: nonnegative cores need real entries, got {tensor.dtype}; "
+                "decompose moduli, or leave `nonnegative` out."
+            )
         if not tensor.ndim or not tensor.size:
             raise ValueError(
                 f"Decomposition: expected a tensor with one or more modes and no empty one, got "
@@ -112,8 +123,12 @@ class Decomposition(AllCells):
         self.target = jax.device_put(unit) if self.slabs is None else self.slabs.put(unit)
 
     @property
+    def nonnegative(self) -> bool:
+        return self._nonnegative
+
+    @property
     def is_dense(self) -> bool:
-        return True
+        return not self.nonnegative  # truncated SVDs have entries of both signs
 
     @property
     def dense_target(self) -> np.ndarray:
@@ -134,11 +149,11 @@ class Decomposition(AllCells):
     @property
     def projectable(self) -> bool:
         # A subclass may have more data, or another loss: it has to say so itself.
-        return type(self) is Decomposition
+        return type(self) is Decomposition and not self.nonnegative
 
     @property
     def permutable(self) -> bool:
-        return self.projectable
+        return type(self) is Decomposition
 
     def permuted(self: AnyDecomposition, orders: Sequence[Sequence[int]]) -> AnyDecomposition:
         if not self.permutable:
@@ -149,6 +164,40 @@ class Decomposition(AllCells):
             targets = self.slabs.put(targets, stacked=True)
         stacked = lambda leaf: targets if leaf is self.target else np.stack([leaf] * len(orders))
         return jax.tree.map(stacked, self)
+
+    def prepared(self, network: TensorNetwork) -> TensorNetwork:
+        """A random start; without negative entries, of the norm of the tensor."""
+        if not self.nonnegative:
+            return network
+        cores = [jnp.abs(core) for core in network.cores]
+        network = TensorNetwork(network.structure, cores)
+        return scaled(network, 1 / network.norm())
+
+    def perturbed(self: AnyDecomposition, noise: Any, *, key: PRNGKeyArray) -> AnyDecomposition:
+        real = jnp.finfo(self.dtype).dtype
+        factors = 1 + noise * jax.random.uniform(key, self.shape, real, -1, 1)
+        return self._of(self._local * factors.astype(self.dtype))
+
+    def resampled(
+        self: AnyDecomposition, network: TensorNetwork, *, key: PRNGKeyArray
+    ) -> AnyDecomposition:
+        residual = _residual(network.structure, network.cores, self._local)
+        mixed = jax.random.permutation(key, residual.ravel()).reshape(residual.shape)
+        return self._of(self._local - residual + mixed)
+
+    @property
+    def _local(self) -> Array:
+        if self.slabs is not None:
+            raise ValueError(
+                "Decomposition: on a mesh no other data are drawn; take problem.placed(None)."
+            )
+        return jnp.asarray(self.target)
+
+    def _of(self: AnyDecomposition, tensor: Array) -> AnyDecomposition:
+        """The same problem of another tensor, in the units of the solvers."""
+        target, factor = _normalized(tensor)
+        scale = jnp.asarray(self._scale) * factor.astype(jnp.asarray(self._scale).dtype)
+        return self._with(target=target, _scale=scale)
 
     @property
     def resolution(self) -> float:

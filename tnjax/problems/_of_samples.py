@@ -5,8 +5,9 @@ import dataclasses
 from typing import Any, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .. import _lean as lean
 from .._network import TensorNetwork
@@ -157,6 +158,21 @@ class OfSamples(LeastSquares):
     def _error(self, samples: Any, prediction: Array) -> Array:
         loss = self._mean_loss(samples, prediction)
         return samples.unit * jnp.sqrt(loss) if self.loss_function.quadratic else loss
+
+    def perturbed(self: Kind, noise: Any, *, key: PRNGKeyArray) -> Kind:
+        values = self.training.values
+        factors = 1 + noise * jax.random.uniform(key, values.shape, self.penalty.dtype, -1, 1)
+        values = values * factors.astype(values.dtype)
+        return eqx.tree_at(lambda problem: problem.training.values, self, values)
+
+    def resampled(self: Kind, network: TensorNetwork, *, key: PRNGKeyArray) -> Kind:
+        weights, count = jnp.asarray(self.training.weights), self.training.count
+        drawn = jax.random.randint(key, (count,), 0, count)
+        times = jnp.zeros_like(weights).at[drawn].add(1)
+        weights = weights * times
+        return eqx.tree_at(
+            lambda problem: problem.training.weights, self, weights / jnp.sum(weights)
+        )
 
     def with_ridge(self: Kind, ridge: float) -> Kind:
         """The same problem with another ridge (and the same compiled programs)."""

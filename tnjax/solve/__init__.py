@@ -12,6 +12,9 @@ from ._from_disk import fit_from_disk as fit_from_disk
 from ._gauss_newton import GaussNewton as GaussNewton
 from ._influence import Influence as Influence
 from ._influence import influence as influence
+from ._latent import LatentDimension as LatentDimension
+from ._latent import LatentFit as LatentFit
+from ._latent import latent_dimension as latent_dimension
 from ._levenberg import LevenbergMarquardt as LevenbergMarquardt
 from ._minibatch import Minibatch as Minibatch
 from ._prior_choice import PriorChoice as PriorChoice

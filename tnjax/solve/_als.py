@@ -149,7 +149,7 @@ def _solved(
         core = lax.add(cores[node], lean.reshape(step, cores[node].shape))
         return TensorNetwork(network.structure, [*cores[:node], core, *cores[node + 1 :]])
 
-    if squares.exact_rows:
+    if squares.exact_core(node):
         return moved(step)
     along = lambda length: moved(length.astype(step.dtype) * step)
     return along(_length(problem, along, jnp.ones((), ridge.dtype)))
