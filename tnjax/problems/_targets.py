@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from .._tracing import traced
@@ -61,7 +61,7 @@ def checked_features(features: Any) -> tuple[np.ndarray, ...]:
             )
     floating = [array.dtype for array in arrays if array.dtype.kind == "f"]
     given = np.result_type(*floating) if floating else np.float64
-    dtype = jnp.zeros((), np.promote_types(given, np.float32)).dtype
+    dtype = jax.dtypes.canonicalize_dtype(np.promote_types(given, np.float32))
     return tuple(array.astype(dtype) for array in arrays)
 
 
