@@ -11,7 +11,7 @@ from tnjax.cli import main
 def run(*arguments, progress: bool = False) -> tuple[int, str, str]:
     """Exit status, standard output, standard error, without the lines of progress by default."""
     words = [str(word) for word in arguments]
-    if words[0] in ("decompose", "complete"):
+    if words[0] in ("decompose", "complete", "fit", "density"):
         words += ["--cache", "none"]
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

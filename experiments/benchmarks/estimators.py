@@ -20,17 +20,19 @@ from records import about, keep
 
 import tnjax
 
+ESTIMATORS = ("TNDensity", "TNImputer", "TNRegressor", "TNClassifier")
 
-def checks() -> dict:
+
+def checks(names: list[str]) -> dict:
     """Every check of scikit-learn for each estimator: how many passed, and which did not."""
     from sklearn.utils.estimator_checks import check_estimator
 
-    from tnjax.sklearn import TNClassifier, TNImputer, TNRegressor
+    from tnjax import sklearn
 
     found = {}
-    for estimator in (TNImputer(), TNRegressor(), TNClassifier()):
+    for name in names:
+        estimator = getattr(sklearn, name)()
         ran = check_estimator(estimator, on_fail=None, on_skip=None)
-        name = type(estimator).__name__
         failed = [f"{r['check_name']}: {r['exception']}" for r in ran if r["status"] == "failed"]
         found[name] = {**Counter(r["status"] for r in ran), "which": failed}
         print(name, found[name], flush=True)
@@ -226,7 +228,7 @@ def regression(seeds: int, samples: int = 200, shape=(25, 25, 3), rank: int = 2)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checks", action="store_true")
+    parser.add_argument("--checks", nargs="*", default=None, metavar="ESTIMATOR")
     parser.add_argument("--tables", nargs="*", default=[])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--rows", type=int, help="of each table, at most")
@@ -234,8 +236,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found = {}
-    if options.checks:
-        found["checks"] = checks()
+    if options.checks is not None:
+        found["checks"] = checks(options.checks or list(ESTIMATORS))
     if options.tables:
         found["scores"] = scores(options.tables, options.folds, options.rows)
     if options.regression:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import sys
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ from PIL import Image
 
 from tests.helpers import make_result
 from tnjax import MoveRecord, Status, Structure, report
-from tnjax._report import Curves, HeatMaps, Pictures, Table, page_html, search_sections
+from tnjax._report import Curves, Drawn, HeatMaps, Pictures, Table, page_html, search_sections
 from tnjax._report.record import load_result, result_record
 from tnjax._report.run import Run, rebuild_report, write_run
 from tnjax._report.section_files import read_section, section_record
 from tnjax._report.sections import heat_png
+from tnjax.plot import structure_svg
 from tnjax.plot.svg import path_drawing
 
 START = Structure.rank_one((4, 5, 6))
@@ -236,7 +238,7 @@ def test_nodes_that_split_merge_and_are_numbered_anew_keep_their_modes():
     assert len(drawing.legs) == 5  # three modes, an internal node, a merged node
     shown = [[name for name in frame.names if name] for frame in drawing.frames]
     assert shown == [["0", "1", "2"], ["0", "1", "2", "3"], ["0", "1"]]
-    mode_one = drawing.legs.index((5,))
+    mode_one = drawing.legs.index(("5",))
     assert len({frame.places[mode_one] for frame in drawing.frames}) == 1
     for frame in drawing.frames:
         assert [place is None for place in frame.places] == [not name for name in frame.names]
@@ -255,11 +257,27 @@ def test_no_node_of_a_path_hides_another():
         assert min(gaps) > 20
 
 
+def test_names_stand_at_the_modes_of_a_drawing_and_have_room():
+    names = ("age", "a name of more than twenty letters", "<b>")
+    train = Structure.tensor_train((2, 3, 2), 2)
+    picture = structure_svg(train, names=names, notes={(1, 2): "0.3"})
+    root = ET.fromstring(picture)
+    words = [node.text for node in root.iter() if node.text]
+    assert {"age", "a name of more than…", "<b>", "2 · 0.3", "2"} <= set(words)
+    left, top, wide, tall = map(float, root.attrib["viewBox"].split())
+    assert (left, top) == (-wide / 2, -tall / 2)
+    assert wide > tall == 316
+    plain = structure_svg(train)
+    assert 'viewBox="-158 -158 316 316"' in plain
+
+
 # Sections -----------------------------------------------------------------------------------
 
 SECTIONS = [
     Table("Errors", ("set", "error", "good"), [("test", 0.25, True), ("train", math.inf, None)]),
     Curves("Over steps", "step", "error", {"train": [(0, 0.5), (1, 0.2)]}, "a note"),
+    Curves("Dots", "x", "y", {"seen": [(0, -1.0), (1, 1.0)], "none": [(0, 0.0)]}, dots=("seen",)),
+    Drawn("Columns", Structure.tensor_train((2, 3, 2), 2), ("a", "b & c", "d"), {(0, 1): "0.3"}),
     Pictures("Two", {"First one": png(), "Second: <b>": png((1, 2, 3))}),
     HeatMaps("Maps", {"a": np.array([[1.0, -2.0], [0.0, 4.0]])}),
 ]
@@ -274,7 +292,7 @@ def test_sections_come_back_from_their_records(tmp_path, section):
 
 
 def test_sections_of_unknown_kinds_cannot_be_kept(tmp_path, found):
-    with pytest.raises(ValueError, match="Table, Curves, Pictures and HeatMaps"):
+    with pytest.raises(ValueError, match="kinds Table, Curves, Pictures, HeatMaps, Drawn"):
         section_record(search_sections(found)[0], tmp_path)
 
 
@@ -285,6 +303,7 @@ def test_sections_of_unknown_kinds_cannot_be_kept(tmp_path, found):
         {"kind": "table", "title": "t", "columns": ["a"], "rows": [[1, 2]], "note": ""},
         {"kind": "pictures", "title": "t", "files": {"a": "../secret.png"}, "note": ""},
         {"kind": "curves", "title": "t", "x": "", "y": "", "lines": {"a": [["b", 1]]}, "note": ""},
+        {"kind": "network", "title": "t", "structure": {}, "names": [], "notes": [], "note": ""},
         {},
         [],
     ],

@@ -13,6 +13,7 @@ from .run import write_result as write_result
 from .run import write_run as write_run
 from .search import search_sections as search_sections
 from .sections import Curves as Curves
+from .sections import Drawn as Drawn
 from .sections import HeatMaps as HeatMaps
 from .sections import Pictures as Pictures
 from .sections import Section as Section

@@ -1,5 +1,6 @@
 """A search as one self-contained HTML page."""
 
+import dataclasses
 import html
 import os
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,9 @@ from .._status import Status
 from .page import page_html, write_page
 from .search import search_sections
 from .sections import Pictures, Section, Table
+
+# What the error of most searches is: on an axis, and below the number.
+RELATIVE = ("relative error", "relative, unsquared")
 
 
 def report(
@@ -47,20 +51,50 @@ def report(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     tnjax.report(result, pathlib.Path(folder) / "report.html", title="Ones")
     """
-    options = dict(options or {})
-    target = options.get("target_error")
-    parts = search_sections(result, target_error=target)
-    if images:
-        parts.insert(1, Pictures("Images", images))
-    parts[1:1] = sections
+    page = Page(title, details or {}, images or {}, sections, options or {}, versions or {})
+    write_report(result, path, page)
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """What a report shows beside the search.
+
+    Attributes:
+        title, details, images, sections, options, versions: as of `report`.
+        modes: names of the modes, where they have some.
+        error: what the error is, and how it is measured.
+    """
+
+    title: str
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    images: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    sections: Sequence[Section] = ()
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    modes: Sequence[str] | None = None
+    error: tuple[str, str] = RELATIVE
+
+
+def write_report(result: SearchResult, path: str | os.PathLike[str], page: Page) -> None:
+    """Write the report of a search, as `report` does.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    target = page.options.get("target_error")
+    parts = search_sections(result, target_error=target, modes=page.modes, error=page.error[0])
+    if page.images:
+        parts.insert(1, Pictures("Images", page.images))
+    parts[1:1] = page.sections
     for heading, table in (
-        ("About the run", details),
-        ("Options", _flat(options)),
-        ("Versions", versions),
+        ("About the run", page.details),
+        ("Options", _flat(page.options)),
+        ("Versions", page.versions),
     ):
         if table:
             parts.append(Table(heading, ("name", "value"), list(table.items())))
-    write_page(path, page_html(title, parts, lead=_lead(result), facts=_facts(result)))
+    facts = _facts(result, page.error)
+    write_page(path, page_html(page.title, parts, lead=_lead(result, target), facts=facts))
 
 
 def _flat(options: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -74,17 +108,18 @@ def _flat(options: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return out
 
 
-def _lead(result: SearchResult) -> str:
-    short = "" if result.status is Status.TARGET_REACHED else " short"
+def _lead(result: SearchResult, target: float | None) -> str:
+    reached = result.status is Status.TARGET_REACHED
+    short = " short" if not reached and (target is not None or not result.status.ok) else ""
     return (
         f'<p class="lead{short}">The search ended because '
         f"<strong>{html.escape(result.status.message)}</strong>.</p>"
     )
 
 
-def _facts(result: SearchResult) -> dict[str, Any]:
+def _facts(result: SearchResult, error: tuple[str, str]) -> dict[str, Any]:
     return {
-        "error": (f"{result.error:.4g}", "relative, unsquared"),
+        "error": (f"{result.error:.4g}", error[1]),
         "parameters": (result.num_params, "core entries"),
         "compression": (
             f"{result.structure.compression_ratio:.4g}x",

@@ -16,7 +16,7 @@ from .._search.result import SearchResult
 from ..io import Reshape, TensorData, save, write_image
 from ..plot import structure_svg
 from .archive import save_archive
-from .html import report
+from .html import RELATIVE, Page, write_report
 from .record import load_result, path_csv, read_record, result_record
 from .search import curve
 from .section_files import read_section, section_record
@@ -38,6 +38,7 @@ class Run:
         details: more about the run, for the report.
         sections: more parts of the report: `Table`, `Curves`, `Pictures`, `HeatMaps`.
         extra: more keys of `result.json`.
+        error: what the error is: on an axis, and below the number.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Run:
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     sections: Sequence[Section] = ()
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    error: tuple[str, str] = RELATIVE
 
 
 def write_run(folder: Path, run: Run) -> None:
@@ -72,6 +74,7 @@ def write_result(folder: Path, run: Run) -> None:
     record |= {**run.extra, "tensor": dict(run.tensor), "versions": versions()}
     record["report"] = {
         "title": run.title,
+        "error": list(run.error),
         "details": {key: cell_text(value) for key, value in run.details.items()},
         "sections": [section_record(section, folder) for section in run.sections],
     }
@@ -92,8 +95,9 @@ def write_pages(folder: Path, run: Run, to: Path | None = None) -> None:
         OSError: if a file cannot be written.
     """
     to = folder if to is None else to
-    write_text(to / "network.svg", structure_svg(run.result.structure))
-    write_text(to / "path.svg", curve(run.result, run.settings.get("target_error"))[0])
+    modes, target = run.tensor.get("modes"), run.settings.get("target_error")
+    write_text(to / "network.svg", structure_svg(run.result.structure, names=modes))
+    write_text(to / "path.svg", curve(run.result, target, run.error[0])[0])
     rebuild_report(folder, to / "report.html")
 
 
@@ -117,7 +121,9 @@ def rebuild_report(folder: Path, path: Path | None = None) -> Path:
         title, details = str(page.get("title", folder.name)), dict(page.get("details", {}))
         sections = [read_section(section, folder) for section in page.get("sections", [])]
         found = dict(record.get("versions", {}))
-    except (AttributeError, TypeError, ValueError) as error:
+        word, remark = map(str, page.get("error", RELATIVE))
+        modes = _modes(record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'result.json'}: {error}") from error
     try:
         text = (folder / "config.yaml").read_text(encoding="utf-8")
@@ -129,16 +135,16 @@ def rebuild_report(folder: Path, path: Path | None = None) -> Path:
     if not isinstance(settings, dict):
         raise ValueError(f"{folder / 'config.yaml'}: damaged (not a table of options).")
     path = folder / "report.html" if path is None else path
-    report(
-        result,
-        path,
-        title=title,
-        details=details,
-        sections=sections,
-        options=settings,
-        versions=found,
-    )
+    shown = Page(title, details, {}, sections, settings, found, modes, (word, remark))
+    write_report(result, path, shown)
     return path
+
+
+def _modes(record: Mapping[str, Any]) -> list[str] | None:
+    """Names of the modes of the network, where they have some."""
+    tensor = record.get("tensor", {})
+    names = tensor.get("modes")
+    return None if names is None or len(names) != len(tensor["dims"]) else list(map(str, names))
 
 
 def versions() -> dict[str, str]:

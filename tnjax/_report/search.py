@@ -22,7 +22,12 @@ _COLORS = (PALETTE[1], PALETTE[2], PALETTE[0])  # compiling, fitting, screening
 
 
 def search_sections(
-    result: SearchResult, *, target_error: float | None = None, name: str = ""
+    result: SearchResult,
+    *,
+    target_error: float | None = None,
+    name: str = "",
+    modes: Sequence[str] | None = None,
+    error: str = "relative error",
 ) -> list[Section]:
     """The sections of a report that tell of one search.
 
@@ -30,10 +35,12 @@ def search_sections(
         result: of `search`.
         target_error: marked in the curve.
         name: put before the headings, where a page tells of several searches.
+        modes: names of the modes, where they have some.
+        error: what the error is.
     """
     before = f"{name}: " if name else ""
-    sections: list[Section] = [Steps(f"{before}Step by step", result, target_error)]
-    factors = factor_maps(result)
+    sections: list[Section] = [Steps(f"{before}Step by step", result, target_error, modes, error)]
+    factors = factor_maps(result, modes)
     if factors:
         note = (
             "Each open leg's core as a matrix: the mode's index from left to right, the bonds' "
@@ -52,25 +59,29 @@ class Steps(Section):
         title: the heading.
         result: of `search`.
         target_error: marked in the curve.
+        modes: names of the modes, where they have some.
+        error: what the error is.
     """
 
     title: str
     result: SearchResult
     target_error: float | None = None
+    modes: Sequence[str] | None = None
+    error: str = "relative error"
 
     def body(self) -> str:
         path = self.result.path
-        drawing = path_drawing([step.structure for step in path])
+        drawing = path_drawing([step.structure for step in path], self.modes)
         first = self.shown()
-        chart, points, legend = curve(self.result, self.target_error)
+        chart, points, legend = curve(self.result, self.target_error, self.error)
         data = self._frames(drawing, points)
         text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
         label = html.escape(describe(path[first].structure))
         network = drawing_svg(drawing, first, label)
+        words = _network_words(drawing, self.modes is not None)
         return (
             f'<div class="tn-search">{_stepper(len(path), first)}<div class="pair">'
-            f"<figure><h3>Network</h3>{network}<figcaption>{_network_words(drawing)}"
-            f"</figcaption></figure>"
+            f"<figure><h3>Network</h3>{network}<figcaption>{words}</figcaption></figure>"
             f"<figure><h3>Error against parameters</h3>{chart}{legend}</figure>"
             f"{self._ranks(drawing)}{self._time()}</div>"
             f"<details><summary>All {len(path)} steps as a table</summary>"
@@ -146,7 +157,7 @@ class Steps(Section):
 
 
 def curve(
-    result: SearchResult, target_error: float | None = None
+    result: SearchResult, target_error: float | None = None, error: str = "relative error"
 ) -> tuple[str, list[Point | None], str]:
     """Error against parameters: the chart, where each step is in it in pixels, and the legend."""
     path, front = result.path, result.pareto
@@ -177,11 +188,11 @@ def curve(
         seen = math.isfinite(y) and (y > 0 or not axes[1].log)
         points.append((round(axes[0](x), 1), round(axes[1](y), 1)) if seen else None)
     label = (
-        f"Relative error against parameters: from {path[0].error:.3g} at "
+        f"{error.capitalize()} against parameters: from {path[0].error:.3g} at "
         f"{path[0].num_params:,} parameters to {best[1]:.3g} at {result.num_params:,}."
     )
     ring = '<circle class="tn-now tn-ring" r="8.5" fill="none" display="none"/>'
-    chart = curve_svg(series, x="parameters", y="relative error", label=label, extra=ring, **kinds)
+    chart = curve_svg(series, x="parameters", y=error, label=label, extra=ring, **kinds)
     return chart, points, legend_html(series)
 
 
@@ -191,7 +202,7 @@ def step_words(step: Step) -> str:
     return f"{step.move}{rank}, {step.num_params:,} parameters, error {step.error:.4g}"
 
 
-def factor_maps(result: SearchResult) -> dict[str, np.ndarray]:
+def factor_maps(result: SearchResult, modes: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """The core of each node with open legs as a matrix, bonds by modes, by a caption."""
     out = {}
     network = result.network
@@ -199,11 +210,11 @@ def factor_maps(result: SearchResult) -> dict[str, np.ndarray]:
         core = np.asarray(network.cores[node])
         if not legs or not np.isfinite(core).all():
             continue
-        modes = math.prod(core.shape[: len(legs)])
-        matrix = core.reshape(modes, -1).T
-        modes_named = "mode" if len(legs) == 1 else "modes"
+        matrix = core.reshape(math.prod(core.shape[: len(legs)]), -1).T
+        named = "mode" if len(legs) == 1 else "modes"
+        own = [str(mode) if modes is None else modes[mode] for mode in legs]
         words = [
-            f"{modes_named} {', '.join(map(str, legs))} (node {node})",
+            f"{named} {', '.join(own)} (node {node})",
             " x ".join(map(str, core.shape)),
         ]
         if np.iscomplexobj(matrix):
@@ -227,8 +238,8 @@ def _stepper(count: int, shown: int) -> str:
     )
 
 
-def _network_words(drawing: Drawing) -> str:
-    words = ["Circles are cores, lines at the rim their modes with sizes"]
+def _network_words(drawing: Drawing, named: bool) -> str:
+    words = [f"Circles are cores, lines at the rim their modes{'' if named else ' with sizes'}"]
     if any(not legs for legs in drawing.legs):
         words.append("orange squares internal cores")
     words.append("lines between them bonds with ranks")

@@ -1,5 +1,6 @@
 """Sections of a report as plain values for JSON, with files for pictures beside them."""
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .sections import Curves, HeatMaps, Pictures, Section, Table
+from .._structure import Structure, as_edge
+from .sections import Curves, Drawn, HeatMaps, Pictures, Section, Table
 
 
 def section_record(section: Section, folder: Path) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def section_record(section: Section, folder: Path) -> dict[str, Any]:
             for name, points in section.lines.items()
         }
         return {"kind": "curves", "title": section.title, "x": section.x, "y": section.y,
-                "lines": lines, "note": section.note}  # fmt: skip
+                "lines": lines, "note": section.note, "dots": list(section.dots)}  # fmt: skip
     if isinstance(section, Pictures):
         files = {}
         for caption, data in section.pictures.items():
@@ -37,8 +39,13 @@ def section_record(section: Section, folder: Path) -> dict[str, Any]:
         matrices = {name: np.asarray(m).tolist() for name, m in section.matrices.items()}
         return {"kind": "heat maps", "title": section.title, "matrices": matrices,
                 "note": section.note}  # fmt: skip
+    if isinstance(section, Drawn):
+        notes = [[list(edge), word] for edge, word in section.notes.items()]
+        return {"kind": "network", "title": section.title, "names": list(section.names),
+                "structure": json.loads(section.structure.to_json()), "notes": notes,
+                "note": section.note}  # fmt: skip
     raise ValueError(
-        f"A run folder keeps sections of the kinds Table, Curves, Pictures and HeatMaps; got "
+        f"A run folder keeps sections of the kinds Table, Curves, Pictures, HeatMaps, Drawn; got "
         f"{type(section).__name__}."
     )
 
@@ -62,7 +69,16 @@ def read_section(record: Mapping[str, Any], folder: Path) -> Section:
                     name: [(_number(x), _number(y)) for x, y in points]
                     for name, points in record["lines"].items()
                 }
-                return Curves(record["title"], record["x"], record["y"], lines, record["note"])
+                dots = record.get("dots", ())
+                return Curves(
+                    record["title"], record["x"], record["y"], lines, record["note"], dots
+                )
+            case "network":
+                structure = Structure.from_json(json.dumps(record["structure"]))
+                notes = {as_edge(edge): word for edge, word in record["notes"]}
+                if len(record["names"]) != len(structure.dims):
+                    raise ValueError("a network with other modes than names")
+                return Drawn(record["title"], structure, record["names"], notes, record["note"])
             case "pictures":
                 pictures = {}
                 for caption, name in record["files"].items():

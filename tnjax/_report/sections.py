@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..plot import Series, curve_svg
+from .._structure import Edge, Structure
+from ..plot import Series, curve_svg, structure_svg
 from ..plot.chart import PALETTE, legend_html
 
 
@@ -90,6 +91,7 @@ class Curves(Section):
         x, y: what the axes show.
         lines: points (x, y) by the names of the lines.
         note: a sentence above the chart.
+        dots: names of the lines of which the points alone are drawn.
 
     Example:
         >>> from tnjax._report import Curves
@@ -103,15 +105,49 @@ class Curves(Section):
     y: str
     lines: Mapping[str, Sequence[Sequence[float]]]
     note: str = ""
+    dots: Sequence[str] = ()
 
     def body(self) -> str:
-        series = [
-            Series(name, [(float(a), float(b)) for a, b in points], "both", PALETTE[k % 6])
-            for k, (name, points) in enumerate(self.lines.items())
-        ]
+        series = []
+        for k, (name, points) in enumerate(self.lines.items()):
+            alone = name in self.dots
+            places = [(float(a), float(b)) for a, b in points]
+            kind = "dots" if alone else "both"
+            series.append(Series(name, places, kind, PALETTE[k % 6], faint=alone))
         label = f"{self.title}: {self.y} against {self.x} for {', '.join(self.lines)}."
         chart = curve_svg(series, x=self.x, y=self.y, label=label, log_x=False)
         return f"{note_html(self.note)}<figure>{chart}{legend_html(series)}</figure>"
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn(Section):
+    """A structure with names at its modes and words on its bonds.
+
+    Args:
+        title: the heading.
+        structure: that is drawn.
+        names: of its modes.
+        notes: words beside the ranks of bonds.
+        note: a sentence above it.
+
+    Example:
+        >>> from tnjax import Structure
+        >>> from tnjax._report import Drawn
+        >>> pair = Structure.tensor_train((2, 3), 2)
+        >>> body = Drawn("Columns", pair, ("age", "sex"), {(0, 1): "0.2"}).body()
+        >>> "age" in body, "2 · 0.2" in body
+        (True, True)
+    """
+
+    title: str
+    structure: Structure
+    names: Sequence[str]
+    notes: Mapping[Edge, str] = dataclasses.field(default_factory=dict)
+    note: str = ""
+
+    def body(self) -> str:
+        svg = structure_svg(self.structure, names=self.names, notes=self.notes)
+        return f"{note_html(self.note)}<figure>{svg}</figure>"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,23 +9,25 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ._clock import left
 from ._devices import InputError, check_device_options, make_mesh
 from ._imports import find_modules_here, import_all
 from ._interrupt import stop_on_signals
-from ._options import SearchOptions
+from ._options import ComputingOptions, SearchOptions
 from ._progress import Display, displayed, only_shown
 
 if TYPE_CHECKING:  # imported late, so that --help and bad options are answered at once
     from jax.sharding import Mesh
 
+    from .._network import TensorNetwork
     from .._report import Run
     from .._search.result import SearchResult
+    from .._search.strategy import Strategy
     from ..problems import Problem, StreamedCompletion, StreamedDecomposition
     from ..sweep import Watch
 
@@ -42,14 +44,25 @@ def check_search_options(options: SearchOptions, *, ends: bool = False) -> None:
     given = (options.target_error, options.max_params, options.ranks)
     if not ends and all(option is None for option in given):
         raise InputError("give --target-error, --max-params, or both: when should it stop?")
-    for name in ("target_error", "max_params", "max_steps", "max_seconds"):
+    check_numbers(options, ("target_error", "max_params", "max_steps", "max_seconds"))
+    check_device_options(options)
+    strategy_of(options)
+    check_memory(options)
+
+
+def check_numbers(options: Any, names: Sequence[str]) -> None:
+    """Raise `InputError` unless these options are positive numbers, where they are given, and the
+    seed is one."""
+    for name in names:
         value = getattr(options, name)
         if value is not None and not (math.isfinite(value) and value > 0):
             raise InputError(f"--{name.replace('_', '-')} must be a positive number, got {value}.")
     if not -(2**63) <= options.seed < 2**63:
         raise InputError(f"--seed must fit into 64 bits, got {options.seed}.")
-    check_device_options(options)
-    strategy_of(options)
+
+
+def check_memory(options: ComputingOptions) -> None:
+    """Raise `ValueError` unless --memory-limit is a number of bytes."""
     if options.memory_limit is not None:
         from ..contract.cost import parse_bytes
 
@@ -119,7 +132,7 @@ def parse_dims(text: str | None, shape: tuple[int, ...] | None = None) -> tuple[
     return dims
 
 
-def set_up_jax(options: SearchOptions) -> None:
+def set_up_jax(options: ComputingOptions) -> None:
     """Precision, and the folder of compiled programs."""
     import jax
 
@@ -194,7 +207,7 @@ def written_together(out: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def settings(command: str, options: SearchOptions) -> dict[str, Any]:
+def settings(command: str, options: ComputingOptions) -> dict[str, Any]:
     """The options of a run as plain values, for `config.yaml`."""
     values = dataclasses.asdict(options).items()
     plain = {key: str(value) if isinstance(value, Path) else value for key, value in values}
@@ -212,6 +225,51 @@ def run_search(
 
     If somebody else watches it, progress and the end are up to them.
     """
+    most = 1 if options.ranks and not options.max_steps else options.max_steps
+    limits = {"target_error": options.target_error, "max_steps": most}
+    display.title(title)
+    return searched(options, problem, strategy_of(options), display, watch=watch, **limits)
+
+
+@runtime_checkable
+class RunOptions(Protocol):
+    """What every search is told."""
+
+    @property
+    def out(self) -> Path: ...
+    @property
+    def max_params(self) -> int | None: ...
+    @property
+    def max_seconds(self) -> float | None: ...
+    @property
+    def memory_limit(self) -> str | None: ...
+    @property
+    def resume(self) -> bool: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def searched(
+    options: RunOptions,
+    problem: Problem | StreamedDecomposition | StreamedCompletion,
+    strategy: Strategy | None,
+    display: Display,
+    *,
+    watch: Watch | None = None,
+    start: TensorNetwork | None = None,
+    **limits: Any,
+) -> SearchResult:
+    """A search with checkpoints in the run folder.
+
+    Args:
+        options: of the command.
+        problem: to search for.
+        strategy: None for the problem's own.
+        display: that tells of it.
+        watch: of a sweep, if it runs one.
+        start: a network to begin with.
+        limits: of `search`, beside those among the options.
+    """
     import jax
 
     from .. import Setup, search
@@ -222,7 +280,6 @@ def run_search(
     limit = None if options.memory_limit is None else parse_bytes(options.memory_limit)
     first = leads(mesh_of((problem,)))
     tidy = _no_empty(options.out) if first else contextlib.nullcontext()
-    display.title(title)
     with stop_on_signals(display.line, display.close) as stop, tidy:
         on_step, seconds = display.on_step, left(options.max_seconds)
         if watch is not None:
@@ -230,19 +287,19 @@ def run_search(
         result = search(
             problem,
             key=jax.random.key(options.seed),
-            strategy=strategy_of(options),
-            target_error=options.target_error,
+            strategy=strategy,
             max_params=options.max_params,
-            max_steps=1 if options.ranks and not options.max_steps else options.max_steps,
             max_seconds=seconds,
             memory_limit=limit,
             on_step=on_step,
             setup=Setup(
+                start=start,
                 on_progress=display.on_progress,
                 stop=stop,
                 checkpoints=options.out / CHECKPOINTS,
                 resume=options.resume,
             ),
+            **limits,
         )
     display.status("writing the run folder")
     return result
@@ -286,7 +343,7 @@ def written_by_first(
 
     more = from_first(mesh, lambda: write().encode()).decode()
     display.close()
-    return conclude(options, result, more) if leads(mesh) else _status(result)
+    return conclude(options, result, more) if leads(mesh) else exit_status(result)
 
 
 def conclude(options: SearchOptions, result: SearchResult, more: str = "") -> int:
@@ -299,10 +356,10 @@ def conclude(options: SearchOptions, result: SearchResult, more: str = "") -> in
             f"{result.status.message}; see {page if page.exists() else options.out}",
             flush=True,
         )
-    return _status(result)
+    return exit_status(result)
 
 
-def _status(result: SearchResult) -> int:
+def exit_status(result: SearchResult) -> int:
     from .. import Status
 
     if result.status is Status.INTERRUPTED:

@@ -20,11 +20,14 @@ from ._interrupt import raised_again
 from ._report import Report
 from ._show import Show
 from ._sweep import Sweep
+from ._table_commands import Density, Fit
 
 _COMMANDS = {
     "decompose": Decompose,
     "complete": Complete,
     "compress": Compress,
+    "fit": Fit,
+    "density": Density,
     "sweep": Sweep,
     "show": Show,
     "report": Report,

@@ -23,8 +23,8 @@ class Show:
     """Print what a run, a compression or a sweep found, on one screen."""
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The folder that decompose, complete, compress or sweep has written, or a network.safetensors
-    file."""
+    """The folder that decompose, complete, compress, fit, density or sweep has written, or a
+    network.safetensors file."""
 
     def run(self) -> int:
         lines = list(_lines(self.folder))  # all of them, or an error
@@ -47,8 +47,9 @@ def _lines(path: Path) -> Iterator[str]:
             "command with --resume goes on with it."
         )
     raise InputError(
-        f"{path}: nothing to show: expected the folder that tnjax decompose, complete, compress or "
-        "sweep has written, with network.safetensors, model.safetensors or sweep.yaml in it."
+        f"{path}: nothing to show: expected the folder that tnjax decompose, complete, compress, "
+        "fit, density or sweep has written, with network.safetensors, model.safetensors or "
+        "sweep.yaml in it."
     )
 
 
@@ -66,6 +67,22 @@ def _network(path: Path) -> Iterator[str]:
         found = _record(record)
         for key in ("status", "error", "seconds", "steps"):
             yield f"{key}: {found.get(key)}"
+        if "table" in found:
+            yield from _table_run(found["table"], record)
+
+
+def _table_run(found: Any, path: Path) -> Iterator[str]:
+    """How good the model of a table is, and what its columns are worth."""
+    try:
+        target = f" of {found['target']}" if "target" in found else ""
+        yield f"{found['task']}{target}: {found['words']}"
+        yield ""
+        unit = "share of the loss" if "target" in found else "nats shared with the others"
+        worth = sorted(found["columns"].items(), key=lambda item: -item[1])
+        rows = [(name, f"{value:.4g}") for name, value in worth]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error!r}).") from error
+    yield from _table(("column", unit), rows, path)
 
 
 def _compression(folder: Path) -> Iterator[str]:

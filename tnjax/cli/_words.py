@@ -19,6 +19,7 @@ _OPTIONS = (
     ("name the columns that are modes and values", "name columns with --modes and --value"),
     ("name the other columns as modes; if these are the values, name it as the value column",
      "name the other columns in --modes; if these are the values, name it with --value"),
+    ("or name the column as one of words", "or name the column in --words"),
     ("max_bytes=", "the limit of "),
 )  # fmt: skip
 _ENTRY = re.compile(r"for example \(([0-9, ]+)\)")

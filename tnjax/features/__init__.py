@@ -4,6 +4,9 @@ from ._base import FeatureMap as FeatureMap
 from ._base import Fitted as Fitted
 from ._categorical import Categorical as Categorical
 from ._categorical import FittedCategorical as FittedCategorical
+from ._codes import Bins as Bins
+from ._codes import Codebook as Codebook
+from ._codes import Labels as Labels
 from ._columns import Columns as Columns
 from ._local import FittedRadial as FittedRadial
 from ._local import FittedSpline as FittedSpline

@@ -8,6 +8,9 @@ from ._coordinates import read_coordinates as read_coordinates
 from ._files import load as load
 from ._files import load_metadata as load_metadata
 from ._files import save as save
+from ._frames import TableData as TableData
+from ._frames import read_table as read_table
+from ._frames import write_table as write_table
 from ._given_labels import parse_labels as parse_labels
 from ._images import write_image as write_image
 from ._interchange import from_einsum as from_einsum

@@ -7,10 +7,10 @@ color of its surroundings, so that a drawing fits light and dark pages.
 import dataclasses
 import html
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from .._structure import Structure
+from .._structure import Edge, Structure
 from ._layout import node_names, path_layout
 
 # Okabe and Ito's palette, told apart by the color-blind.
@@ -18,6 +18,8 @@ NODE, INTERNAL, BOND, HYPER, MUTED = "#0072B2", "#E69F00", "#808890", "#D55E00",
 
 _SCALE = 100.0  # pixels for the radius of the circle of nodes
 _HALF = 158  # of the drawing's width and height
+_LETTER = 6.2  # pixels of a letter
+_SHORT, _LONGEST = 4, 20  # letters of a name that need no room of their own; that are shown
 _ROOMY = 22.0  # pixels between two ranks
 _ALONG = (0.5, 0.4, 0.6, 0.32, 0.68, 0.26, 0.74)  # where on its bond a rank may be written
 
@@ -44,18 +46,26 @@ class Drawing:
     """All nodes and bonds that the structures of a path ever have, and a frame for each.
 
     Attributes:
-        legs: sizes of the open legs of each node.
+        legs: words at the open legs of each node: sizes, or names.
         bonds: positions in `legs` of the nodes that each bond joins.
         along: where on each bond its rank is written, between 0 and 1.
         frames: one for each structure.
         radius: of a node.
+        notes: words beside the rank of each bond; none if there are none.
     """
 
-    legs: tuple[tuple[int, ...], ...]
+    legs: tuple[tuple[str, ...], ...]
     bonds: tuple[tuple[int, ...], ...]
     along: tuple[float, ...]
     frames: tuple[Frame, ...]
     radius: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def half(self) -> tuple[float, float]:
+        """Of its width and height: names need room beside the circle of nodes."""
+        longest = max((len(word) for legs in self.legs for word in legs), default=0)
+        return _HALF + _LETTER * max(longest - _SHORT, 0), _HALF
 
     @property
     def bond_names(self) -> tuple[str, ...]:
@@ -88,14 +98,27 @@ class Drawing:
         }
 
 
-def path_drawing(structures: Sequence[Structure]) -> Drawing:
-    """The drawing that shows each of the structures; nodes stay in place where they can."""
+def path_drawing(
+    structures: Sequence[Structure],
+    names: Sequence[str] | None = None,
+    notes: Mapping[Edge, str] | None = None,
+) -> Drawing:
+    """The drawing that shows each of the structures; nodes stay in place where they can.
+
+    Args:
+        structures: of a path.
+        names: of the modes, to stand at the open legs in place of sizes.
+        notes: words beside the ranks of bonds of the last structure.
+    """
     layouts = path_layout(structures)
-    nodes: dict[Hashable, tuple[int, ...]] = {}
+    nodes: dict[Hashable, tuple[str, ...]] = {}
     bonds: dict[tuple[int, ...], int] = {}
     for structure in structures:
         for name, legs in zip(node_names(structure), structure.legs, strict=True):
-            nodes.setdefault(name, tuple(structure.dims[mode] for mode in legs))
+            words = (
+                str(structure.dims[mode]) if names is None else _short(names[mode]) for mode in legs
+            )
+            nodes.setdefault(name, tuple(words))
     order = {name: number for number, name in enumerate(nodes)}
     tables = []
     for structure in structures:
@@ -117,13 +140,23 @@ def path_drawing(structures: Sequence[Structure]) -> Drawing:
             )
         )
     crowd = max(structure.num_nodes for structure in structures)
+    told: dict[tuple[int, ...], str] = {}
+    if notes is not None:
+        own = tables[-1][0]
+        told = {tuple(sorted(own[k] for k in edge)): word for edge, word in notes.items()}
     return Drawing(
         tuple(nodes.values()),
         tuple(bonds),
         _spread_labels(tuple(bonds), frames),
         tuple(frames),
         14.0 if crowd <= 12 else max(7.0, 170 / crowd),
+        tuple(told.get(bond, "") for bond in bonds) if told else (),
     )
+
+
+def _short(name: str) -> str:
+    """A name that fits beside a drawing."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def _pixels(place: Point) -> Point:
@@ -171,12 +204,20 @@ def width(rank: int) -> float:
     return 1.2 + 1.6 * math.log2(max(rank, 1))
 
 
-def structure_svg(structure: Structure, *, label: str | None = None) -> str:
+def structure_svg(
+    structure: Structure,
+    *,
+    label: str | None = None,
+    names: Sequence[str] | None = None,
+    notes: Mapping[Edge, str] | None = None,
+) -> str:
     """A structure as an SVG document: nodes, open legs with their sizes, bonds with their ranks.
 
     Args:
         structure: what to draw.
         label: what a screen reader says; a summary by default.
+        names: of the modes, to stand at the open legs in place of sizes.
+        notes: words beside the ranks of bonds.
 
     Returns:
         The text of an SVG element.
@@ -187,7 +228,8 @@ def structure_svg(structure: Structure, *, label: str | None = None) -> str:
         >>> structure_svg(Structure.tensor_train((4, 5, 6), 2)).count("<circle")
         3
     """
-    return drawing_svg(path_drawing([structure]), 0, label or describe(structure))
+    drawing = path_drawing([structure], names, notes)
+    return drawing_svg(drawing, 0, label or describe(structure))
 
 
 def describe(structure: Structure) -> str:
@@ -206,10 +248,11 @@ def drawing_svg(drawing: Drawing, step: int, label: str) -> str:
     parts = [_bond(drawing, frame, number) for number in range(len(drawing.bonds))]
     parts += [_node(drawing, frame, number) for number in range(len(drawing.legs))]
     text = html.escape(label)
+    wide, tall = drawing.half
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="tn-network" role="img" '
-        f'aria-label="{text}" viewBox="{-_HALF} {-_HALF} {2 * _HALF} {2 * _HALF}" '
-        f'width="{2 * _HALF}" height="{2 * _HALF}" font-family="system-ui, sans-serif" '
+        f'aria-label="{text}" viewBox="{-wide:g} {-tall:g} {2 * wide:g} {2 * tall:g}" '
+        f'width="{2 * wide:g}" height="{2 * tall:g}" font-family="system-ui, sans-serif" '
         f'font-size="11" text-anchor="middle">{"".join(parts)}</svg>'
     )
 
@@ -223,7 +266,9 @@ def _bond(drawing: Drawing, frame: Frame, number: int) -> str:
     color, kind = (HYPER, "tn-hyper") if hyper else (BOND, "tn-bond")
     path = " ".join(f"M{a[0]:.1f} {a[1]:.1f}L{b[0]:.1f} {b[1]:.1f}" for a, b in pairs)
     x, y = middle
-    half = 6.0 + 3.2 * len(str(rank or 1))
+    note = drawing.notes[number] if drawing.notes else ""
+    words = f"{rank or ''}{f' · {note}' if note else ''}"
+    half = 6.0 + 3.2 * max(len(words), 1)
     diamond = ""
     if hyper:
         diamond = f'<path class="tn-diamond" d="M0 -15L15 0L0 15L-15 0Z" fill="{HYPER}"/>'
@@ -237,7 +282,7 @@ def _bond(drawing: Drawing, frame: Frame, number: int) -> str:
         f'<g class="{kind}"{hidden}><path class="tn-line" d="{path}" stroke="{color}" '
         f'stroke-width="{width(rank):.2f}" stroke-linecap="round" fill="none"/>'
         f'<g class="tn-rank" transform="translate({x:.1f} {y:.1f})">{diamond}{plate}'
-        f'<text y="4" fill="#1a1d21">{rank or ""}</text></g></g>'
+        f'<text y="4" fill="#1a1d21">{html.escape(words)}</text></g></g>'
     )
 
 
@@ -248,14 +293,17 @@ def _node(drawing: Drawing, frame: Frame, number: int) -> str:
     x, y = shown
     parts = []
     away = math.atan2(y, x) if math.hypot(x, y) > 1 else -math.pi / 2
-    for position, size in enumerate(legs):
+    for position, word in enumerate(legs):
         angle = away + 0.55 * (position - (len(legs) - 1) / 2)
         dx, dy = math.cos(angle), math.sin(angle)
+        far, anchor = r + 23, ""
+        if len(word) > _SHORT and abs(dx) > 0.2:  # a name begins where the leg ends
+            far, anchor = r + 16, f' text-anchor="{"start" if dx > 0 else "end"}"'
         parts.append(
             f'<path class="tn-leg" d="M0 0L{(r + 13) * dx:.1f} {(r + 13) * dy:.1f}" '
             f'stroke="{MUTED}" stroke-width="1.6"/>'
-            f'<text class="tn-size" x="{(r + 23) * dx:.1f}" y="{(r + 23) * dy + 4:.1f}" '
-            f'fill="currentColor">{size}</text>'
+            f'<text class="tn-size" x="{far * dx:.1f}" y="{far * dy + 4:.1f}"{anchor} '
+            f'fill="currentColor">{html.escape(word)}</text>'
         )
     if legs:
         parts.append(f'<circle class="tn-node" r="{r:.1f}" fill="{NODE}"/>')

@@ -26,6 +26,7 @@ from ._streamed_completion import completion_bytes as completion_bytes
 from ._supervised import Supervised as Supervised
 from ._supervised_model import SupervisedModel as SupervisedModel
 from ._tied import Tied as Tied
+from ._table_density import TableDensity as TableDensity
 from .coordinates import split_entries as split_entries
 from .featured import FeatureSamples as FeatureSamples
 from .held_out import HeldOut as HeldOut
@@ -35,6 +36,8 @@ from .samples import Samples as Samples
 from .scales import Scales as Scales
 from .scales import standardized as standardized
 from .scales import standardized_entries as standardized_entries
+from .stored import model_from_bytes as model_from_bytes
+from .stored import model_to_bytes as model_to_bytes
 from .streamed import Slabs as Slabs
 from .streamed import StreamedDecomposition as StreamedDecomposition
 from .streamed import memory_of_machine as memory_of_machine

@@ -20,7 +20,7 @@ from .._network import TensorNetwork
 from .._structure import Structure
 from .._tuned import tuned
 from ..contract import designs
-from ._losses import Loss
+from ._losses import Loss, on_host
 from .featured import FeatureSamples
 
 
@@ -134,22 +134,24 @@ def _link(samples: FeatureSamples, x: np.ndarray, coefficients: np.ndarray) -> n
 
 def _value(samples: FeatureSamples, link: np.ndarray, loss: Loss) -> float:
     shape = samples.values.shape
-    prediction = jnp.asarray(link.reshape(shape), samples.values.dtype)
-    value = np.asarray(loss.value(prediction, samples.values), np.float64)
+    values = np.asarray(samples.values)
+    value = on_host(loss.value, link.reshape(shape).astype(values.dtype), values)
+    value = value.astype(np.float64)
     return float(np.asarray(samples.weights) @ value.reshape(shape[0], -1).sum(1))
 
 
 def _coefficients(samples: FeatureSamples, x: np.ndarray, loss: Loss, ridge: float) -> np.ndarray:
     """Of the sum with the lowest loss and a ridge: steps of reweighted least squares."""
-    shape, weights = samples.values.shape, np.asarray(samples.weights, np.float64)
+    values, weights = np.asarray(samples.values), np.asarray(samples.weights, np.float64)
+    shape = values.shape
     outputs, eye = int(np.prod(shape[1:])), ridge * np.eye(x.shape[1])
     coefficients = np.zeros((x.shape[1], outputs))
     last = np.inf
     for _ in range(1 if loss.quadratic else ADDITIVE().steps):
         link = _link(samples, x, coefficients).reshape(shape)
-        p = jnp.asarray(link, samples.values.dtype)
-        curvature = np.asarray(loss.weight(p, samples.values), np.float64).reshape(-1, outputs) / 2
-        slope = np.asarray(loss.gradient(p, samples.values), np.float64).reshape(-1, outputs) / 2
+        p = link.astype(values.dtype)
+        half = lambda of, p=p: on_host(of, p, values).astype(np.float64).reshape(-1, outputs) / 2
+        curvature, slope = half(loss.weight), half(loss.gradient)
         down = x.T @ (weights[:, None] * slope) + ridge * coefficients
         if (curvature == curvature[:, :1]).all():
             gram = x.T @ ((weights * curvature[:, 0])[:, None] * x) + eye
@@ -172,9 +174,9 @@ def _tree(problem: Any, found: _Sum) -> list[tuple[int, int]]:
     rows = slice(None)
     if count > ADDITIVE().samples:
         rows = np.linspace(0, count - 1, ADDITIVE().samples).astype(np.int64)
-    values = samples.values[rows]
-    link = jnp.asarray(found.link[rows].reshape(values.shape), values.dtype)
-    slope = np.asarray(problem.loss_function.gradient(link, values), np.float64)
+    values = np.asarray(samples.values)[rows]
+    link = found.link[rows].reshape(values.shape).astype(values.dtype)
+    slope = on_host(problem.loss_function.gradient, link, values).astype(np.float64)
     slope = np.asarray(samples.weights)[rows][:, None] * slope.reshape(len(link), -1)
     columns = [np.asarray(part, np.float64)[rows] for part in samples.features]
     sizes = [np.sum(column**2, 1) for column in columns]

@@ -16,7 +16,7 @@ from jaxtyping import Array, PRNGKeyArray
 from .._tracing import traced
 from .._tuned import tuned
 from ._dtypes import computed
-from ._losses import Loss
+from ._losses import Loss, on_host
 
 Duplicates = Literal["refuse", "sum", "mean", "keep"]
 
@@ -288,10 +288,9 @@ def fit_offsets(entries: Entries, shape: tuple[int, ...], loss: Loss, kind: str)
     shrinkage = OFFSETS().shrinkage * weights.mean()
 
     def slope() -> tuple[np.ndarray, np.ndarray]:
-        p = jnp.asarray(prediction)  # in the precision that JAX holds
-        v = jnp.asarray(values, p.dtype)
-        gradient, weight = loss.gradient(p, v), loss.weight(p, v)
-        return weights * np.asarray(gradient), weights * np.asarray(weight)
+        known = np.asarray(values, prediction.dtype)
+        of = lambda function: weights * on_host(function, prediction, known)
+        return of(loss.gradient), of(loss.weight)
 
     for _ in range(OFFSETS().sweeps):
         gradient, curvature = slope()

@@ -1,5 +1,6 @@
 """Classification."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,13 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
-from ._learned import Learner, importances, learned
-from ._tables import chosen_maps, merged, read
+from ..features.kinds import chosen_maps
+from ._learner import FunctionLearner
+from ._tables import merged, read
 
 
-class TNClassifier(ClassifierMixin, Learner):
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
+class TNClassifier(ClassifierMixin, FunctionLearner):
     """A tensor network that tells classes from a table; its structure is learned.
 
     Logistic regression of two classes, softmax of several, otherwise as `TNRegressor`.
@@ -34,21 +37,6 @@ class TNClassifier(ClassifierMixin, Learner):
         >>> classifier.score(X, labels) > 0.9, classifier.predict_proba(X).shape
         (True, (30, 2))
     """
-
-    def __init__(
-        self,
-        maps: Any = "auto",
-        max_moves: Any = 6,
-        ridge: Any = "auto",
-        validation: Any = 0.2,
-        random_state: Any = 0,
-    ):
-        # Nothing is checked here, as scikit-learn wants it.
-        self.maps = maps
-        self.max_moves = max_moves
-        self.ridge = ridge
-        self.validation = validation
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "TNClassifier":
         """Learn from a table.
@@ -88,16 +76,13 @@ class TNClassifier(ClassifierMixin, Learner):
         maps = chosen_maps(table, self.maps)
         eye = np.eye(size)[numbers]
         shares = np.clip(weights @ eye / weights.sum(), 1e-12, None)
-        self.model_ = None
         if size == 2:
             targets, loss = numbers.astype(np.float64), "logistic"
             self.constant_ = float(np.log(shares[1] / shares[0]))
         else:
             targets, loss = eye, "softmax"
             self.constant_ = np.log(shares)
-        if maps:
-            self.model_ = learned(self, table, targets, weights, maps, loss)
-        self.feature_importances_ = importances(self.model_, table, targets, weights)
+        self._learn(table, targets, weights, maps, loss)
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:

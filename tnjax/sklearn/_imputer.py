@@ -1,18 +1,21 @@
 """Missing values of a table, filled in."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ..features.kinds import Table, is_words, missing
 from ._classifier import TNClassifier
-from ._learned import Learner
+from ._learner import FunctionLearner, as_shares
 from ._regressor import TNRegressor
-from ._tables import Table, is_frame, is_words, read
+from ._tables import is_frame, read, weighed
 
 
-class TNImputer(OneToOneFeatureMixin, TransformerMixin, Learner):
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
+class TNImputer(OneToOneFeatureMixin, TransformerMixin, FunctionLearner):
     """Fills in what is missing in a table, each column by a tensor network of all others.
 
     Columns in which something was missing when it was fitted have a network, which treats what is
@@ -25,6 +28,8 @@ class TNImputer(OneToOneFeatureMixin, TransformerMixin, Learner):
     Attributes:
         estimators_: by the name of the column, a `TNRegressor` or a `TNClassifier`.
         fallback_: by the name of the column, its average or most frequent category.
+        feature_importances_: of each column for the others, the mean of the importances in their
+            estimators.
         n_features_in_, feature_names_in_: as scikit-learn says.
 
     Example:
@@ -38,27 +43,15 @@ class TNImputer(OneToOneFeatureMixin, TransformerMixin, Learner):
         True
     """
 
-    def __init__(
-        self,
-        maps: Any = "auto",
-        max_moves: Any = 2,
-        ridge: Any = "auto",
-        validation: Any = 0.2,
-        random_state: Any = 0,
-    ):
-        # Nothing is checked here, as scikit-learn wants it.
-        self.maps = maps
-        self.max_moves = max_moves
-        self.ridge = ridge
-        self.validation = validation
-        self.random_state = random_state
+    max_moves: Any = 2
 
-    def fit(self, X: Any, y: Any = None) -> "TNImputer":
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "TNImputer":
         """Learn the columns that have gaps.
 
         Args:
             X: a data frame, or an array [rows, columns].
             y: not looked at.
+            sample_weight: one for each row, 0 or more.
 
         Returns:
             The estimator itself.
@@ -66,32 +59,40 @@ class TNImputer(OneToOneFeatureMixin, TransformerMixin, Learner):
         Raises:
             ValueError: for no row, or a column without any value.
         """
-        table = read(self, X, reset=True)
+        table, weights = weighed(read(self, X, reset=True), sample_weight)
         self.estimators_: dict[str, Any] = {}
         self.fallback_: dict[str, Any] = {}
         for name, column in table.items():
             gone = missing(column)
             if gone.all():
                 raise ValueError(f"Column {name} has no value to learn from; leave it out.")
-            kept = column[~gone]
+            kept, counts = column[~gone], weights[~gone]
             if is_words(column):
-                labels, counts = np.unique(kept.astype(str), return_counts=True)
+                labels, places = np.unique(kept.astype(str), return_inverse=True)
                 by_word = {str(value): value for value in kept.tolist()}
-                self.fallback_[name] = by_word[str(labels[counts.argmax()])]
+                most = np.bincount(places.ravel(), counts).argmax()
+                self.fallback_[name] = by_word[str(labels[most])]
             else:
-                self.fallback_[name] = float(kept.astype(np.float64).mean())
+                self.fallback_[name] = float(np.average(kept.astype(np.float64), weights=counts))
             distinct = len(set(map(str, kept.tolist())))
             if gone.any() and len(table) > 1 and distinct > 1:
-                self.estimators_[name] = self._of_column(table, name, gone)
+                self.estimators_[name] = self._of_column(table, name, gone, weights)
+        places = {name: place for place, name in enumerate(table)}
+        worth = np.zeros(len(table))
+        for name, estimator in self.estimators_.items():
+            others = [place for other, place in places.items() if other != name]
+            worth[others] += estimator.feature_importances_
+        self.feature_importances_ = as_shares(worth)
         return self
 
-    def _of_column(self, table: Table, name: str, gone: np.ndarray) -> Any:
+    def _of_column(self, table: Table, name: str, gone: np.ndarray, weights: np.ndarray) -> Any:
         """The estimator of one column from all others."""
         kind = TNClassifier if is_words(table[name]) else TNRegressor
-        estimator = kind(self.maps, self.max_moves, self.ridge, self.validation, self.random_state)
+        estimator = kind(**self.get_params(deep=False))
         others = {other: column[~gone] for other, column in table.items() if other != name}
         known = table[name][~gone]
-        return estimator.fit(_Frame(others), known.astype(str) if is_words(known) else known)
+        known = known.astype(str) if is_words(known) else known
+        return estimator.fit(_Frame(others), known, sample_weight=weights[~gone])
 
     def transform(self, X: Any) -> Any:
         """The table without gaps.
@@ -121,15 +122,6 @@ class TNImputer(OneToOneFeatureMixin, TransformerMixin, Learner):
         if not words and not is_frame(X) and np.asarray(X).dtype == np.float32:
             dtype = np.float32
         return np.stack([column.astype(dtype) for column in filled.values()], 1)
-
-
-def missing(column: np.ndarray) -> np.ndarray:
-    """Where a column has no value."""
-    if column.dtype.kind in "biu":
-        return np.zeros(len(column), bool)
-    if column.dtype.kind == "f":
-        return np.isnan(column)
-    return np.asarray([value is None or value != value for value in column.tolist()], bool)
 
 
 class _Frame:

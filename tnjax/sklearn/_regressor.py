@@ -1,16 +1,19 @@
 """Regression."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
-from ._learned import Learner, importances, learned
-from ._tables import chosen_maps, merged, read
+from ..features.kinds import chosen_maps
+from ._learner import FunctionLearner
+from ._tables import merged, read
 
 
-class TNRegressor(RegressorMixin, Learner):
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
+class TNRegressor(RegressorMixin, FunctionLearner):
     """A tensor network that predicts numbers from a table; its structure is learned.
 
     It begins with the best sum of functions of one column each, grows bonds where held-out rows say
@@ -24,7 +27,8 @@ class TNRegressor(RegressorMixin, Learner):
         max_moves: bonds that may grow, one after the other.
         ridge: in units of one row, or "auto": held-out rows choose.
         validation: share of the rows that is held out to choose structure and ridge; from 40
-            different rows on. 0: the sum of functions of one column is fitted, nothing grows.
+            different rows on. Where nothing is held out, the best sum of functions of one column
+            each is the model.
         random_state: an integer for the split and the start; None draws one.
 
     Attributes:
@@ -41,21 +45,6 @@ class TNRegressor(RegressorMixin, Learner):
         >>> regressor.score(X, X[:, 0] + X[:, 1] ** 2) > 0.9
         True
     """
-
-    def __init__(
-        self,
-        maps: Any = "auto",
-        max_moves: Any = 6,
-        ridge: Any = "auto",
-        validation: Any = 0.2,
-        random_state: Any = 0,
-    ):
-        # Nothing is checked here, as scikit-learn wants it.
-        self.maps = maps
-        self.max_moves = max_moves
-        self.ridge = ridge
-        self.validation = validation
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "TNRegressor":
         """Learn from a table.
@@ -83,10 +72,7 @@ class TNRegressor(RegressorMixin, Learner):
             raise ValueError("sample_weight: all weights are zero; there is nothing to learn from.")
         maps = chosen_maps(table, self.maps)
         self.constant_ = float(np.average(y, weights=weights))
-        self.model_ = None
-        if maps and len(np.unique(y)) > 1:
-            self.model_ = learned(self, table, y, weights, maps, "squared")
-        self.feature_importances_ = importances(self.model_, table, y, weights)
+        self._learn(table, y, weights, maps if len(np.unique(y)) > 1 else {}, "squared")
         return self
 
     def predict(self, X: Any) -> np.ndarray:

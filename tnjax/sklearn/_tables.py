@@ -1,14 +1,11 @@
 """What an estimator is given: the columns of a table, their types, equal rows together."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
-from ..features import Categorical, FeatureMap, Spline
-
-Table = dict[str, np.ndarray]
+from ..features.kinds import Table, narrowed
 
 
 def is_frame(X: Any) -> bool:
@@ -31,65 +28,32 @@ def read(estimator: Any, X: Any, *, reset: bool) -> Table:
             raise ValueError(
                 f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required."
             )
-        return {str(name): np.asarray(X[name]) for name in X.columns}
+        return {str(name): narrowed(np.asarray(X[name])) for name in X.columns}
     X = validate_data(
         estimator, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", accept_sparse=False
     )
     if X.dtype.kind in "US":
         X = X.astype(object)
     if X.dtype.kind == "O":
-        columns = [_narrowed(column) for column in X.T]
+        columns = [narrowed(column) for column in X.T]
     else:
         columns = list(check_array(X, ensure_all_finite="allow-nan").T)  # type: ignore[arg-type]
     return {f"x{k}": column for k, column in enumerate(columns)}
 
 
-def _narrowed(column: np.ndarray) -> np.ndarray:
-    """A column of Python objects as numbers, if it holds nothing else."""
-    for value in column.tolist():
-        if value is not None and not isinstance(value, (int, float, np.number)):
-            return column
-    return column.astype(np.float64)
+def weighed(table: Table, sample_weight: Any) -> tuple[Table, np.ndarray]:
+    """The rows of a table that have a weight, and their weights.
 
-
-def is_words(column: np.ndarray) -> bool:
-    """Whether a column is one of categories."""
-    return column.dtype.kind in "OUSb"
-
-
-def chosen_maps(
-    table: Table, maps: FeatureMap | Mapping[str, FeatureMap] | str
-) -> dict[str, FeatureMap]:
-    """A map for each column that tells anything.
-
-    Args:
-        maps: "auto", one for all columns of numbers, or by the name of the column.
+    Raises:
+        ValueError: for weights that are negative, all zero, or of another number.
     """
-    found: dict[str, FeatureMap] = {}
-    for name, column in table.items():
-        if is_constant(column):
-            continue
-        if isinstance(maps, Mapping) and name in maps:
-            found[name] = maps[name]
-        elif is_words(column):
-            found[name] = Categorical(unseen="mean", missing="allow")
-        elif isinstance(maps, FeatureMap):
-            found[name] = maps
-        else:
-            found[name] = Spline(missing="allow")
-    if isinstance(maps, Mapping) and (unknown := set(maps) - set(table)):
-        raise ValueError(
-            f"maps: the table has no column {', '.join(sorted(unknown))}; it has "
-            f"{', '.join(table)}."
-        )
-    return found
-
-
-def is_constant(column: np.ndarray) -> bool:
-    """Whether all values are one, or all are missing."""
-    if column.dtype.kind in "biuf":
-        return bool((column == column[0]).all() or (column != column).all())
-    return len(set(map(str, column.tolist()))) == 1
+    rows = len(next(iter(table.values())))
+    given = _check_sample_weight(sample_weight, np.zeros((rows, 1)), ensure_non_negative=True)
+    weights = np.asarray(given, np.float64)
+    if not weights.any():
+        raise ValueError("sample_weight: all weights are zero; there is nothing to learn from.")
+    keep = weights > 0
+    return {name: column[keep] for name, column in table.items()}, weights[keep]
 
 
 def merged(
