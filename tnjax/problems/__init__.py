@@ -25,8 +25,8 @@ from ._streamed_completion import StreamedCompletion as StreamedCompletion
 from ._streamed_completion import completion_bytes as completion_bytes
 from ._supervised import Supervised as Supervised
 from ._supervised_model import SupervisedModel as SupervisedModel
-from ._tied import Tied as Tied
 from ._table_density import TableDensity as TableDensity
+from ._tied import Tied as Tied
 from .coordinates import split_entries as split_entries
 from .featured import FeatureSamples as FeatureSamples
 from .held_out import HeldOut as HeldOut
