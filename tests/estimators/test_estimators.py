@@ -190,7 +190,7 @@ def test_a_density_grows_where_a_tree_is_not_enough():
     rng = np.random.default_rng(0)
     state = rng.integers(2, size=500)  # hidden: a naive Bayes model
     x = (rng.random((500, 8)) < np.where(state, 0.9, 0.1)[:, None]).astype(float)
-    tree = TNDensity(max_moves=0).fit(x[:400])
+    tree = TNDensity(**TINY).fit(x[:400])
     assert TNDensity(max_moves=1).fit(x[:400]).score(x[400:]) > tree.score(x[400:]) + 0.2
 
 

@@ -270,7 +270,7 @@ class Codebook:
 
 
 def _from_json(data: Mapping[str, Any]) -> Labels | Bins:
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
+    given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in data.items()}
     return Labels(**given) if "labels" in given else Bins(**given)
 
 

@@ -130,7 +130,7 @@ def write_table(path: str | os.PathLike[str], columns: dict[str, np.ndarray]) ->
         'age,sex\\n31,f\\n,m\\n'
     """
     path = Path(path)
-    written = {name: [_cell(value) for value in c.tolist()] for name, c in columns.items()}
+    written: dict[str, Sequence] = {n: list(map(_cell, c.tolist())) for n, c in columns.items()}
     write_columns(path, written, path.suffix.lower())
 
 

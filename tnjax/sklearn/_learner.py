@@ -104,7 +104,7 @@ class FunctionLearner(Learner):
         """Predictions before the inverse link; a constant where no column tells anything."""
         rows = len(next(iter(table.values())))
         if self.model_ is None:
-            constant = np.asarray(self.constant_, np.float64)
+            constant = np.asarray(vars(self)["constant_"], np.float64)
             return np.broadcast_to(constant, (rows, *constant.shape)).copy()
         return host_link(self.model_, table)
 
