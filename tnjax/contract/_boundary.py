@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,10 +87,13 @@ def _relabeled(equation: Equation, step: Step) -> Equation:
     """Sites and operand -> [left, *made, right], with labels in order of their appearance, so that
     equal steps have equal equations. The sizes of the sites' bonds are not a part of it."""
     bonds = [("bond", k) for k in range(len(step.sites) + 1)]
-    inputs = [(bonds[k], label, bonds[k + 1]) for k, label in enumerate(step.sites)]
+    known: dict[Any, int] = {START: 1, **equation.size_dict}
+    inputs: list[tuple[Any, ...]] = [
+        (bonds[k], label, bonds[k + 1]) for k, label in enumerate(step.sites)
+    ]
     inputs.append(equation.inputs[step.operand])
     name = {x: n for n, x in enumerate(dict.fromkeys(x for labels in inputs for x in labels))}
-    sizes = {n: {START: 1, **equation.size_dict}.get(x, 1) for x, n in name.items()}
+    sizes = {n: known.get(x, 1) for x, n in name.items()}
     return Equation.create(
         [tuple(name[x] for x in labels) for labels in inputs],
         tuple(name[x] for x in (bonds[0], *step.made, bonds[-1])),

@@ -137,7 +137,8 @@ def _by_cotengra(labels: list[Labels], equation: Equation, exact: bool) -> Path:
     found: Any = cotengra  # its annotations say letters
     problem = labels, equation.output, equation.size_dict
     tree = found.array_contract_tree(*problem, optimize="optimal" if exact else "greedy")
-    if not exact and tree.contraction_cost() > PATHS().dear:
+    # What no float holds is out of reach along any path, and cotengra cannot weigh it.
+    if not exact and PATHS().dear < tree.contraction_cost() < 2**512:
         search = found.RandomGreedyOptimizer(PATHS().repeats, seed=0, parallel=False)
         tree = found.array_contract_tree(*problem, optimize=search)
         tree.subtree_reconfigure_()

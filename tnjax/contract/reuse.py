@@ -215,7 +215,9 @@ def _evaluate(
     for labels, x in zip(known.equation.inputs, operands, strict=True):
         more = [(0, size[label] - n) for label, n in zip(labels, x.shape, strict=True)]
         # Known arrays are filled up on the host: each new shape would be a program.
-        x = np.pad(x, more) if not traced(x) else jnp.pad(x, more) if any(map(any, more)) else x
+        x: Any = (
+            np.pad(x, more) if not traced(x) else jnp.pad(x, more) if any(map(any, more)) else x
+        )
         if log:
             x, power = normalized(x) if traced(x) else _normalized_on_host(x)
             exponent = exponent + power
@@ -224,7 +226,7 @@ def _evaluate(
     return out, jnp.asarray(exponent, jnp.int32) + power
 
 
-def _normalized_on_host(x: np.ndarray) -> tuple[np.ndarray, int]:
+def _normalized_on_host(x: Any) -> tuple[np.ndarray, int]:
     parts = (x.real, x.imag) if np.iscomplexobj(x) else (x,)
     _, power = np.frexp(max(np.abs(part).max(initial=0) for part in parts))
     half = int(power) // 2  # the power itself may be out of range where the result is not
