@@ -1,8 +1,5 @@
 """Evolution of trees against matrix exponentials: order, norm, ranks, tolerance, operators."""
 
-import re
-from pathlib import Path
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,7 +11,6 @@ from tnjax.dynamics import evolve
 from tnjax.dynamics._flow import flow
 from tnjax.operators import SumOfProducts, lattice_edges, transverse_ising
 
-PAGE = Path(__file__).parents[2] / "docs" / "dynamics.md"
 SITES = 6
 CHAIN = lattice_edges(SITES)
 # A chain; a binary tree and a star with nodes without modes; a chain of two modes on each node.
@@ -197,16 +193,3 @@ def test_what_does_not_fit_is_refused():
         evolve(start, ISING, -0.1, 1, tree=tree)
     with pytest.raises(ValueError, match="expected a tolerance of at least 0"):
         evolve(start, ISING, 0.1, 1, tolerance=-1.0, tree=tree)
-
-
-def test_the_page_runs(usual_promotion, capsys):
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    names: dict = {}
-    for block in blocks:
-        exec(compile(block, str(PAGE), "exec"), names)
-    assert abs(names["after"].norms[-1] - 1) < 1e-5
-    assert names["energy"] == pytest.approx(
-        np.linalg.eigvalsh(np.asarray(names["hamiltonian"].to_dense()))[0], rel=1e-3
-    )
-    assert float(jnp.linalg.norm(names["difference"].ravel())) < 1e-2
-    assert len(capsys.readouterr().out.splitlines()) == 4
