@@ -188,7 +188,7 @@ def main(words: list[str] | None = None) -> dict:
     parser.add_argument("--ring-noise", type=float, default=0.1)
     parser.add_argument("--resamplings", type=int, default=20)
     parser.add_argument("--nested", nargs=3, type=int, default=[60, 60, 60])
-    parser.add_argument("--signals", nargs="+", type=float, default=[0.5, 1, 1.5, 2, 3, 4, 6, 8])
+    parser.add_argument("--signals", nargs="+", type=float, default=[0.2, 0.3, 0.4, 0.5, 0.7, 1])
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(10)))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(words)

@@ -46,6 +46,10 @@ def test_nodes_are_known_by_their_modes():
     found = _counted(train, (train, merged))
     assert found.elsewhere == 0.5
     assert found.frequencies.max() == 0.5
+    found = _counted(merged, (train, train.grow((0, 2))))  # the one looked at is the coarser
+    assert found.elsewhere == 0
+    np.testing.assert_allclose(found.frequencies, [[0, 1], [1, 0]])
+    np.testing.assert_allclose(found.mean_ranks, [[1, 3], [3, 1]])
     # Internal nodes by those that they join.
     tree = Structure.hierarchical_tucker((3, 3, 3, 3), 2)
     found = _counted(tree, (tree.relabel([0, 1, 2, 3, 5, 4]),))

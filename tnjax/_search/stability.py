@@ -1,7 +1,7 @@
 """Which bonds of a learned graph come back when the data are drawn anew."""
 
 import dataclasses
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Unpack
 
 import jax
@@ -28,7 +28,7 @@ class Stability:
         mean_ranks: the mean rank of the bonds that were found between each two nodes, same shape;
             1 where there was none.
         elsewhere: bonds for each search, on average, that lead to nodes which the structure does
-            not have (a search may merge or split nodes).
+            not have: they hold modes of several of its nodes (a search may merge some), or none.
         structures: that the searches found.
 
     Example:
@@ -105,14 +105,14 @@ def stability(
 
     Example:
         >>> import jax, numpy as np, tnjax
-        >>> train = tnjax.Structure.tensor_train((4, 5, 4), 2)
+        >>> train = tnjax.Structure.tensor_train((5, 6, 5), 2)
         >>> tensor = tnjax.TensorNetwork.random(train, key=jax.random.key(1)).to_dense()
         >>> noise = 0.05 * np.random.default_rng(0).standard_normal(tensor.shape)
         >>> problem = tnjax.Decomposition(np.asarray(tensor) + noise * np.std(tensor))
         >>> result = tnjax.search(problem, key=jax.random.key(0), target_error=0.05)
-        >>> found = tnjax.stability(problem, result, key=jax.random.key(2), resamplings=2)
-        >>> found.frequencies.tolist()
-        [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+        >>> found = tnjax.stability(problem, result, key=jax.random.key(2), resamplings=3)
+        >>> float(found.frequencies[0, 1]), float(found.frequencies[0, 2])
+        (1.0, 0.0)
 
     Reference:
         Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 9; Friedman,
@@ -137,19 +137,19 @@ def stability(
 
 
 def _counted(structure: Structure, found: tuple[Structure, ...]) -> Stability:
-    number = {name: node for node, name in enumerate(_names(structure))}
     total = np.zeros((structure.num_nodes,) * 2)
     times, elsewhere = np.zeros_like(total), 0
     for other in found:
-        names = _names(other)
+        places, joined = _places(structure, other), {}
         for nodes, rank in _pair_ranks(other).items():
-            a, b = (number.get(names[node], -1) for node in nodes)
-            if min(a, b) < 0:
+            a, b = sorted(places[node] for node in nodes)
+            if a < 0:
                 elsewhere += 1
-                continue
-            for place in ((a, b), (b, a)):
-                times[place] += 1
-                total[place] += rank
+            elif a < b:
+                joined[a, b] = joined.get((a, b), 1) * rank
+        for (a, b), rank in joined.items():
+            times[[a, b], [b, a]] += 1
+            total[[a, b], [b, a]] += rank
     ranks = np.where(times > 0, total / np.maximum(times, 1), 1.0)
     return Stability(structure, times / len(found), ranks, elsewhere / len(found), found)
 
@@ -164,8 +164,21 @@ def _pair_ranks(structure: Structure) -> dict[tuple[int, int], int]:
     return found
 
 
-def _names(structure: Structure) -> list[Hashable]:
-    """What a node is known by whatever its number: its modes, or those of its neighbors."""
-    legs = structure.legs
-    beside = lambda node: {legs[k] for edge in structure.core_edges(node) for k in edge}
-    return [of_node or frozenset(beside(node)) for node, of_node in enumerate(legs)]
+def _places(structure: Structure, other: Structure) -> list[int]:
+    """For each node of another structure the one here that has all of its modes, or joins the
+    same modes if it has none; -1 if there is no such node."""
+    around = [_around(structure, node) for node in range(structure.num_nodes)]
+    places = []
+    for node, legs in enumerate(other.legs):
+        if legs:
+            fits = [k for k, own in enumerate(structure.legs) if set(legs) <= set(own)]
+        else:
+            seen = _around(other, node)
+            fits = [k for k, own in enumerate(structure.legs) if not own and around[k] == seen]
+        places.append(fits[0] if fits else -1)
+    return places
+
+
+def _around(structure: Structure, node: int) -> set[tuple[int, ...]]:
+    """The modes of all that a node is joined to."""
+    return {structure.legs[k] for edge in structure.core_edges(node) for k in edge}

@@ -29,6 +29,9 @@ def heisenberg(
         spin: 1/2, 1, 3/2, ...; a site has 2 `spin` + 1 states, from the highest $S^z$ down.
         dtype: as of `SumOfProducts`.
 
+    Returns:
+        a Hermitian operator on `num_sites` sites.
+
     Raises:
         ValueError: for edges that are no pairs of different sites, couplings that do not fit them,
             or a spin that is no multiple of 1/2.
@@ -71,6 +74,9 @@ def transverse_ising(
         num_sites: by default those that the edges name.
         dtype: as of `SumOfProducts`.
 
+    Returns:
+        a Hermitian operator on `num_sites` sites.
+
     Raises:
         ValueError: for edges that are no pairs of different sites, or couplings or fields that do
             not fit them.
@@ -106,6 +112,9 @@ def j1j2(
         j2, j1: the couplings.
         periodic: whether the edges of the lattice are joined.
         dtype: as of `SumOfProducts`.
+
+    Returns:
+        a Hermitian operator on the sites of the lattice.
 
     Raises:
         ValueError: for a lattice of other dimensions, or without sites.
