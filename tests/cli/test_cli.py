@@ -112,6 +112,24 @@ def test_a_run_folder_holds_all_its_files_and_nothing_is_left_beside_it(found):
     assert {p.name for p in found.folder.parent.iterdir()} == {"run", found.source.name}
 
 
+def test_axes_of_an_image_have_names(found):
+    names = [f"{axis}.{digit}" for axis in ("row", "column") for digit in (1, 2, 3)]
+    assert found.result["tensor"]["modes"] == names
+    for file in ("network.svg", "report.html"):
+        text = (found.folder / file).read_text()
+        assert all(f">{name}<" in text for name in names)
+
+
+def test_names_of_axes_may_be_given(tmp_path):
+    np.save(tmp_path / "x.npy", tensor())
+    words = ("--max-params", "20", "--max-steps", "1", "--reshape", "4,2,2,4")
+    done = Run(tmp_path / "run", tmp_path / "x.npy", *words, "--names", "time, sensor,color")
+    assert done.result["tensor"]["modes"] == ["time", "sensor.1", "sensor.2", "color"]
+    for names in ("time,sensor", "a,a,b", "a,,b"):
+        words = ("decompose", tmp_path / "x.npy", "--max-params", "9", "--names", names)
+        check_refusal(tmp_path, *words, "--out", tmp_path / "no")
+
+
 @pytest.mark.usefixtures("double")
 def test_the_network_has_the_stated_error_against_the_input(found):
     x = picture().astype(float)

@@ -118,6 +118,9 @@ def test_axes_of_a_reshaped_tensor_are_found():
     assert split_axes((32, 32), (4, 4, 4, 4, 4))[0] == (Digit(0, 4), Digit(1, 4), Digit(2, 2, 2))
     assert split_axes((6, 6), (4, 9)) == (None, None)
     patches = plan_reshape((8, 8), (4, 4, 4), digits="interleaved")
+    assert patches.names(("row", "column"))[1:] == ("row.2+column.2", "row.3+column.3")
+    assert plan_reshape((6, 6), (4, 9)).names(("row", "column")) is None
+    assert plan_reshape((6, 1), (2, 3, 1)).names(("row", "column")) == ("row.1", "row.2", "mode_2")
     rows, columns = patches.axes()
     index = np.arange(64).reshape(8, 8)
     for digits, source in ((rows, index // 8), (columns, index % 8)):

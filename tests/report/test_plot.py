@@ -112,6 +112,14 @@ def test_no_node_hides_another(ax, name):
         assert math.dist(a, b) > 0.15
 
 
+def test_names_of_modes_stand_before_their_sizes(ax):
+    ring = Structure.tensor_ring((4, 5, 6), 2)
+    words = {text.get_text() for text in draw(ring, ax, names=("row", "column", "color")).texts}
+    assert {"row 4", "column 5", "color 6"} < words
+    with pytest.raises(ValueError, match="2 names for 3 modes"):
+        draw(ring, ax, names=("row", "column"))
+
+
 def test_lines_grow_with_the_rank(ax):
     widths = []
     for rank in (2, 3, 8, 64):

@@ -185,6 +185,9 @@ def decomposition_run(
         "splits": [list(split) for split in plan.splits],
         "dims": list(plan.dims),
     }
+    names = None if data is None else plan.names(data.axes)
+    if names is not None:
+        tensor["modes"] = list(names)
     details = {
         "tensor": plan.describe(),
         "error in the shape of the input": f"{error:.5g}",

@@ -110,7 +110,11 @@ def completion_run(
         tensor["source_shape"] = list(observed.plan.source)
         tensor["padded_shape"] = list(observed.plan.padded)
         tensor["splits"] = [list(split) for split in observed.plan.splits]
-    if observed.modes is not None and observed.plan is None:
+    if observed.plan is not None and observed.data is not None:
+        names = observed.plan.names(observed.data.axes)
+        if names is not None:
+            tensor["modes"] = list(names)
+    elif observed.modes is not None:
         tensor["modes"] = [mode.name for mode in observed.modes]
     sections: list[Section] = []
     if observed.data is not None and observed.data.is_picture and dense is not None:

@@ -76,6 +76,8 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
         set_up_jax(options)
         return decompose_streamed(options, file, watch, display)
     data = read_named(options.input, options.variable)
+    if options.names is not None:
+        data = data.with_axes([name.strip() for name in options.names.split(",")])
     plan, values = _reshaped(options, data.array)
 
     from .. import Decomposition

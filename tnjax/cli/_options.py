@@ -141,6 +141,9 @@ class CertificateOptions:
     certificate: bool = False
     """Also say, and write to certificate.json, how small a network could be at --target-error, as
     far as the ranks of the data's unfoldings tell."""
+    names: MaybeText = None
+    """Names of the axes, such as time,sensor,wavelength, for reports and drawings; --reshape calls
+    the parts of an axis time.1, time.2, ... Images and files that name their axes need none."""
     stability: int = 0
     """Search so many times more, on the network plus its residuals in another order, and tell in
     the report how often each bond came back."""

@@ -29,7 +29,7 @@ def decompose_sparse(options: Any, watch: Watch | None, display: Display) -> int
     from ..io import plan_reshape, read_coordinates
     from ..problems import SparseDecomposition
 
-    for name in ("reshape", "variable", "certificate", "standardize", "stability"):
+    for name in ("reshape", "variable", "certificate", "standardize", "names", "stability"):
         if getattr(options, name):
             raise InputError(f"--{name} is for dense input; {options.input} lists entries.")
     found = read_coordinates(options.input)

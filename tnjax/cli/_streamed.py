@@ -58,6 +58,7 @@ def decompose_streamed(
         ("--certificate", options.certificate),
         ("--standardize", options.standardize is not None),
         ("--stability", options.stability > 0),
+        ("--names", options.names is not None),
     ):
         if given:
             raise InputError(

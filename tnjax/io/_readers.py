@@ -4,6 +4,7 @@ import dataclasses
 import os
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,36 @@ class TensorData:
     is_stack: bool = False
     modes: tuple[Mode, ...] | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def axes(self) -> tuple[str, ...] | None:
+        """Names of the axes: of the file, or those of pictures; None where there are none."""
+        if self.modes is not None:
+            return tuple(mode.name for mode in self.modes)
+        if not self.is_picture:
+            return None
+        known = ("row", "column", "color") if self.is_image else ("frame", "row", "column", "color")
+        return known[: self.array.ndim]
+
+    def with_axes(self, names: Sequence[str]) -> "TensorData":
+        """The same tensor with other names of its axes; labels of indices stay.
+
+        Args:
+            names: one for each axis, all different.
+
+        Raises:
+            ValueError: for another number of names, or one that is empty or there twice.
+        """
+        shape = self.array.shape
+        if len(names) != len(shape) or len(set(names)) < len(names) or not all(names):
+            raise ValueError(
+                f"names: expected {len(shape)} different names for the axes of a tensor of shape "
+                f"{list(shape)}, got {', '.join(names) or 'none'}."
+            )
+        labels = [tuple(map(str, range(size))) for size in shape]
+        if self.modes is not None:
+            labels = [mode.labels for mode in self.modes]
+        return dataclasses.replace(self, modes=tuple(map(Mode, names, labels)))
 
     @property
     def is_picture(self) -> bool:

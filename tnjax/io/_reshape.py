@@ -20,23 +20,23 @@ Fit = Literal["exact", "pad", "crop"]
 class Reshape:
     """How a tensor becomes one with other modes; `apply` and `undo` do it.
 
-        Attributes:
-            source: shape of the tensor.
-            padded: its shape after padding (the last entries repeated) or cropping (from the end).
-            splits: for each new mode, its factor in each mode of the source. Row-major: a new mode
-                takes the next digit of one source mode. Interleaved: digit k of every source mode
-                together, so that a new mode is a patch at one scale (ket augmentation).
-            dims: sizes of the new modes.
+    Attributes:
+        source: shape of the tensor.
+        padded: its shape after padding (the last entries repeated) or cropping (from the end).
+        splits: for each new mode, its factor in each mode of the source. Row-major: a new mode
+            takes the next digit of one source mode. Interleaved: digit k of every source mode
+            together, so that a new mode is a patch at one scale (ket augmentation).
+        dims: sizes of the new modes.
 
-        Example:
-            >>> import numpy as np
-
-    from .._digits import Digit, split_axes
-            >>> from tnjax.io import plan_reshape
-            >>> plan = plan_reshape((5, 4), (3, 2, 4), fit="pad")
-            >>> small = plan.apply(np.arange(20.0).reshape(5, 4))
-            >>> small.shape, plan.undo(small).shape
-            ((3, 2, 4), (5, 4))
+    Example:
+        >>> import numpy as np
+        >>> from tnjax.io import plan_reshape
+        >>> plan = plan_reshape((5, 4), (3, 2, 4), fit="pad")
+        >>> small = plan.apply(np.arange(20.0).reshape(5, 4))
+        >>> small.shape, plan.undo(small).shape
+        ((3, 2, 4), (5, 4))
+        >>> plan.names(("row", "column"))
+        ('row.1', 'row.2', 'column')
     """
 
     source: tuple[int, ...]
@@ -99,6 +99,31 @@ class Reshape:
                 digits.append(Digit(mode, split[axis], stride))
             axes.append(tuple(digits))
         return tuple(axes)
+
+    def names(self, axes: Sequence[str] | None) -> tuple[str, ...] | None:
+        """Names of the new modes: that of the axis, or of its digits, the most significant first.
+
+        Args:
+            axes: names of the axes of the source.
+
+        Returns:
+            a name for each mode, such as `row.2` for a digit and `row.1+column.1` for digits that
+            are one mode; None without names, or where axes cannot be told apart.
+        """
+        if axes is None:
+            return None
+        parts: list[list[tuple[int, int, str]]] = [[] for _ in self.dims]
+        for axis, (name, digits) in enumerate(zip(axes, self.axes(), strict=True)):
+            if digits is None and self.padded[axis] > 1:
+                return None
+            own = [digit for digit in digits or () if digit.size > 1]
+            for k, digit in enumerate(own, 1):
+                word = name if len(own) == 1 else f"{name}.{k}"
+                parts[digit.mode].append((-digit.stride, axis, word))
+        return tuple(
+            "+".join(word for _, _, word in sorted(found)) or f"mode_{mode}"
+            for mode, found in enumerate(parts)
+        )
 
     def describe(self) -> str:
         """One line for people."""

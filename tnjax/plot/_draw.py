@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from .._structure import Structure
@@ -24,7 +25,12 @@ class HasStructure(Protocol):
     def structure(self) -> Structure: ...
 
 
-def draw(structure: Structure | HasStructure, ax: Axes | None = None) -> Axes:
+def draw(
+    structure: Structure | HasStructure,
+    ax: Axes | None = None,
+    *,
+    names: Sequence[str] | None = None,
+) -> Axes:
     """Draw a structure: nodes, open legs with their sizes, bonds as wide as their ranks are large.
 
     Blue circles carry open legs, orange squares are internal, and a small red diamond is a
@@ -34,13 +40,14 @@ def draw(structure: Structure | HasStructure, ax: Axes | None = None) -> Axes:
         structure: what to draw: a `Structure`, or what has one, such as a `TensorNetwork`, the
             result of `search` or `fit`, or an entry of an archive.
         ax: matplotlib axes; a new figure by default.
+        names: of the modes, such as ("row", "column", "color"), to stand before their sizes.
 
     Returns:
         the axes.
 
     Raises:
         ImportError: if matplotlib is not installed.
-        ValueError: if there is no structure to draw.
+        ValueError: if there is no structure to draw, or another number of names than of modes.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -49,6 +56,11 @@ def draw(structure: Structure | HasStructure, ax: Axes | None = None) -> Axes:
         '60 parameters'
     """
     structure = _structure_of(structure)
+    words = [str(size) for size in structure.dims]
+    if names is not None:
+        if len(names) != len(words):
+            raise ValueError(f"draw: got {len(names)} names for {len(words)} modes.")
+        words = [f"{name} {size}" for name, size in zip(names, words, strict=True)]
     ax = axes(ax, (5.0, 5.0))
     position = layout(structure)
     text: Any = dict(fontsize=9, ha="center", va="center", zorder=4)
@@ -79,7 +91,7 @@ def draw(structure: Structure | HasStructure, ax: Axes | None = None) -> Axes:
             angle = away + 0.5 * (number - (len(legs) - 1) / 2)
             dx, dy = math.cos(angle), math.sin(angle)
             ax.plot([x, x + 0.28 * dx], [y, y + 0.28 * dy], color=MUTED, lw=1.5, zorder=1)
-            ax.text(x + 0.38 * dx, y + 0.38 * dy, str(structure.dims[mode]), color=MUTED, **text)
+            ax.text(x + 0.38 * dx, y + 0.38 * dy, words[mode], color=MUTED, **text)
         marker, color = ("o", NODE) if legs else ("s", INTERNAL)
         ax.scatter(x, y, marker=marker, s=420, color=color, edgecolors="white", zorder=3)
         ax.text(x, y, str(node), color="white", fontweight="bold", **text)
