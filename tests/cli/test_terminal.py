@@ -104,7 +104,7 @@ def test_a_compression_with_a_task_is_shown(files, columns):
     check_width(done, columns)
 
 
-@WIDTHS
+@pytest.mark.parametrize("columns", [pytest.param(80, marks=pytest.mark.quick)])
 def test_a_sweep_is_shown(files, columns):
     pytest.importorskip("ray")
     text = "command: decompose\noptions: {input: x.npy, max_params: 30, max_steps: 1}\nseeds: 2\n"
