@@ -60,10 +60,10 @@ def evolve(
 
     The rank-adaptive basis-update and Galerkin integrator. Each step updates the bases from the
     leaves to the root, joins them with the old ones, solves for the core of the root in the joined
-    bases, and cuts the ranks back by the tolerance. It is of first order in `dt`, its error does
-    not depend on small singular values, and it keeps the norm where the operator is skew-Hermitian.
-    A Schroedinger equation has the operator `-1j * hamiltonian` (real cores become complex), the
-    way to a ground state (imaginary time) `-hamiltonian` with `normalize`.
+    bases, and cuts the ranks back by the tolerance. It is at least of first order in `dt`, its
+    error does not depend on small singular values, and it keeps the norm where the operator is
+    skew-Hermitian. A Schroedinger equation has the operator `-1j * hamiltonian` (real cores become
+    complex), the way to a ground state (imaginary time) `-hamiltonian` with `normalize`.
 
     Args:
         network: the start, a tree; nodes without legs are allowed, also product states.
