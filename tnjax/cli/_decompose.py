@@ -57,7 +57,7 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
     display.status(f"reading {options.input.name}")
     mesh = set_up_devices(options, display)
 
-    from ._observed import about_tensor, read_named
+    from ._observed import about_tensor
     from ._sparse import decompose_sparse, lists_entries
     from ._stability import bonds_again
     from ._streamed import decompose_streamed, too_large
@@ -75,9 +75,7 @@ def _decompose(options: Decompose, watch: Watch | None, display: Display) -> int
             )
         set_up_jax(options)
         return decompose_streamed(options, file, watch, display)
-    data = read_named(options.input, options.variable)
-    if options.names is not None:
-        data = data.with_axes([name.strip() for name in options.names.split(",")])
+    data = _read(options)
     plan, values = _reshaped(options, data.array)
 
     from .. import Decomposition
@@ -132,6 +130,16 @@ def _check(options: Decompose) -> None:
     if options.stability and (options.devices or options.mesh or options.coordinator):
         raise InputError("--stability is for one device: leave --devices and --mesh out.")
     parse_dims(options.reshape)
+
+
+def _read(options: Decompose) -> TensorData:
+    """The tensor, its axes named as --names says."""
+    from ._observed import read_named
+
+    data = read_named(options.input, options.variable)
+    if options.names is None:
+        return data
+    return data.with_axes([name.strip() for name in options.names.split(",")])
 
 
 def _reshaped(options: Decompose, array: np.ndarray) -> tuple[Reshape, np.ndarray]:
