@@ -606,13 +606,17 @@ class Completion(OfSamples):
         args, layout = (data, cores, starts), (split, P(), split)
         return _mesh.over_data(both, self.mesh, args, layout, split)
 
-    def chunk(self, inputs: Any, values: Any) -> tuple[Array, Array]:
-        index, value = np.asarray(inputs), np.asarray(values)
-        if index.shape != (len(value), len(self.shape)) or value.ndim != 1:
+    def stream(self, inputs: Any, values: Any) -> Any:
+        self._check_sizes(inputs, values)
+        if self.offsets is not None:
             raise ValueError(
-                f"Completion: expected indices [entries, {len(self.shape)}] and values [entries], "
-                f"got {index.shape} and {value.shape}."
+                "Completion: offsets are not for streamed entries; subtract them before."
             )
+        return inputs
+
+    def chunk(self, inputs: Any, values: Any) -> tuple[Array, Array]:
+        self._check_sizes(inputs, values)
+        index, value = np.asarray(inputs), np.asarray(values)
         if index.dtype.kind not in "iu" or (index < 0).any() or (index >= self.shape).any():
             raise ValueError(
                 f"Completion: an index is not an integer in range of the shape {self.shape}."
@@ -621,6 +625,14 @@ class Completion(OfSamples):
             raise ValueError("Completion: a value is NaN or infinite.")
         index = jax.device_put(np.asarray(index, np.int32))
         return index, jnp.asarray(value / self.scale, self.dtype)
+
+    def _check_sizes(self, inputs: Any, values: Any) -> None:
+        count, modes = len(values), len(self.shape)
+        if np.shape(inputs) != (count, modes) or np.ndim(values) != 1 or not count:
+            raise ValueError(
+                f"Completion: expected indices [entries, {modes}] and values [entries], got "
+                f"{np.shape(inputs)} and {np.shape(values)}."
+            )
 
     def of_chunk(self, inputs: Array, values: Array) -> "Completion":
         real = self.training.weights.dtype

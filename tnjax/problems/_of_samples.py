@@ -54,12 +54,28 @@ class OfSamples(LeastSquares):
         """What the network alone predicts, without the offsets."""
 
     @abc.abstractmethod
-    def chunk(self, inputs: Any, values: Any) -> tuple[Any, Array]:
-        """Further samples, for `of_chunk`: checked, in the units of the solvers.
+    def stream(self, inputs: Any, values: Any) -> Any:
+        """Further samples that stay on disk, for `chunk`, which takes some rows of them.
 
         Args:
             inputs: of the samples, as the problem was given them.
             values: one for each sample.
+
+        Returns:
+            the inputs as a pytree of arrays [samples, ...], memory-mapped as they were given.
+
+        Raises:
+            ValueError: for another number of inputs than of values, no sample, or a problem whose
+                samples cannot be read in parts.
+        """
+
+    @abc.abstractmethod
+    def chunk(self, inputs: Any, values: Any) -> tuple[Any, Array]:
+        """Further samples, for `of_chunk`: checked, in the units of the solvers.
+
+        Args:
+            inputs: of `stream`, or some rows of them.
+            values: one for each of these samples.
 
         Raises:
             ValueError: for inputs and values that do not fit the problem.

@@ -215,6 +215,23 @@ class Supervised(OfSamples):
             jnp.asarray(unit, dtype),
         )
 
+    def stream(self, inputs: Any, values: Any) -> Any:
+        if self.columns is None:
+            found = list(inputs)
+            lengths = {k: len(part) for k, part in enumerate(found)}
+        else:
+            found = {name: inputs[name] for name in self.columns.names}
+            lengths = {name: len(column) for name, column in found.items()}
+        count = len(values)
+        wrong = {name: length for name, length in lengths.items() if length != count}
+        if wrong or not count:
+            name, length = next(iter(wrong.items()), (next(iter(lengths)), count))
+            raise ValueError(
+                f"Supervised: expected as many samples in the inputs as there are values, {count}, "
+                f"and at least one; got {length} of {name!r}."
+            )
+        return found
+
     def chunk(self, inputs: Any, values: Any) -> tuple[tuple[Array, ...], Array]:
         columns, dtype = self.columns, np.dtype(self.dtype)
         arrays = checked_features(inputs if columns is None else columns(inputs))

@@ -113,7 +113,10 @@ def fit_stream(
     reading, plain_limits = _Reading.of(options)
     limits = limits_from("fit_stream", limits, plain_limits, StreamLimits)
     problem = problem.placed(None)
-    columns = _check(problem, inputs, values)
+    try:
+        arrays = problem.stream(inputs, values)
+    except ValueError as error:
+        raise ValueError(f"fit_stream: {error}") from error
     start_key, order_key = jax.random.split(key)
     network = _start(problem, structure_or_network, start_key)
     transformation = optax.adam(3e-3) if transformation is None else transformation
@@ -125,7 +128,7 @@ def fit_stream(
     measure = jax.jit(lambda problem, network: problem.error(network))
     best, best_error, history = network, float(measure(problem, network)), []
     status, compile_seconds = Status.RUNNING, 0.0
-    chunks = _chunks(problem, columns, values, size, reading.epochs, rng)
+    chunks = _chunks(problem, arrays, values, size, reading.epochs, rng)
     waiting = next(chunks, None)
     while waiting is not None and status is Status.RUNNING:
         cores, state = run(problem, to_real(network), state, *waiting)  # returns at once
@@ -149,38 +152,6 @@ def fit_stream(
         compile_seconds,
         model=problem.model(best),
     )
-
-
-def _check(problem: Completion | Supervised, inputs: Any, values: Any) -> Any:
-    """The inputs as arrays; `ValueError` where they do not fit, and for a problem that is not for a
-    stream."""
-    count = len(values)
-    if isinstance(problem, Completion):
-        modes = len(problem.shape)
-        if np.shape(inputs) != (count, modes) or np.ndim(values) != 1 or not count:
-            raise ValueError(
-                f"fit_stream: expected indices [entries, {modes}] and values [entries], got "
-                f"{np.shape(inputs)} and {np.shape(values)}."
-            )
-        if problem.offsets is not None:
-            raise ValueError(
-                "fit_stream: offsets are not for streamed entries; subtract them before."
-            )
-        return inputs
-    if problem.columns is None:
-        columns = list(inputs)
-        lengths = {k: len(part) for k, part in enumerate(columns)}
-    else:
-        columns = {name: inputs[name] for name in problem.columns.names}
-        lengths = {name: len(column) for name, column in columns.items()}
-    wrong = {name: length for name, length in lengths.items() if length != count}
-    if wrong or not count:
-        name, length = next(iter(wrong.items()), (next(iter(lengths)), count))
-        raise ValueError(
-            f"fit_stream: expected as many samples in the inputs as there are values, {count}, and "
-            f"at least one; got {length} of {name!r}."
-        )
-    return columns
 
 
 def _status(error: float, best_error: float, limits: Limits, seconds: float) -> Status:
