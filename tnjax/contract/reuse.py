@@ -222,8 +222,12 @@ def _evaluate(
             x, power = normalized(x) if traced(x) else _normalized_on_host(x)
             exponent = exponent + power
         filled.append(x)
-    out, power = _along(known.recipe, filled, log, precision)
-    return out, jnp.asarray(exponent, jnp.int32) + power
+    exponent = jnp.asarray(exponent, jnp.int32)
+    if not log:
+        plain = _contract_jit(known.equation, filled, recipe=known.recipe, precision=precision)
+        return plain, exponent
+    out, power = _along(known.recipe, filled, precision)
+    return out, exponent + power
 
 
 def _normalized_on_host(x: Any) -> tuple[np.ndarray, int]:
@@ -236,8 +240,12 @@ def _normalized_on_host(x: Any) -> tuple[np.ndarray, int]:
     return x, int(power)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2, 3))
-def _along(recipe: Plan, operands: Sequence[Array], log: bool, precision: Any):
+_contract_jit = jax.jit(kernels.contract, static_argnums=0, static_argnames=("recipe", "precision"))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _along(recipe: Plan, operands: Sequence[Array], precision: Any):
+    """As `kernels.contract`, with products brought back to mantissas before they overflow."""
     work, exponent = list(operands), jnp.zeros((), jnp.int32)
     bits = [0.0] * len(work)  # mantissas are less than 1, and so a product is at most its terms
     for step in recipe.steps:
@@ -252,17 +260,14 @@ def _along(recipe: Plan, operands: Sequence[Array], log: bool, precision: Any):
         dimensions = (step.contract, step.batch)
         out = lax.dot_general(left, right, dimensions, precision=precision)
         size += math.log2(math.prod(left.shape[axis] for axis in step.contract[0]))
-        if log and size > SCHEDULES().bits:
+        if size > SCHEDULES().bits:
             out, power = normalized(out)
             exponent, size = exponent + power, 0.0
         work.append(out)
         bits.append(size)
     (out,) = work
     out = out.sum(recipe.final_sum) if recipe.final_sum else out
-    out = lax.transpose(out, recipe.final_permutation)
-    if not log:
-        return out, exponent
-    out, power = normalized(out)
+    out, power = normalized(lax.transpose(out, recipe.final_permutation))
     return out, exponent + power
 
 

@@ -64,7 +64,8 @@ def find_slices(
         MemoryLimitError: if operands and result alone do not fit, or a million slices.
     """
     if groups is None:
-        order, pairs = find_path(equation), appended(find_path(equation), len(equation.inputs))
+        order = find_path(equation)
+        pairs = appended(order, len(equation.inputs))
     else:
         pairs = pairs_of(equation, groups)
         order = tuple(pairs)
