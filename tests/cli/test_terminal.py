@@ -104,12 +104,12 @@ def test_a_compression_with_a_task_is_shown(files, columns):
     check_width(done, columns)
 
 
-@pytest.mark.parametrize("columns", [pytest.param(80, marks=pytest.mark.quick)])
-def test_a_sweep_is_shown(files, columns):
+@pytest.mark.quick
+def test_a_sweep_is_shown(files):
     pytest.importorskip("ray")
     text = "command: decompose\noptions: {input: x.npy, max_params: 30, max_steps: 1}\nseeds: 2\n"
     (files / "sweep.yaml").write_text(text, encoding="utf-8")
-    done = run_in_terminal(["sweep", "sweep.yaml", "--out", "sweep"], columns, folder=files)
+    done = run_in_terminal(["sweep", "sweep.yaml", "--out", "sweep"], 80, folder=files)
     assert "RLock" not in done.text
     assert "2 trials: 2 finished; see sweep/report.html" in done.text
     assert "parameters" in done.drawn

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..problems import SupervisedModel
-from ..problems.ablation import host_link
+from ..problems.ablation import host_link, probabilities
 from .sections import Curves, Section, Table
 
 Columns = Mapping[str, np.ndarray]
@@ -60,12 +60,7 @@ class Target:
     def expected(self, model: SupervisedModel, columns: Columns) -> np.ndarray:
         """What a model expects: numbers [rows], or probabilities [rows, classes]."""
         link = host_link(model, columns)
-        if not self.classes:
-            return link
-        if link.ndim == 1:
-            link = np.stack([np.zeros_like(link), link], 1)
-        odds = np.exp(link - link.max(1, keepdims=True))
-        return odds / odds.sum(1, keepdims=True)
+        return probabilities(link) if self.classes else link
 
     def likeliest(self, expected: np.ndarray) -> np.ndarray:
         """Predictions as the column has them."""

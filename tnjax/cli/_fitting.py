@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._common import InputError, searched, set_up_jax, settings, write_together
-from ._table import Read, Rows, check_options, concluded, held_out_rows, read_rows
+from ._table import Read, Rows, check_options, concluded, held_out_rows, read_rows, refitted
 
 if TYPE_CHECKING:
-    from .._network import TensorNetwork
     from .._report import Run
     from .._report.run_fit import Fitted
     from .._report.targets import Target
-    from .._search.result import SearchResult
-    from ..problems import Supervised, SupervisedModel
+    from ..problems import SupervisedModel
     from ..solve.tables import Begun
     from ._progress import Display
     from ._table_options import FitOptions
@@ -56,7 +54,7 @@ def fit_table(options: FitOptions, display: Display) -> int:
         start=begun.network,
         max_steps=options.max_steps or len(held) * len(features),
     )
-    network = _refitted(begun.problem, result)
+    network = refitted(begun.problem, result)
     models = begun.problem.model(result.network), begun.problem.model(network)
     fitted = _fitted(options.input.name, target, models, read, held)
     result = dataclasses.replace(result, network=network)
@@ -126,16 +124,6 @@ def _begun(
         return begin_table(features, y, maps, key=key, ridge=ridge, **told)
     except ValueError as error:
         raise InputError(f"{options.input}: {error}") from error
-
-
-def _refitted(problem: Supervised, result: SearchResult) -> TensorNetwork:
-    """The network found, fitted to all rows, unless the search was cut short."""
-    from .. import Status
-    from ..solve.tables import finish_table
-
-    if not result.status.ok or result.status in (Status.MAX_SECONDS, Status.INTERRUPTED):
-        return result.network
-    return finish_table(problem, result.network)
 
 
 def _fitted(

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._common import InputError, searched, set_up_jax, settings, write_together
-from ._table import Read, Rows, check_options, concluded, held_out_rows, read_rows
+from ._table import Read, Rows, check_options, concluded, held_out_rows, read_rows, refitted
 
 if TYPE_CHECKING:
-    from .._network import TensorNetwork
     from .._report import Run
     from .._report.run_density import Learned
-    from .._search.result import SearchResult
     from .._search.strategy import Strategy
     from ..features import Codebook
     from ..problems import Density, TableDensity
@@ -55,7 +53,7 @@ def learn_density(options: DensityOptions, display: Display) -> int:
     display.title(f"{options.input.name}: distribution of {len(codes.dims)} columns")
     most = options.max_steps or values.size
     result = searched(options, problem, _strategy(options), display, max_steps=most)
-    network = _refitted(problem, result)
+    network = refitted(problem, result)
     model = TableDensity(problem.model(network), codes)
     found = TableDensity(problem.model(result.network), codes)
     display.status("judging the rows")
@@ -105,18 +103,6 @@ def _strategy(options: DensityOptions) -> Strategy:
     if options.kind == "born":
         return Greedy(effort="quick", max_rank=options.max_rank)
     return LatentTree() if options.max_rank is None else LatentTree(max_rank=options.max_rank)
-
-
-def _refitted(problem: Density, result: SearchResult) -> TensorNetwork:
-    """The network found, fitted to all rows, unless the search was cut short."""
-    from .. import Status, fit
-    from ..solve.tables import LEARNING
-
-    cut_short = (Status.MAX_SECONDS, Status.INTERRUPTED)
-    if problem.held_out is None or not result.status.ok or result.status in cut_short:
-        return result.network
-    steps = LEARNING().last_steps
-    return fit(problem.everything(), result.network, max_steps=steps).network
 
 
 def _learned(

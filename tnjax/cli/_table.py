@@ -12,7 +12,9 @@ from ._common import InputError, check_memory, check_numbers, check_out, exit_st
 from ._words import in_options
 
 if TYPE_CHECKING:
+    from .._network import TensorNetwork
     from .._search.result import SearchResult
+    from ..problems import Density, Supervised
     from ._table_options import DensityOptions, FitOptions
 
     Options = FitOptions | DensityOptions
@@ -201,6 +203,16 @@ def held_out_rows(options: Options, rows: Rows) -> np.ndarray:
                 f"{what}; give more rows or another share."
             )
     return out
+
+
+def refitted(problem: Supervised | Density, result: SearchResult) -> TensorNetwork:
+    """The network found, fitted to all rows, unless the search was cut short."""
+    from .. import Status
+    from ..solve.tables import finish_table
+
+    if not result.status.ok or result.status in (Status.MAX_SECONDS, Status.INTERRUPTED):
+        return result.network
+    return finish_table(problem, result.network)
 
 
 def concluded(options: Options, result: SearchResult, words: str) -> int:

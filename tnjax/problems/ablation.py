@@ -33,6 +33,15 @@ def host_link(model: SupervisedModel, table: Mapping[str, Any]) -> np.ndarray:
     return _link(model, model.columns(table))
 
 
+def probabilities(link: np.ndarray) -> np.ndarray:
+    """Of classes, [rows, classes], by their log odds: of the second of two [rows], or of all
+    [rows, classes]."""
+    if link.ndim == 1:
+        link = np.stack([np.zeros_like(link), link], 1)
+    odds = np.exp(link - link.max(1, keepdims=True))
+    return odds / odds.sum(1, keepdims=True)
+
+
 def ablation(
     model: SupervisedModel, table: Mapping[str, Any], targets: np.ndarray, weights: np.ndarray
 ) -> dict[str, float]:

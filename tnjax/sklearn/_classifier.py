@@ -9,6 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
 from ..features.kinds import chosen_maps
+from ..problems.ablation import probabilities
 from ._learner import FunctionLearner
 from ._tables import merged, read
 
@@ -106,11 +107,7 @@ class TNClassifier(ClassifierMixin, FunctionLearner):
         Returns:
             [rows, classes].
         """
-        link = self.decision_function(X)
-        if link.ndim == 1:
-            link = np.stack([np.zeros_like(link), link], 1)
-        odds = np.exp(link - link.max(1, keepdims=True))
-        return odds / odds.sum(1, keepdims=True)
+        return probabilities(self.decision_function(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of each row.

@@ -13,8 +13,7 @@ from .._search.search import search
 from ..features import Codebook
 from ..problems import Density, TableDensity
 from ..problems.information import shared_information
-from ..solve import fit
-from ..solve.tables import LEARNING, held_out_share
+from ..solve.tables import finish_table, held_out_share
 from ._learner import Learner, as_shares
 from ._tables import is_frame, read, weighed
 
@@ -83,9 +82,7 @@ class TNDensity(DensityMixin, Learner):
         network = problem.named_start(None) if most == 0 else None
         if network is None:
             network = search(problem, key=second, max_steps=most).network
-        if share is not None:
-            steps = LEARNING().last_steps
-            network = fit(problem.everything(), network, max_steps=steps).network
+        network = finish_table(problem, network)
         self.model_ = TableDensity(problem.model(network), codes)
         shared = shared_information(self.model_.model, values, weights)
         self.feature_importances_ = as_shares(shared)

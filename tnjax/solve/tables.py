@@ -13,7 +13,7 @@ from .._network import TensorNetwork
 from .._structure import Structure
 from .._tuned import tuned
 from ..features import FeatureMap
-from ..problems import Supervised
+from ..problems import Density, Supervised
 from ._fit import fit
 from ._validate import choose_ridge
 
@@ -88,7 +88,7 @@ def begin_table(
     return Begun(problem, network)
 
 
-def finish_table(problem: Supervised, network: TensorNetwork) -> TensorNetwork:
+def finish_table(problem: Supervised | Density, network: TensorNetwork) -> TensorNetwork:
     """The network fitted to all rows; the start of a problem without held-out rows is so already.
 
     Args:
